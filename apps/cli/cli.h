@@ -1,0 +1,98 @@
+/* What the subcommands of `vkmoe` share. */
+#ifndef VKMOE_CLI_H
+#define VKMOE_CLI_H
+
+#include <getopt.h>
+#include <vkmoe/vkmoe.h>
+
+/* Exit codes, which scripts rely on. */
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+
+/* Options that every command with a model or device takes. */
+struct cli_common {
+    const char *model;  /* folder; NULL: the shipped model */
+    const char *device; /* selector; NULL: the default */
+    int verbosity;      /* 0: errors, 1: choices, 2: detail */
+    bool no_cache;
+    bool validation;
+    bool no_subgroups;
+    uint32_t tiled_rows;
+};
+
+/* Short and long options of struct cli_common, to be put in a command's tables. */
+#define CLI_COMMON_SHORT "hm:v"
+enum {
+    CLI_OPTION_DEVICE = 256,
+    CLI_OPTION_NO_CACHE,
+    CLI_OPTION_VALIDATE,
+    CLI_OPTION_NO_SUBGROUPS,
+    CLI_OPTION_TILED_ROWS,
+    CLI_OPTION_OWN /* a command's own long options count from here */
+};
+#define CLI_COMMON_LONG                                                                            \
+    {"help", no_argument, NULL, 'h'}, {"model", required_argument, NULL, 'm'},                     \
+        {"verbose", no_argument, NULL, 'v'},                                                       \
+        {"device", required_argument, NULL, CLI_OPTION_DEVICE},                                    \
+        {"no-cache", no_argument, NULL, CLI_OPTION_NO_CACHE},                                      \
+        {"validate", no_argument, NULL, CLI_OPTION_VALIDATE},                                      \
+        {"no-subgroups", no_argument, NULL, CLI_OPTION_NO_SUBGROUPS},                              \
+    {                                                                                              \
+        "tiled-rows", required_argument, NULL, CLI_OPTION_TILED_ROWS                               \
+    }
+#define CLI_COMMON_HELP                                                                            \
+    "  -m, --model DIR        model folder in Hugging Face layout (default: the shipped model)\n"  \
+    "      --device D         device index, UUID, part of a name, or 'reference'\n"                \
+    "                         (default: $VKMOE_DEVICE, else the fastest kind there is)\n"          \
+    "      --no-cache         do not read or write the pipeline cache\n"                           \
+    "      --validate         run under the Khronos validation layer\n"                            \
+    "      --no-subgroups     use only what every Vulkan 1.3 device has\n"                         \
+    "      --tiled-rows N     tiled matrix products for steps of more than N tokens\n"             \
+    "  -v, --verbose          say what was chosen and why; twice: more\n"                          \
+    "  -h, --help             this text\n"
+
+/* Applies a common option. Returns -1 if it was one, EXIT_USAGE if it was not (getopt_long has
+ * complained) or its value is wrong, EXIT_DONE after printing `help` for -h. */
+int cli_common_option(struct cli_common *common, int option, const char *help);
+
+/* Numbers from the command line; false after saying what is wrong with `flag`. */
+bool cli_parse_u64(const char *flag, const char *text, uint64_t low, uint64_t high,
+                   uint64_t *value);
+bool cli_parse_float(const char *flag, const char *text, float low, float high, float *value);
+/* "1,2,3" into ids (malloc'ed). */
+bool cli_parse_tokens(const char *flag, const char *text, int32_t **ids, size_t *count);
+
+/* Prints "vkmoe: ..." on stderr and returns the exit code for it. */
+int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int cli_failed(const vkmoe_error *err);
+
+/* All of a file, or of stdin for "-"; malloc'ed, zero-terminated. */
+bool cli_read_all(const char *path, char **text, size_t *size);
+
+/* Where the model is: the -m folder, or the shipped one beside the program. */
+const char *cli_model_path(const struct cli_common *common);
+
+/* A log that prints to stderr what `verbosity` asks for. */
+vkmoe_log cli_log(const struct cli_common *common);
+
+/* A device, a model on it and its tokenizer. */
+struct cli_engine {
+    vkmoe_log log;
+    vkmoe_device *device;
+    vkmoe_model *model;
+    vkmoe_tokenizer *tokenizer;
+    double load_seconds;
+};
+
+/* Opens all three, with a progress bar if stderr is a terminal. Returns an exit code; on failure
+ * everything is closed and the reason said. */
+int cli_engine_open(const struct cli_common *common, struct cli_engine *e);
+void cli_engine_close(struct cli_engine *e);
+double cli_now(void); /* seconds, monotonic */
+
+int cmd_run(int argc, char **argv);
+int cmd_logits(int argc, char **argv);
+int cmd_devices(int argc, char **argv);
+int cmd_tokenize(int argc, char **argv);
+int cmd_detokenize(int argc, char **argv);
+
+#endif

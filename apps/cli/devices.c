@@ -1,0 +1,137 @@
+/* vkmoe devices: what there is and what would be used. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli.h"
+
+static const char help[] = "usage: vkmoe devices [--json] [-v]\n"
+                           "Lists the Vulkan devices; * marks the default.\n\n"
+                           "      --json             as JSON\n"
+                           "  -v, --verbose          also capabilities and reasons\n"
+                           "  -h, --help             this text\n";
+
+static const char *const kinds[] = {
+    [VKMOE_DEVICE_DISCRETE] = "discrete", [VKMOE_DEVICE_INTEGRATED] = "integrated",
+    [VKMOE_DEVICE_VIRTUAL] = "virtual",   [VKMOE_DEVICE_CPU] = "cpu",
+    [VKMOE_DEVICE_OTHER] = "other",       [VKMOE_DEVICE_REFERENCE] = "reference",
+};
+
+static const char *path_name(const vkmoe_device_info *d)
+{
+    return !d->usable ? "none" : d->subgroup_arithmetic ? "subgroup" : "base";
+}
+
+static uint64_t local_memory(const vkmoe_device_info *d)
+{
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < d->n_heaps; i++)
+        total += d->heaps[i].device_local ? d->heaps[i].size : 0;
+    return total;
+}
+
+static json_t *device_json(const vkmoe_device_info *d)
+{
+    json_t *heaps = json_array();
+    for (uint32_t i = 0; i < d->n_heaps; i++)
+        json_array_append_new(
+            heaps, json_pack("{s:I, s:I, s:b}", "size", (json_int_t)d->heaps[i].size, "budget",
+                             (json_int_t)d->heaps[i].budget, "device_local",
+                             d->heaps[i].device_local));
+    return json_pack(
+        "{s:i, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:b, s:s, s:s, s:i, s:i, s:i, s:b, s:b, s:i, "
+        "s:i, s:I, s:o}",
+        "index", (int)d->index, "name", d->name, "kind", kinds[d->kind], "driver", d->driver,
+        "uuid", d->uuid, "driver_id", (int)d->driver_id, "api_version",
+        d->api_version >= (1u << 22 | 3u << 12) ? "1.3 or later" : "below 1.3", "usable",
+        d->usable, "default", d->is_default, "reason", d->reason, "path", path_name(d),
+        "subgroup_size", (int)d->subgroup_size, "subgroup_min", (int)d->subgroup_min,
+        "subgroup_max", (int)d->subgroup_max, "memory_budget", d->memory_budget, "transfer_queue",
+        d->transfer_queue, "shared_memory", (int)d->shared_memory, "max_invocations",
+        (int)d->max_invocations, "max_allocation",
+        (json_int_t)(d->max_allocation > INT64_MAX ? INT64_MAX : d->max_allocation), "heaps",
+        heaps);
+}
+
+static int print_json(const vkmoe_device_info *devices, size_t count)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, device_json(&devices[i]));
+    json_t *root = json_pack("{s:o}", "devices", list);
+    int failed = json_dumpf(root, stdout, JSON_INDENT(2));
+    fputc('\n', stdout);
+    json_decref(root);
+    return failed ? EXIT_FAILED : EXIT_DONE;
+}
+
+static void print_device(const vkmoe_device_info *d, bool verbose)
+{
+    printf("%c %u  %-10s %s (%s), %.1f GB\n", d->is_default ? '*' : ' ', d->index, kinds[d->kind],
+           d->name, d->driver, (double)local_memory(d) / 1e9);
+    if (!d->usable || verbose)
+        printf("       %s%s\n", d->usable ? "" : "not usable: ", d->reason);
+    if (!verbose)
+        return;
+    printf("       uuid %s, Vulkan %u.%u.%u\n", d->uuid, d->api_version >> 22 & 0x7f,
+           d->api_version >> 12 & 0x3ff, d->api_version & 0xfff);
+    printf("       path %s, subgroups of %u (%u to %u), %u invocations, %u KiB shared memory\n",
+           path_name(d), d->subgroup_size, d->subgroup_min, d->subgroup_max, d->max_invocations,
+           d->shared_memory / 1024);
+    printf("       %s transfer queue, memory budget %s, allocations up to %.1f GB\n",
+           d->transfer_queue ? "own" : "no", d->memory_budget ? "reported" : "not reported",
+           (double)d->max_allocation / 1e9);
+    for (uint32_t i = 0; i < d->n_heaps; i++)
+        printf("       heap %u: %.2f GB%s, budget %.2f GB\n", i, (double)d->heaps[i].size / 1e9,
+               d->heaps[i].device_local ? " on the device" : "",
+               (double)d->heaps[i].budget / 1e9);
+}
+
+static int list(const struct cli_common *common, bool as_json)
+{
+    vkmoe_error err;
+    vkmoe_log log = cli_log(common);
+    vkmoe_device_params params = {.log = &log};
+    size_t count = 0;
+    if (vkmoe_device_list(&params, NULL, 0, &count, &err) != VKMOE_OK)
+        return cli_failed(&err);
+    size_t capacity = count;
+    vkmoe_device_info *devices = calloc(count, sizeof(*devices));
+    if (!devices || vkmoe_device_list(&params, devices, capacity, &count, &err) != VKMOE_OK) {
+        free(devices);
+        return devices ? cli_failed(&err) : EXIT_FAILED;
+    }
+    int code = EXIT_DONE;
+    if (as_json)
+        code = print_json(devices, count < capacity ? count : capacity);
+    else
+        for (size_t i = 0; i < count && i < capacity; i++)
+            print_device(&devices[i], common->verbosity > 0);
+    free(devices);
+    return code;
+}
+
+int cmd_devices(int argc, char **argv)
+{
+    static const struct option long_options[] = {
+        {"help", no_argument, NULL, 'h'},
+        {"json", no_argument, NULL, 'j'},
+        {"verbose", no_argument, NULL, 'v'},
+        {NULL, 0, NULL, 0},
+    };
+    struct cli_common common = {0};
+    bool as_json = false;
+    int option;
+    while ((option = getopt_long(argc, argv, "hv", long_options, NULL)) != -1) {
+        if (option == 'j') {
+            as_json = true;
+            continue;
+        }
+        int code = cli_common_option(&common, option, help);
+        if (code >= 0)
+            return code;
+    }
+    if (optind < argc)
+        return cli_usage("devices: '%s' is not an option", argv[optind]);
+    return list(&common, as_json);
+}

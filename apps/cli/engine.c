@@ -1,0 +1,132 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+#define SHIPPED_MODEL "/../share/vkmoe/trio" /* from the program's folder */
+
+double cli_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+bool cli_read_all(const char *path, char **text, size_t *size)
+{
+    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    size_t capacity = 1 << 16, n = 0;
+    char *data = file ? malloc(capacity) : NULL;
+    while (data) {
+        n += fread(data + n, 1, capacity - n - 1, file);
+        if (n < capacity - 1)
+            break;
+        char *grown = realloc(data, capacity *= 2);
+        if (!grown)
+            free(data);
+        data = grown;
+    }
+    if (!data || ferror(file)) {
+        fprintf(stderr, "vkmoe: cannot read %s: %s\n", path, strerror(errno));
+        free(data);
+        data = NULL;
+    }
+    if (file && file != stdin)
+        fclose(file);
+    if (!data)
+        return false;
+    data[n] = '\0';
+    *text = data;
+    *size = n;
+    return true;
+}
+
+const char *cli_model_path(const struct cli_common *common)
+{
+    static char shipped[4096];
+    if (common->model)
+        return common->model;
+    ssize_t n = readlink("/proc/self/exe", shipped, sizeof(shipped) - sizeof(SHIPPED_MODEL));
+    if (n <= 0)
+        return "share/vkmoe/trio";
+    shipped[n] = '\0';
+    *strrchr(shipped, '/') = '\0';
+    strcat(shipped, SHIPPED_MODEL);
+    return shipped;
+}
+
+static void log_line(void *user, vkmoe_log_level level, const char *line)
+{
+    const struct cli_common *common = user;
+    if ((int)level <= common->verbosity + (int)VKMOE_LOG_WARNING)
+        fprintf(stderr, "vkmoe: %s\n", line);
+}
+
+vkmoe_log cli_log(const struct cli_common *common)
+{
+    return (vkmoe_log){.write = log_line, .user = (void *)(uintptr_t)common};
+}
+
+static bool show_progress(void *user, uint64_t done, uint64_t total)
+{
+    double *shown = user, seconds = cli_now();
+    if (done < total && seconds - *shown < 0.1)
+        return true;
+    *shown = seconds;
+    int filled = total ? (int)(40 * done / total) : 40;
+    fprintf(stderr, "\rloading [%.*s%*s] %.1f of %.1f MB%s", filled,
+            "########################################", 40 - filled, "", (double)done / 1e6,
+            (double)total / 1e6, done < total ? "" : "\n");
+    return true;
+}
+
+static vkmoe_status open_all(const struct cli_common *common, struct cli_engine *e,
+                             vkmoe_error *err)
+{
+    double shown = 0;
+    const char *path = cli_model_path(common);
+    vkmoe_device_params device = {
+        .log = &e->log,
+        .selector = common->device,
+        .validation = common->validation,
+        .no_subgroups = common->no_subgroups,
+        .tiled_rows = common->tiled_rows,
+        .cache_dir = common->no_cache ? "" : NULL,
+    };
+    vkmoe_model_params model = {.progress = isatty(STDERR_FILENO) ? show_progress : NULL,
+                                .user = &shown};
+    /* The tokenizer first: it is quick, and a wrong folder is told before a device is opened. */
+    vkmoe_status status = vkmoe_tokenizer_load(path, NULL, &e->tokenizer, err);
+    if (status == VKMOE_OK)
+        status = vkmoe_device_open(&device, &e->device, err);
+    if (status == VKMOE_OK)
+        status = vkmoe_model_load(e->device, path, &model, &e->model, err);
+    return status;
+}
+
+int cli_engine_open(const struct cli_common *common, struct cli_engine *e)
+{
+    vkmoe_error err;
+    double start = cli_now();
+    *e = (struct cli_engine){.log = cli_log(common)};
+    if (open_all(common, e, &err) != VKMOE_OK) {
+        cli_engine_close(e);
+        return cli_failed(&err);
+    }
+    e->load_seconds = cli_now() - start;
+    return EXIT_DONE;
+}
+
+void cli_engine_close(struct cli_engine *e)
+{
+    vkmoe_model_destroy(e->model);
+    vkmoe_device_close(e->device);
+    vkmoe_tokenizer_destroy(e->tokenizer);
+    e->model = NULL;
+    e->device = NULL;
+    e->tokenizer = NULL;
+}

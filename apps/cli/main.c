@@ -1,0 +1,43 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+} commands[] = {
+    {"run", cmd_run, "continue a prompt"},
+    {"logits", cmd_logits, "write logits and routing to a file"},
+    {"devices", cmd_devices, "list the Vulkan devices"},
+    {"tokenize", cmd_tokenize, "text on stdin to token ids"},
+    {"detokenize", cmd_detokenize, "token ids on stdin to text"},
+};
+
+static void print_help(FILE *to)
+{
+    fputs("usage: vkmoe COMMAND [OPTIONS]\n"
+          "Runs DeepSeekMoE language models on any Vulkan 1.3 device.\n\n",
+          to);
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].summary);
+    fputs("\n`vkmoe COMMAND --help` tells a command's options.\n", to);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
+        print_help(stdout);
+        return EXIT_DONE;
+    }
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    }
+    return cli_usage("there is no command '%s'; `vkmoe --help` lists them", argv[1]);
+}

@@ -1,0 +1,111 @@
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+int cli_usage(const char *format, ...)
+{
+    va_list args;
+    fputs("vkmoe: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    return EXIT_USAGE;
+}
+
+int cli_failed(const vkmoe_error *err)
+{
+    fprintf(stderr, "vkmoe: %s\n", err->message);
+    return EXIT_FAILED;
+}
+
+bool cli_parse_u64(const char *flag, const char *text, uint64_t low, uint64_t high, uint64_t *value)
+{
+    char *end;
+    errno = 0;
+    unsigned long long parsed = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end || errno || parsed < low || parsed > high) {
+        cli_usage("%s: '%s' is not a whole number from %llu to %llu", flag, text,
+                  (unsigned long long)low, (unsigned long long)high);
+        return false;
+    }
+    *value = parsed;
+    return true;
+}
+
+bool cli_parse_float(const char *flag, const char *text, float low, float high, float *value)
+{
+    char *end;
+    float parsed = strtof(text, &end);
+    if (end == text || *end || !isfinite(parsed) || parsed < low || parsed > high) {
+        cli_usage("%s: '%s' is not a number from %g to %g", flag, text, (double)low, (double)high);
+        return false;
+    }
+    *value = parsed;
+    return true;
+}
+
+bool cli_parse_tokens(const char *flag, const char *text, int32_t **ids, size_t *count)
+{
+    size_t n = 1;
+    for (const char *p = text; *p; p++)
+        n += *p == ',' || *p == ' ' || *p == '\n' || *p == '\t';
+    int32_t *out = malloc(n * sizeof(*out));
+    if (!out)
+        return false;
+    *count = 0;
+    for (const char *p = text + strspn(text, ", \t\r\n"); *p; p += strspn(p, ", \t\r\n")) {
+        char *end;
+        errno = 0;
+        long value = strtol(p, &end, 10);
+        if (end == p || !strchr(", \t\r\n", *end) || errno || value < 0 || value > INT32_MAX) {
+            cli_usage("%s: '%.*s' is not a token id", flag, (int)strcspn(p, ", \t\r\n"), p);
+            free(out);
+            return false;
+        }
+        out[(*count)++] = (int32_t)value;
+        p = end;
+    }
+    *ids = out;
+    return true;
+}
+
+int cli_common_option(struct cli_common *common, int option, const char *help)
+{
+    uint64_t number;
+    switch (option) {
+    case 'h':
+        fputs(help, stdout);
+        return EXIT_DONE;
+    case 'm':
+        common->model = optarg;
+        return -1;
+    case 'v':
+        common->verbosity++;
+        return -1;
+    case CLI_OPTION_DEVICE:
+        common->device = optarg;
+        return -1;
+    case CLI_OPTION_NO_CACHE:
+        common->no_cache = true;
+        return -1;
+    case CLI_OPTION_VALIDATE:
+        common->validation = true;
+        return -1;
+    case CLI_OPTION_NO_SUBGROUPS:
+        common->no_subgroups = true;
+        return -1;
+    case CLI_OPTION_TILED_ROWS:
+        if (!cli_parse_u64("--tiled-rows", optarg, 1, UINT32_MAX, &number))
+            return EXIT_USAGE;
+        common->tiled_rows = (uint32_t)number;
+        return -1;
+    default:
+        return EXIT_USAGE;
+    }
+}

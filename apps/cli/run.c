@@ -1,0 +1,217 @@
+/* vkmoe run: continues a prompt. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static const char help[] =
+    "usage: vkmoe run [-p PROMPT | -f FILE] [OPTIONS]\n"
+    "Prints the model's continuation of a prompt; the prompt is not repeated.\n\n"
+    "  -p, --prompt TEXT      the prompt\n"
+    "  -f, --file FILE        the prompt is in a file; - is stdin\n"
+    "  -n, --tokens N         at most N tokens (default: 256)\n"
+    "  -c, --context N        room for N tokens of prompt and text\n"
+    "                         (default: what the model was made for, at most 4096)\n"
+    "      --temp T           temperature; 0 takes the likeliest token each time\n"
+    "                         (default: the model's generation_config.json)\n"
+    "      --seed S           of the sampler (default: another one each time, told with -v)\n"
+    "      --ignore-eos       go on past the end of the document\n"
+    CLI_COMMON_HELP;
+
+struct options {
+    struct cli_common common;
+    const char *prompt, *file;
+    uint64_t tokens, context, seed;
+    float temperature; /* negative: the model's default */
+    bool seeded, ignore_eos;
+};
+
+enum { OPTION_TEMP = CLI_OPTION_OWN, OPTION_SEED, OPTION_IGNORE_EOS };
+
+static const struct option long_options[] = {
+    CLI_COMMON_LONG,
+    {"prompt", required_argument, NULL, 'p'},
+    {"file", required_argument, NULL, 'f'},
+    {"tokens", required_argument, NULL, 'n'},
+    {"context", required_argument, NULL, 'c'},
+    {"temp", required_argument, NULL, OPTION_TEMP},
+    {"seed", required_argument, NULL, OPTION_SEED},
+    {"ignore-eos", no_argument, NULL, OPTION_IGNORE_EOS},
+    {NULL, 0, NULL, 0},
+};
+
+/* Returns -1 to go on, or an exit code. */
+static int apply_option(struct options *o, int option)
+{
+    bool good = true;
+    switch (option) {
+    case 'p':
+        o->prompt = optarg;
+        break;
+    case 'f':
+        o->file = optarg;
+        break;
+    case 'n':
+        good = cli_parse_u64("-n", optarg, 1, 1u << 24, &o->tokens);
+        break;
+    case 'c':
+        good = cli_parse_u64("-c", optarg, 1, 1u << 24, &o->context);
+        break;
+    case OPTION_TEMP:
+        good = cli_parse_float("--temp", optarg, 0, 1000, &o->temperature);
+        break;
+    case OPTION_SEED:
+        good = cli_parse_u64("--seed", optarg, 0, UINT64_MAX, &o->seed);
+        o->seeded = true;
+        break;
+    case OPTION_IGNORE_EOS:
+        o->ignore_eos = true;
+        break;
+    default:
+        return cli_common_option(&o->common, option, help);
+    }
+    return good ? -1 : EXIT_USAGE;
+}
+
+static int parse(int argc, char **argv, struct options *o)
+{
+    int option;
+    *o = (struct options){.tokens = 256, .temperature = -1};
+    while ((option = getopt_long(argc, argv, CLI_COMMON_SHORT "p:f:n:c:", long_options, NULL)) !=
+           -1) {
+        int code = apply_option(o, option);
+        if (code >= 0)
+            return code;
+    }
+    if (optind < argc)
+        return cli_usage("run: '%s' is not an option; a prompt goes after -p", argv[optind]);
+    if (!o->prompt == !o->file)
+        return cli_usage(o->prompt ? "run: give -p or -f, not both"
+                                   : "run: a prompt is needed, with -p TEXT or -f FILE");
+    return -1;
+}
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal)
+{
+    (void)signal;
+    interrupted = 1;
+}
+
+struct output {
+    const vkmoe_tokenizer *tokenizer;
+    double first_token; /* when it came */
+    bool broken;        /* stdout took no more */
+};
+
+static bool print_token(void *user, int32_t token)
+{
+    struct output *out = user;
+    char *bytes;
+    size_t size;
+    if (out->first_token == 0)
+        out->first_token = cli_now();
+    if (vkmoe_tokenizer_decode(out->tokenizer, &token, 1, false, &bytes, &size, NULL) == VKMOE_OK) {
+        out->broken = fwrite(bytes, 1, size, stdout) != size || fflush(stdout) != 0;
+        vkmoe_tokenizer_free(out->tokenizer, bytes);
+    }
+    return !interrupted && !out->broken;
+}
+
+static void print_stats(const struct cli_engine *e, const vkmoe_session *session,
+                        const struct output *out, double start)
+{
+    vkmoe_session_stats s;
+    vkmoe_session_get_stats(session, &s);
+    fprintf(stderr,
+            "load %.2f s | prompt %llu tokens, %.1f t/s | text %llu tokens, %.1f t/s | "
+            "first token after %.2f s | device memory %.1f MB\n",
+            e->load_seconds, (unsigned long long)s.prompt_tokens,
+            s.prompt_seconds > 0 ? (double)s.prompt_tokens / s.prompt_seconds : 0.0,
+            (unsigned long long)s.generated_tokens,
+            s.generation_seconds > 0 ? (double)s.generated_tokens / s.generation_seconds : 0.0,
+            out->first_token > 0 ? out->first_token - start : 0.0, (double)s.device_bytes / 1e6);
+}
+
+static vkmoe_generate_params sampling(const struct options *o, const struct cli_engine *e)
+{
+    const vkmoe_generation_defaults *d = vkmoe_model_get_defaults(e->model);
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    uint64_t seed =
+        o->seeded ? o->seed : (uint64_t)t.tv_sec * 1000003u ^ (uint64_t)t.tv_nsec;
+    float temperature = o->temperature >= 0 ? o->temperature : d->do_sample ? d->temperature : 0;
+    if (o->common.verbosity > 0 && temperature > 0)
+        fprintf(stderr, "vkmoe: temperature %g, seed %llu\n", (double)temperature,
+                (unsigned long long)seed);
+    return (vkmoe_generate_params){.max_tokens = o->tokens,
+                                   .temperature = temperature,
+                                   .seed = seed,
+                                   .ignore_eos = o->ignore_eos,
+                                   .on_token = print_token};
+}
+
+static int generate(const struct options *o, struct cli_engine *e, const char *prompt, size_t size,
+                    double start)
+{
+    vkmoe_error err;
+    vkmoe_session *session = NULL;
+    int32_t *ids = NULL;
+    size_t count = 0;
+    struct output out = {.tokenizer = e->tokenizer};
+    vkmoe_session_params params = {.context = (uint32_t)o->context};
+    vkmoe_generate_params generation = sampling(o, e);
+    generation.user = &out;
+    vkmoe_status status =
+        vkmoe_tokenizer_encode(e->tokenizer, prompt, size, true, &ids, &count, &err);
+    if (status == VKMOE_OK)
+        status = vkmoe_session_create(e->model, &params, &session, &err);
+    if (status == VKMOE_OK)
+        status = vkmoe_session_eval(session, ids, count, NULL, &err);
+    bool evaluated = status == VKMOE_OK;
+    if (evaluated)
+        status = vkmoe_session_generate(session, &generation, NULL, &err);
+    if (evaluated) {
+        fputc('\n', stdout);
+        fflush(stdout);
+        print_stats(e, session, &out, start);
+    }
+    vkmoe_tokenizer_free(e->tokenizer, ids);
+    vkmoe_session_destroy(session);
+    if (interrupted)
+        return EXIT_INTERRUPTED;
+    if (out.broken) {
+        fprintf(stderr, "vkmoe: cannot write to stdout: %s\n", strerror(errno));
+        return EXIT_FAILED;
+    }
+    return status == VKMOE_OK ? EXIT_DONE : cli_failed(&err);
+}
+
+int cmd_run(int argc, char **argv)
+{
+    struct options o;
+    struct cli_engine e;
+    double start = cli_now();
+    char *text = NULL;
+    int code = parse(argc, argv, &o);
+    if (code >= 0)
+        return code;
+    size_t size = o.prompt ? strlen(o.prompt) : 0;
+    if (o.file && !cli_read_all(o.file, &text, &size))
+        return EXIT_FAILED;
+    signal(SIGINT, on_interrupt);
+    signal(SIGPIPE, SIG_IGN);
+    code = cli_engine_open(&o.common, &e);
+    if (code == EXIT_DONE) {
+        code = generate(&o, &e, o.prompt ? o.prompt : text, size, start);
+        cli_engine_close(&e);
+    }
+    free(text);
+    return code;
+}

@@ -1,0 +1,79 @@
+# Builds every variant that runtime/kernels/table.def declares, and writes vkm_spirv.inc: the SPIR-V
+# as C arrays and, for each kernel, its list of variants.
+find_program(GLSLANG_VALIDATOR glslangValidator REQUIRED)
+find_program(SPIRV_VAL spirv-val)
+
+set(VKMOE_SPIRV_DIR ${CMAKE_CURRENT_BINARY_DIR}/spirv)
+set(table ${CMAKE_CURRENT_SOURCE_DIR}/runtime/kernels/table.def)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${table})
+file(GLOB shader_headers CONFIGURE_DEPENDS shaders/lib/*.glsl shaders/params.h)
+file(MAKE_DIRECTORY ${VKMOE_SPIRV_DIR})
+
+# Compiles one module to <symbol>.h, which defines the array <symbol>.
+function(vkmoe_shader symbol source defines)
+  set(output ${VKMOE_SPIRV_DIR}/${symbol}.h)
+  set(module ${VKMOE_SPIRV_DIR}/${symbol}.spv)
+  set(glslang ${GLSLANG_VALIDATOR} --quiet --target-env vulkan1.3
+      -I${CMAKE_CURRENT_SOURCE_DIR}/shaders ${defines})
+  set(input ${CMAKE_CURRENT_SOURCE_DIR}/shaders/${source})
+  set(commands COMMAND ${glslang} -V -o ${module} ${input})
+  if(SPIRV_VAL)
+    list(APPEND commands COMMAND ${SPIRV_VAL} --target-env vulkan1.3 ${module})
+  endif()
+  list(APPEND commands COMMAND ${glslang} -V --vn ${symbol} -o ${output} ${input})
+  add_custom_command(OUTPUT ${output} ${module} ${commands}
+                     DEPENDS ${input} ${shader_headers} COMMENT "GLSL ${symbol}" VERBATIM)
+  set_property(GLOBAL APPEND PROPERTY VKMOE_SPIRV ${output})
+  set_property(GLOBAL APPEND_STRING PROPERTY VKMOE_SPIRV_INC "#include \"${symbol}.h\"\n")
+endfunction()
+
+# All variants of one row of the table.
+function(vkmoe_kernel name source weights paths defines)
+  string(REPLACE " " ";" defines "${defines}")
+  list(TRANSFORM defines PREPEND -D)
+  list(APPEND defines -DVKM_KERNEL=${name} -DVKM_PARAMS=VKM_PARAMS_${name})
+  set(dtypes COUNT)
+  if(weights STREQUAL WEIGHTS)
+    set(dtypes F32 F16 BF16)
+  endif()
+  set(path_list BASE)
+  if(paths STREQUAL BASE_SG)
+    set(path_list BASE SUBGROUP)
+  endif()
+  set(rows "")
+  foreach(dtype ${dtypes})
+    foreach(path ${path_list})
+      string(TOLOWER "spv_${name}_${dtype}_${path}" symbol)
+      string(REPLACE "_count" "" symbol ${symbol})
+      set(flags ${defines})
+      if(NOT dtype STREQUAL COUNT)
+        list(APPEND flags -DWEIGHTS_${dtype})
+      endif()
+      if(path STREQUAL SUBGROUP)
+        list(APPEND flags -DPATH_SUBGROUP)
+      endif()
+      vkmoe_shader(${symbol} ${source} "${flags}")
+      vkmoe_shader(${symbol}_debug ${source} "${flags};-DVKM_DEBUG")
+      string(APPEND rows "    {VKM_DTYPE_${dtype}, VKM_PATH_${path}, ${symbol}, sizeof(${symbol}), "
+                         "${symbol}_debug, sizeof(${symbol}_debug)},\n")
+    endforeach()
+  endforeach()
+  set_property(GLOBAL APPEND_STRING PROPERTY VKMOE_SPIRV_ROWS
+               "static const struct vkm_variant variants_${name}[] = {\n${rows}};\n")
+endfunction()
+
+file(STRINGS ${table} rows REGEX "^KERNEL\\(")
+foreach(row IN LISTS rows)
+  if(NOT row MATCHES
+     "^KERNEL\\(([a-z0-9_]+), \"([^\"]+)\", ([A-Z]+), ([A-Z_]+), [0-9]+, [A-Z]+, \"([^\"]*)\"\\)$")
+    message(FATAL_ERROR "runtime/kernels/table.def: cannot read the row ${row}")
+  endif()
+  vkmoe_kernel(${CMAKE_MATCH_1} ${CMAKE_MATCH_2} ${CMAKE_MATCH_3} ${CMAKE_MATCH_4}
+               "${CMAKE_MATCH_5}")
+endforeach()
+
+get_property(includes GLOBAL PROPERTY VKMOE_SPIRV_INC)
+get_property(lists GLOBAL PROPERTY VKMOE_SPIRV_ROWS)
+file(CONFIGURE OUTPUT ${VKMOE_SPIRV_DIR}/vkm_spirv.inc CONTENT "${includes}${lists}" @ONLY)
+get_property(outputs GLOBAL PROPERTY VKMOE_SPIRV)
+add_custom_target(vkmoe_shaders DEPENDS ${outputs})

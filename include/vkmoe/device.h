@@ -1,0 +1,95 @@
+/* Devices: what there is, and opening one. */
+#ifndef VKMOE_DEVICE_H
+#define VKMOE_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vkmoe/log.h"
+#include "vkmoe/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum vkmoe_device_kind {
+    VKMOE_DEVICE_DISCRETE,
+    VKMOE_DEVICE_INTEGRATED,
+    VKMOE_DEVICE_VIRTUAL,
+    VKMOE_DEVICE_CPU,
+    VKMOE_DEVICE_OTHER,
+    VKMOE_DEVICE_REFERENCE, /* vkmoe's own float64 executor on the host; no Vulkan involved */
+} vkmoe_device_kind;
+
+typedef struct vkmoe_heap_info {
+    uint64_t size;      /* bytes */
+    uint64_t budget;    /* bytes this process may hold by the driver's estimate; size if unknown */
+    bool device_local;
+} vkmoe_heap_info;
+
+#define VKMOE_MAX_HEAPS 16
+
+typedef struct vkmoe_device_info {
+    uint32_t index; /* position in the listing, as --device takes it */
+    vkmoe_device_kind kind;
+    char name[256];
+    char driver[256];      /* name and version, as the driver words them */
+    char uuid[37];         /* deviceUUID, lower-case hexadecimal with dashes */
+    uint32_t driver_id;    /* VkDriverId */
+    uint32_t api_version;  /* VK_MAKE_API_VERSION form */
+    bool usable;
+    char reason[256]; /* why it is not usable, or why it was or was not chosen as default */
+    bool is_default;
+    uint32_t subgroup_size, subgroup_min, subgroup_max;
+    bool subgroup_arithmetic;    /* the subgroup path can run */
+    bool memory_budget;          /* VK_EXT_memory_budget */
+    bool transfer_queue;         /* a queue family for copies alone */
+    uint32_t shared_memory;      /* bytes per workgroup */
+    uint32_t max_invocations;    /* per workgroup */
+    uint64_t max_allocation;     /* bytes in one allocation */
+    uint32_t n_heaps;
+    vkmoe_heap_info heaps[VKMOE_MAX_HEAPS];
+} vkmoe_device_info;
+
+typedef struct vkmoe_device_params {
+    const vkmoe_allocator *allocator; /* NULL: the C library; must outlive the device */
+    const vkmoe_log *log;             /* NULL: silent; must outlive the device */
+    /* Index, UUID or part of a name (case-insensitive), or "reference"; NULL: the environment's
+     * VKMOE_DEVICE if set, else discrete before integrated before virtual before CPU. */
+    const char *selector;
+    bool validation;       /* Khronos validation layer on; its messages are logged as errors */
+    bool check_addresses;  /* slow: every shader checks each address it touches */
+    bool force_staging;    /* upload through a staging buffer even where memory is mapped */
+    bool no_subgroups;     /* use only what every Vulkan 1.3 device has */
+    uint32_t tiled_rows;   /* steps of more rows use tiled products; 0: as suits the device */
+    const char *cache_dir; /* pipeline cache; NULL: the user's cache folder, "": none */
+    double hang_seconds;   /* a submit that takes longer counts as hung; 0: 120 s */
+} vkmoe_device_params;
+
+/* Lists the devices of every installed driver, in the order of --device's index. Writes at most
+ * `capacity` entries and the full count to *count; infos may be NULL when capacity is 0. Fails with
+ * NO_DEVICE when there is no Vulkan loader or no driver. Thread-safe. */
+vkmoe_status vkmoe_device_list(const vkmoe_device_params *params, vkmoe_device_info *infos,
+                               size_t capacity, size_t *count, vkmoe_error *err);
+
+/* An opened device. Calls that use one device (models, sessions) must not run at the same time in
+ * two threads unless said otherwise; different devices are independent. */
+typedef struct vkmoe_device vkmoe_device;
+
+/* params may be NULL. Fails with NO_DEVICE, NOT_FOUND for a selector that matches nothing or more
+ * than one device, UNSUPPORTED for a device below Vulkan 1.3. */
+vkmoe_status vkmoe_device_open(const vkmoe_device_params *params, vkmoe_device **out,
+                               vkmoe_error *err);
+
+/* Accepts NULL. Models made on the device must be destroyed before. */
+void vkmoe_device_close(vkmoe_device *device);
+
+/* What was opened; owned by the device. */
+const vkmoe_device_info *vkmoe_device_get_info(const vkmoe_device *device);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

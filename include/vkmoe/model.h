@@ -1,0 +1,60 @@
+/* Models: a checkpoint's weights on a device. */
+#ifndef VKMOE_MODEL_H
+#define VKMOE_MODEL_H
+
+#include "vkmoe/device.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct vkmoe_model vkmoe_model;
+
+typedef struct vkmoe_model_params {
+    /* Called while loading, from the loading thread, with bytes of the checkpoint read so far and in
+     * all; returns false to cancel. NULL: none. */
+    bool (*progress)(void *user, uint64_t done, uint64_t total);
+    void *user;
+} vkmoe_model_params;
+
+/* The shape of a model (keys of DeepseekConfig in config.json). */
+typedef struct vkmoe_model_info {
+    uint32_t vocab_size;
+    uint32_t hidden_size;
+    uint32_t n_layers;
+    uint32_t n_moe_layers;
+    uint32_t n_routed_experts;    /* per MoE layer; 0 in a dense model */
+    uint32_t n_experts_per_token; /* routed ones; 0 in a dense model */
+    uint32_t n_shared_experts;
+    uint32_t max_context;   /* max_position_embeddings */
+    int32_t bos_token, eos_token; /* -1 where there is none */
+    uint64_t weight_bytes;  /* on the device */
+} vkmoe_model_info;
+
+/* How the checkpoint wants to be sampled (generation_config.json). */
+typedef struct vkmoe_generation_defaults {
+    bool do_sample;    /* false: greedy */
+    float temperature; /* 1 where the file names none */
+} vkmoe_generation_defaults;
+
+/* Loads the Hugging Face folder `path` onto the device; params may be NULL. The caller owns *out and
+ * destroys it before the device. Fails with NOT_FOUND, IO, BAD_FORMAT or UNSUPPORTED for what is in
+ * the folder, OUT_OF_DEVICE_MEMORY, CANCELLED, or what the device reports. */
+vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
+                              const vkmoe_model_params *params, vkmoe_model **out,
+                              vkmoe_error *err);
+
+/* Accepts NULL. Sessions of the model must be destroyed before. */
+void vkmoe_model_destroy(vkmoe_model *model);
+
+/* Owned by the model; thread-safe. */
+const vkmoe_model_info *vkmoe_model_get_info(const vkmoe_model *model);
+const vkmoe_generation_defaults *vkmoe_model_get_defaults(const vkmoe_model *model);
+/* Which layer MoE layer `index` (0 .. n_moe_layers - 1) is. */
+uint32_t vkmoe_model_moe_layer(const vkmoe_model *model, uint32_t index);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

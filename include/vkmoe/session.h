@@ -1,0 +1,79 @@
+/* Sessions: one sequence of tokens with its KV cache. */
+#ifndef VKMOE_SESSION_H
+#define VKMOE_SESSION_H
+
+#include "vkmoe/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One thread at a time may use a session, and one session of a device at a time. */
+typedef struct vkmoe_session vkmoe_session;
+
+typedef struct vkmoe_session_params {
+    uint32_t context; /* tokens the sequence may grow to; 0: the model's, at most 4096 */
+    uint32_t chunk;   /* prompt tokens computed in one step; 0: 256 */
+} vkmoe_session_params;
+
+/* params may be NULL. The caller owns *out. Fails with INVALID_ARGUMENT or OUT_OF_DEVICE_MEMORY. */
+vkmoe_status vkmoe_session_create(vkmoe_model *model, const vkmoe_session_params *params,
+                                  vkmoe_session **out, vkmoe_error *err);
+void vkmoe_session_destroy(vkmoe_session *session); /* accepts NULL */
+
+/* What an evaluation hands out beside the KV cache, into memory of the caller; NULL: not wanted.
+ * Rows are the tokens of the call; experts are ordered by falling router logit. */
+typedef struct vkmoe_trace {
+    float *logits;        /* [count, vocab_size] */
+    int32_t *topk_ids;    /* [n_moe_layers, count, n_experts_per_token] */
+    float *topk_gates;    /* likewise: the gate g_i of equation 4, after any normalisation */
+} vkmoe_trace;
+
+/* Appends tokens to the sequence and computes them. trace may be NULL. Fails with INVALID_ARGUMENT
+ * for an id outside the vocabulary, CONTEXT_FULL (nothing is appended), or DEVICE_LOST. */
+vkmoe_status vkmoe_session_eval(vkmoe_session *session, const int32_t *tokens, size_t count,
+                                const vkmoe_trace *trace, vkmoe_error *err);
+
+/* Writes tokens and a trace of them to a safetensors file, whole or not at all: `tokens` I32 [count],
+ * `logits` F32 [count, vocab_size], and for each MoE layer L `layers.L.topk_idx` I32 and
+ * `layers.L.topk_weight` F32, both [count, n_experts_per_token] by falling weight, the lower id first
+ * in a tie. All of the trace must be there. */
+vkmoe_status vkmoe_trace_write(const vkmoe_model *model, const int32_t *tokens, size_t count,
+                               const vkmoe_trace *trace, const char *path, vkmoe_error *err);
+
+typedef struct vkmoe_generate_params {
+    size_t max_tokens;
+    float temperature; /* 0: greedy */
+    uint64_t seed;     /* the same seed and tokens give the same text on the same device */
+    bool ignore_eos;   /* go on past the end of the document */
+    /* Called with each token as it is chosen (not with the EOS token that ends it); returns false to
+     * stop. NULL: none. */
+    bool (*on_token)(void *user, int32_t token);
+    void *user;
+} vkmoe_generate_params;
+
+/* Continues the sequence token by token, after at least one was evaluated. *count (may be NULL) gets
+ * the number of tokens handed out. Ends with OK at max_tokens, at EOS, or when on_token says so;
+ * with CONTEXT_FULL when the sequence is full. */
+vkmoe_status vkmoe_session_generate(vkmoe_session *session, const vkmoe_generate_params *params,
+                                    size_t *count, vkmoe_error *err);
+
+/* Forgets all tokens. */
+void vkmoe_session_reset(vkmoe_session *session);
+/* Tokens in the sequence, and how many it can hold. */
+uint32_t vkmoe_session_length(const vkmoe_session *session);
+uint32_t vkmoe_session_context(const vkmoe_session *session);
+
+typedef struct vkmoe_session_stats {
+    uint64_t prompt_tokens, generated_tokens;
+    double prompt_seconds, generation_seconds; /* wall clock */
+    uint64_t device_bytes;                     /* of the device's memory held by this process */
+} vkmoe_session_stats;
+
+void vkmoe_session_get_stats(const vkmoe_session *session, vkmoe_session_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,12 @@
+/* Everything that vkmoe offers to programs. */
+#ifndef VKMOE_VKMOE_H
+#define VKMOE_VKMOE_H
+
+#include "vkmoe/device.h"
+#include "vkmoe/log.h"
+#include "vkmoe/model.h"
+#include "vkmoe/session.h"
+#include "vkmoe/status.h"
+#include "vkmoe/tokenizer.h"
+
+#endif

@@ -1,0 +1,180 @@
+#include "conform/case.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define GUARD 256u
+/* Views begin at addresses that are multiples of 16 and of nothing more: all that is promised. */
+#define ALIGN 256u
+#define ALIGN_OFFSET 16u
+
+bool vkm_case(struct vkm_suite *s, const char *format, ...)
+{
+    va_list args;
+    if (s->error.status != VKMOE_OK)
+        return false;
+    va_start(args, format);
+    vsnprintf(s->name, sizeof(s->name), format, args);
+    va_end(args);
+    if (s->params->cases && !vkm_glob(s->params->cases, s->name))
+        return false;
+    const char *kernel = vkm_gpu_kernels(s->gpu)->kernels[s->kernel].name;
+    uint64_t key = vkm_hash(VKM_HASH_INIT, &s->params->seed, sizeof(s->params->seed));
+    key = vkm_hash(key, kernel, strlen(kernel));
+    s->random = (struct vkm_random){.key = vkm_hash(key, s->name, strlen(s->name))};
+    s->used = 0;
+    return true;
+}
+
+static void poison(unsigned char *bytes, uint64_t n)
+{
+    const uint32_t word = VKM_POISON;
+    for (uint64_t i = 0; i < n; i += sizeof(word))
+        memcpy(bytes + i, &word, sizeof(word));
+}
+
+struct vkm_view vkm_case_alloc(struct vkm_suite *s, uint64_t bytes)
+{
+    uint64_t begin = vkm_align_up(s->used + GUARD, ALIGN) + ALIGN_OFFSET;
+    uint64_t end = vkm_align_up(begin + bytes + GUARD, 4);
+    if (end > s->arena->size) {
+        /* The view stays usable, so that the case can run to its end. */
+        vkm_fail(&s->error, VKMOE_INTERNAL, "case %s needs more than the suite's %llu bytes",
+                 s->name, (unsigned long long)s->arena->size);
+        return (struct vkm_view){s->arena, 0, 0};
+    }
+    poison(s->arena->mapped + s->used, end - s->used);
+    s->used = end;
+    return (struct vkm_view){s->arena, begin, bytes};
+}
+
+void *vkm_case_host(struct vkm_view view)
+{
+    return view.buffer->mapped + view.offset;
+}
+
+/* Where the kernel changed the arena outside the views it may write; false if nowhere. */
+static bool find_stray_write(struct vkm_suite *s, const struct vkm_kernel *kernel,
+                             const void *params, uint64_t *at)
+{
+    const unsigned char *after = s->arena->mapped;
+    for (uint32_t i = 0; i < kernel->n_fields; i++) {
+        if (!vkm_field_writes(kernel->fields[i].kind))
+            continue;
+        const struct vkm_view *view = vkm_params_view(params, &kernel->fields[i]);
+        if (view->buffer)
+            memcpy(s->before + view->offset, after + view->offset, view->size);
+    }
+    if (memcmp(s->before, after, s->used) == 0)
+        return false;
+    for (*at = 0; s->before[*at] == after[*at];)
+        ++*at;
+    return true;
+}
+
+/* Describes a place in the arena by the view that it is in or behind. */
+static void describe_place(const struct vkm_kernel *kernel, const void *params, uint64_t at,
+                           char *text, size_t size)
+{
+    const char *nearest = "any view";
+    uint64_t begin = 0, end = 0;
+    for (uint32_t i = 0; i < kernel->n_fields; i++) {
+        if (!vkm_field_is_view(kernel->fields[i].kind))
+            continue;
+        const struct vkm_view *view = vkm_params_view(params, &kernel->fields[i]);
+        if (view->buffer && view->offset <= at && view->offset >= begin) {
+            nearest = kernel->fields[i].name;
+            begin = view->offset;
+            end = view->offset + view->size;
+        }
+    }
+    if (at < end)
+        snprintf(text, size, "changed its input %s at byte %llu", nearest,
+                 (unsigned long long)(at - begin));
+    else
+        snprintf(text, size, "wrote outside its views, %llu bytes behind the end of %s",
+                 (unsigned long long)(at - end), nearest);
+}
+
+static void report(struct vkm_suite *s, const struct vkm_variant *variant, const char *sentence,
+                   const struct vkm_lockstep *outcome)
+{
+    const struct vkm_kernel *kernel = &vkm_gpu_kernels(s->gpu)->kernels[s->kernel];
+    struct vkm_conform_variant *v = &s->variant;
+    char line[640] = "";
+    bool passed = !sentence[0];
+    if (!passed)
+        snprintf(line, sizeof(line), "%s (%s, %s), case %s: %s", kernel->name,
+                 vkm_variant_dtype_name(variant), vkm_path_name(variant->path), s->name, sentence);
+    v->cases++;
+    v->failed += !passed;
+    if (outcome->nmse > v->nmse) {
+        v->nmse = outcome->nmse;
+        memcpy(v->worst, s->name, sizeof(v->worst));
+    }
+    if (s->params->on_case)
+        s->params->on_case(s->params->user, &(struct vkm_conform_case){
+                                                .kernel = s->kernel,
+                                                .variant = variant,
+                                                .name = s->name,
+                                                .passed = passed,
+                                                .sentence = line,
+                                                .outcome = *outcome,
+                                            });
+}
+
+/* A lost device or exhausted memory ends the suite; anything else is the case's own failure. */
+static bool ends_suite(vkmoe_status status)
+{
+    return status == VKMOE_DEVICE_LOST || status == VKMOE_OUT_OF_DEVICE_MEMORY ||
+           status == VKMOE_OUT_OF_HOST_MEMORY;
+}
+
+/* Runs the one recorded op; leaves an empty sentence if all is right. */
+static void run_recorded(struct vkm_suite *s, const struct vkm_stream *stream,
+                         struct vkm_lockstep *outcome, char *sentence, size_t size)
+{
+    vkmoe_error error = {0};
+    uint64_t at;
+    const struct vkm_op *op = stream->ops.items;
+    const struct vkm_kernel *kernel = vkm_op_kernel(stream, op);
+    const void *params = vkm_op_params(stream, op);
+    if (&kernel->variants[op->variant] != s->variant.variant) {
+        snprintf(sentence, size, "the launch table chose another variant");
+        return;
+    }
+    memcpy(s->before, s->arena->mapped, s->used);
+    vkmoe_status status = vkm_lockstep_op(s->gpu, stream, 0, outcome, &error);
+    if (status != VKMOE_OK) {
+        snprintf(sentence, size, "%.*s", (int)size - 1, error.message);
+        if (ends_suite(status))
+            s->error = error;
+    } else if (find_stray_write(s, kernel, params, &at)) {
+        describe_place(kernel, params, at, sentence, size);
+    } else if (outcome->compare.broken) {
+        vkm_lockstep_sentence(outcome, sentence, size);
+    }
+}
+
+void vkm_case_run(struct vkm_suite *s, struct vkm_launch launch, const void *params)
+{
+    struct vkm_lockstep outcome = {0};
+    struct vkm_stream stream;
+    struct vkm_recorder recorder;
+    char sentence[512] = "";
+    if (s->error.status != VKMOE_OK)
+        return;
+    vkm_stream_init(&stream, vkm_gpu_kernels(s->gpu), vkm_gpu_allocator(s->gpu));
+    vkm_recorder_init(&recorder, &stream, &s->caps);
+    vkm_op(&recorder, s->kernel, launch, params);
+    if (recorder.error.status != VKMOE_OK)
+        snprintf(sentence, sizeof(sentence), "could not be recorded: %.*s",
+                 (int)sizeof(sentence) - 32, recorder.error.message);
+    else if (stream.ops.count != 1)
+        snprintf(sentence, sizeof(sentence), "%zu dispatches were recorded", stream.ops.count);
+    else
+        run_recorded(s, &stream, &outcome, sentence, sizeof(sentence));
+    report(s, s->variant.variant, sentence, &outcome);
+    vkm_recorder_finish(&recorder);
+    vkm_stream_finish(&stream);
+}

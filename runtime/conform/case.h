@@ -1,0 +1,98 @@
+/* What the cases of a kernel are written with. A case is
+ *
+ *     if (vkm_case(s, "k=%u rows=%u", k, rows)) {
+ *         struct vkm_params_NAME p = {.x = vkm_case_rows(s, rows, k, 1), ...};
+ *         vkm_case_run(s, (struct vkm_launch){...}, &p);
+ *     }
+ *
+ * Memory comes from one mapped arena, every view with guard bytes before and after, poisoned until
+ * filled. Failures stick to the suite, so cases carry no error plumbing. */
+#ifndef VKM_CASE_H
+#define VKM_CASE_H
+
+#include "conform/conform.h"
+#include "conform/random.h"
+#include "gpu/recorder.h"
+#include "kernels/ops.h"
+
+struct vkm_suite {
+    struct vkm_gpu *gpu;
+    const struct vkm_conform_params *params;
+    struct vkm_caps caps; /* only the path under test */
+    enum vkm_kernel_id kernel;
+    enum vkm_dtype dtype; /* storage type of weights under test */
+    enum vkm_path path;
+    struct vkm_random random; /* keyed by seed, kernel and case name */
+    struct vkm_buffer *arena;
+    unsigned char *before; /* the arena as it was before the kernel ran */
+    uint64_t used;         /* bytes of the arena taken by the case */
+    char name[128];
+    struct vkm_conform_variant variant; /* statistics so far */
+    vkmoe_error error;                  /* sticks: the suite cannot go on */
+};
+
+/* The cases of each kernel. */
+typedef void vkm_cases_fn(struct vkm_suite *s);
+#define KERNEL(name, ...) vkm_cases_fn vkm_cases_##name;
+#include "kernels/table.def"
+#undef KERNEL
+
+/* Begins a case; false if it is not to be run. */
+bool vkm_case(struct vkm_suite *s, const char *format, ...) VKM_PRINTF(2, 3);
+/* Records the kernel, runs it and its reference, compares, and reports. */
+void vkm_case_run(struct vkm_suite *s, struct vkm_launch launch, const void *params);
+
+/* A view of `bytes` bytes, poisoned: an output as it is, an input to be filled by the case. */
+struct vkm_view vkm_case_alloc(struct vkm_suite *s, uint64_t bytes);
+/* Its host memory. */
+void *vkm_case_host(struct vkm_view view);
+
+/* Room for n floats or uints: an output. */
+static inline struct vkm_view vkm_case_output(struct vkm_suite *s, uint64_t n)
+{
+    return vkm_case_alloc(s, 4 * n);
+}
+/* n floats in [low, high). */
+struct vkm_view vkm_case_floats(struct vkm_suite *s, uint64_t n, float low, float high);
+/* n uints below `limit`. */
+struct vkm_view vkm_case_uints(struct vkm_suite *s, uint64_t n, uint32_t limit);
+/* rows of `width` floats in [-size, size), padded with zeros. */
+struct vkm_view vkm_case_rows(struct vkm_suite *s, uint64_t rows, uint32_t width, float size);
+/* The same in the storage type of weights. */
+struct vkm_view vkm_case_weights(struct vkm_suite *s, uint64_t rows, uint32_t width, float size);
+/* A permutation of 0 .. n - 1. */
+struct vkm_view vkm_case_permutation(struct vkm_suite *s, uint32_t n);
+/* n batch rows with random tokens, positions and `sequences` sequences. */
+struct vkm_view vkm_case_batch(struct vkm_suite *s, uint32_t n, uint32_t vocab, uint32_t positions,
+                               uint32_t sequences);
+
+static inline uint32_t vkm_ld(uint32_t width)
+{
+    return (width + VKM_PAD - 1) / VKM_PAD * VKM_PAD;
+}
+
+/* FFNs in storage order gate, up, down, and the table of their addresses in a shuffled order. */
+struct vkm_case_ffns {
+    struct vkm_view weights, table;
+    uint64_t bytes; /* of one */
+};
+struct vkm_case_ffns vkm_case_ffns(struct vkm_suite *s, uint32_t n, uint32_t hidden,
+                                   uint32_t width);
+
+/* How a batch chooses its experts. */
+enum vkm_routing {
+    VKM_ROUTING_EVEN,
+    VKM_ROUTING_SKEWED, /* most to few, many experts empty */
+    VKM_ROUTING_ONE,    /* all to the last */
+    VKM_ROUTING_BOUNDS, /* some ids beyond the table */
+    VKM_ROUTING_COUNT
+};
+const char *vkm_routing_name(enum vkm_routing routing);
+struct vkm_view vkm_case_ids(struct vkm_suite *s, uint32_t n_pairs, uint32_t n_experts,
+                             enum vkm_routing routing);
+
+/* The reference's way of running a kernel on the arena, to make a later kernel's inputs. */
+void vkm_case_reference(struct vkm_suite *s, enum vkm_kernel_id kernel, uint32_t rows,
+                        const void *params);
+
+#endif

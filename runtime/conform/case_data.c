@@ -1,0 +1,161 @@
+/* Inputs for cases. */
+#include "conform/case.h"
+#include "kernels/ref.h"
+
+#include <string.h>
+
+struct vkm_view vkm_case_floats(struct vkm_suite *s, uint64_t n, float low, float high)
+{
+    struct vkm_view view = vkm_case_alloc(s, 4 * n);
+    float *data = vkm_case_host(view);
+    for (uint64_t i = 0; i < view.size / 4; i++)
+        data[i] = vkm_random_f32(&s->random, low, high);
+    return view;
+}
+
+struct vkm_view vkm_case_uints(struct vkm_suite *s, uint64_t n, uint32_t limit)
+{
+    struct vkm_view view = vkm_case_alloc(s, 4 * n);
+    uint32_t *data = vkm_case_host(view);
+    for (uint64_t i = 0; i < view.size / 4; i++)
+        data[i] = vkm_random_below(&s->random, limit);
+    return view;
+}
+
+/* Writes rows of `width` random elements, padded with zeros; returns the bytes written. */
+static uint64_t fill_rows(struct vkm_suite *s, enum vkm_dtype dtype, unsigned char *data,
+                          uint64_t rows, uint32_t width, float size)
+{
+    uint32_t ld = vkm_ld(width);
+    memset(data, 0, rows * ld * vkm_dtype_size(dtype));
+    for (uint64_t r = 0; r < rows; r++)
+        for (uint32_t i = 0; i < width; i++)
+            vkm_store_f32(data, dtype, r * ld + i, vkm_random_f32(&s->random, -size, size));
+    return rows * ld * vkm_dtype_size(dtype);
+}
+
+static struct vkm_view typed_rows(struct vkm_suite *s, enum vkm_dtype dtype, uint64_t rows,
+                                  uint32_t width, float size)
+{
+    struct vkm_view view = vkm_case_alloc(s, rows * vkm_ld(width) * vkm_dtype_size(dtype));
+    if (view.size > 0)
+        fill_rows(s, dtype, vkm_case_host(view), rows, width, size);
+    return view;
+}
+
+struct vkm_view vkm_case_rows(struct vkm_suite *s, uint64_t rows, uint32_t width, float size)
+{
+    return typed_rows(s, VKM_DTYPE_F32, rows, width, size);
+}
+
+struct vkm_view vkm_case_weights(struct vkm_suite *s, uint64_t rows, uint32_t width, float size)
+{
+    return typed_rows(s, s->dtype, rows, width, size);
+}
+
+static void shuffle(struct vkm_random *r, uint32_t *items, uint32_t n)
+{
+    for (uint32_t i = n; i > 1; i--) {
+        uint32_t j = vkm_random_below(r, i), item = items[i - 1];
+        items[i - 1] = items[j];
+        items[j] = item;
+    }
+}
+
+struct vkm_view vkm_case_permutation(struct vkm_suite *s, uint32_t n)
+{
+    struct vkm_view view = vkm_case_alloc(s, 4 * (uint64_t)n);
+    uint32_t *items = vkm_case_host(view);
+    if (view.size == 0)
+        return view;
+    for (uint32_t i = 0; i < n; i++)
+        items[i] = i;
+    shuffle(&s->random, items, n);
+    return view;
+}
+
+struct vkm_view vkm_case_batch(struct vkm_suite *s, uint32_t n, uint32_t vocab, uint32_t positions,
+                               uint32_t sequences)
+{
+    struct vkm_view view = vkm_case_alloc(s, n * sizeof(struct vkm_row));
+    struct vkm_row *rows = vkm_case_host(view);
+    for (uint32_t i = 0; i < view.size / sizeof(*rows); i++)
+        rows[i] = (struct vkm_row){
+            .token = vkm_random_below(&s->random, vocab),
+            .position = vkm_random_below(&s->random, positions),
+            .sequence = vkm_random_below(&s->random, sequences),
+        };
+    return view;
+}
+
+struct vkm_case_ffns vkm_case_ffns(struct vkm_suite *s, uint32_t n, uint32_t hidden, uint32_t width)
+{
+    struct vkm_case_ffns f = {
+        .bytes = (2 * (uint64_t)width * vkm_ld(hidden) + (uint64_t)hidden * vkm_ld(width)) *
+                 vkm_dtype_size(s->dtype),
+    };
+    struct vkm_view order = vkm_case_permutation(s, n);
+    f.weights = vkm_case_alloc(s, n * f.bytes);
+    f.table = vkm_case_alloc(s, 8 * (uint64_t)n);
+    if (s->error.status != VKMOE_OK)
+        return f;
+    unsigned char *data = vkm_case_host(f.weights);
+    uint32_t *table = vkm_case_host(f.table), *at = vkm_case_host(order);
+    for (uint32_t e = 0; e < n; e++) {
+        uint64_t address = f.weights.buffer->address + f.weights.offset + at[e] * f.bytes;
+        data += fill_rows(s, s->dtype, data, 2 * (uint64_t)width, hidden, 3 / sqrtf((float)hidden));
+        data += fill_rows(s, s->dtype, data, hidden, width, 3 / sqrtf((float)width));
+        table[2 * e] = (uint32_t)address;
+        table[2 * e + 1] = (uint32_t)(address >> 32);
+    }
+    return f;
+}
+
+const char *vkm_routing_name(enum vkm_routing routing)
+{
+    static const char *const names[] = {"even", "skewed", "one", "bounds"};
+    return names[routing];
+}
+
+struct vkm_view vkm_case_ids(struct vkm_suite *s, uint32_t n_pairs, uint32_t n_experts,
+                             enum vkm_routing routing)
+{
+    struct vkm_view view = vkm_case_uints(s, n_pairs, n_experts);
+    uint32_t *ids = vkm_case_host(view);
+    for (uint32_t i = 0; i < view.size / 4; i++) {
+        uint32_t die = vkm_random_below(&s->random, 8);
+        if (routing == VKM_ROUTING_ONE)
+            ids[i] = n_experts - 1;
+        else if (routing == VKM_ROUTING_SKEWED && die > 0)
+            ids[i] = n_experts / 2 + (die == 1 && n_experts > 2);
+        else if (routing == VKM_ROUTING_BOUNDS && die == 0)
+            ids[i] = i % 2 ? n_experts : 0xffffffffu;
+    }
+    return view;
+}
+
+static void *arena_view(void *user, const struct vkm_view *view, bool written)
+{
+    (void)user;
+    (void)written;
+    return view->buffer ? vkm_case_host(*view) : NULL;
+}
+
+static const void *arena_address(void *user, uint64_t address)
+{
+    return vkm_gpu_resolve(user, address);
+}
+
+void vkm_case_reference(struct vkm_suite *s, enum vkm_kernel_id kernel, uint32_t rows,
+                        const void *params)
+{
+    struct vkm_ref ref = {
+        .user = s->gpu,
+        .view = arena_view,
+        .address = arena_address,
+        .dtype = s->dtype,
+        .groups = {1, rows, 1},
+    };
+    if (s->error.status == VKMOE_OK)
+        vkm_gpu_kernels(s->gpu)->kernels[kernel].reference(&ref, params);
+}

@@ -1,0 +1,179 @@
+/* Cases of rotary positions, the KV cache and attention over it. */
+#include "conform/case.h"
+
+struct heads {
+    uint32_t n_heads, n_kv_heads, head_dim;
+};
+
+/* A batch over paged sequences; each logical block has a physical block of its own. */
+struct paged {
+    struct vkm_view rows, blocks;
+    uint32_t n_blocks, block_stride;
+};
+
+/* `positions` of the rows, of `n_sequences` sequences by turns. Only blocks up to the last position
+ * are mapped; the rest of the table points nowhere. */
+static struct paged make_paged(struct vkm_suite *s, const uint32_t *positions, uint32_t n_rows,
+                               uint32_t n_sequences)
+{
+    uint32_t last = 0;
+    for (uint32_t r = 0; r < n_rows; r++)
+        last = vkm_max_u32(last, positions[r]);
+    struct paged p = {.block_stride = last / VKM_KV_BLOCK + 2};
+    uint32_t mapped = last / VKM_KV_BLOCK + 1;
+    p.n_blocks = n_sequences * mapped;
+    p.rows = vkm_case_alloc(s, n_rows * sizeof(struct vkm_row));
+    p.blocks = vkm_case_alloc(s, 4 * (uint64_t)n_sequences * p.block_stride);
+    struct vkm_view order = vkm_case_permutation(s, p.n_blocks);
+    struct vkm_row *rows = vkm_case_host(p.rows);
+    uint32_t *blocks = vkm_case_host(p.blocks), *physical = vkm_case_host(order);
+    for (uint32_t r = 0; r < n_rows; r++)
+        rows[r] = (struct vkm_row){.position = positions[r], .sequence = r % n_sequences};
+    for (uint32_t q = 0; q < n_sequences; q++)
+        for (uint32_t b = 0; b < mapped; b++)
+            blocks[q * p.block_stride + b] = physical[q * mapped + b];
+    return p;
+}
+
+/* cos and sin of p * step * frequency for p < n. */
+static struct vkm_view make_angles(struct vkm_suite *s, uint32_t n, uint32_t step,
+                                   uint32_t head_dim)
+{
+    struct vkm_view view = vkm_case_alloc(s, 4 * (uint64_t)n * head_dim);
+    float *table = vkm_case_host(view);
+    uint32_t half = head_dim / 2;
+    for (uint32_t i = 0; i < half; i++) {
+        double frequency = pow(10000, -(double)i / half);
+        for (uint32_t p = 0; p < n; p++) {
+            double angle = (double)p * step * frequency;
+            table[(p * half + i) * 2] = (float)cos(angle);
+            table[(p * half + i) * 2 + 1] = (float)sin(angle);
+        }
+    }
+    return view;
+}
+
+static uint32_t qkv_width(const struct heads *h)
+{
+    return (h->n_heads + 2 * h->n_kv_heads) * h->head_dim;
+}
+
+static void rope_kv(struct vkm_suite *s, const struct heads *h, const uint32_t *positions,
+                    uint32_t n_rows, uint32_t n_sequences, const char *name)
+{
+    if (!vkm_case(s, "heads=%u kv=%u dim=%u rows=%u %s", h->n_heads, h->n_kv_heads, h->head_dim,
+                  n_rows, name))
+        return;
+    struct paged paged = make_paged(s, positions, n_rows, n_sequences);
+    /* Far positions share blocks by 16: rows stay apart while the cache stays small. */
+    uint32_t *blocks = vkm_case_host(paged.blocks);
+    for (uint32_t i = 0; i < n_sequences * paged.block_stride && paged.n_blocks > 64; i++)
+        blocks[i] = blocks[i] == VKM_POISON ? VKM_POISON : i % 64;
+    uint32_t n_blocks = vkm_min_u32(paged.n_blocks, 64);
+    uint32_t n_high = (paged.block_stride * VKM_KV_BLOCK) / VKM_ROPE_SPLIT + 1;
+    uint64_t cache = (uint64_t)n_blocks * h->n_kv_heads * h->head_dim * VKM_KV_BLOCK;
+    struct vkm_params_rope_kv p = {
+        .rows = paged.rows,
+        .blocks = paged.blocks,
+        .rope_low = make_angles(s, VKM_ROPE_SPLIT, 1, h->head_dim),
+        .rope_high = make_angles(s, n_high, VKM_ROPE_SPLIT, h->head_dim),
+        .qkv = vkm_case_rows(s, n_rows, qkv_width(h), 2),
+        .k_cache = vkm_case_output(s, cache),
+        .v_cache = vkm_case_output(s, cache),
+        .n_heads = h->n_heads,
+        .n_kv_heads = h->n_kv_heads,
+        .head_dim = h->head_dim,
+        .qkv_ld = vkm_ld(qkv_width(h)),
+        .block_stride = paged.block_stride,
+    };
+    vkm_case_run(s, (struct vkm_launch){.n_rows = n_rows}, &p);
+}
+
+static const struct heads head_shapes[] = {
+    {1, 1, 2},  {4, 4, 20}, {3, 1, 32},    {8, 2, 64},   {10, 10, 80},
+    {5, 5, 64}, {6, 3, 40}, {16, 16, 128}, {16, 2, 128}, {2, 1, 256},
+};
+
+void vkm_cases_rope_kv(struct vkm_suite *s)
+{
+    static const uint32_t near[] = {0, 1, 63, 64, 65, 127, 128, 255, 256, 257, 511, 1000};
+    static const uint32_t far[] = {4095, 4096, 32767, 65535, 131072, 999937, 1000000};
+    static const struct heads one = {2, 1, 64};
+    uint32_t chunk[100];
+    for (uint32_t i = 0; i < VKM_COUNT(chunk); i++)
+        chunk[i] = 30 + i;
+    for (size_t i = 0; i < VKM_COUNT(head_shapes); i++) {
+        rope_kv(s, &head_shapes[i], near, 12, 1, "near");
+        rope_kv(s, &head_shapes[i], chunk, (uint32_t)(i * 11 + 1), 1, "chunk");
+    }
+    rope_kv(s, &one, near, 12, 3, "three sequences");
+    rope_kv(s, &one, far, 7, 7, "far");
+    rope_kv(s, &one, chunk, 100, 1, "long chunk");
+}
+
+static void attention(struct vkm_suite *s, const struct heads *h, const uint32_t *positions,
+                      uint32_t n_rows, uint32_t n_sequences, float spread)
+{
+    if (!vkm_case(s, "heads=%u kv=%u dim=%u rows=%u last=%u sequences=%u spread=%g", h->n_heads,
+                  h->n_kv_heads, h->head_dim, n_rows, positions[n_rows - 1], n_sequences,
+                  (double)spread))
+        return;
+    struct paged paged = make_paged(s, positions, n_rows, n_sequences);
+    uint32_t y_ld = vkm_ld(h->n_heads * h->head_dim), dim = h->head_dim;
+    uint64_t cache = (uint64_t)paged.n_blocks * h->n_kv_heads * dim * VKM_KV_BLOCK;
+    struct vkm_params_attention p = {
+        .rows = paged.rows,
+        .blocks = paged.blocks,
+        .qkv = vkm_case_rows(s, n_rows, qkv_width(h), 1),
+        .k_cache = vkm_case_floats(s, cache, -spread, spread),
+        .v_cache = vkm_case_floats(s, cache, -2, 2),
+        .y = vkm_case_output(s, (uint64_t)n_rows * y_ld),
+        .n_heads = h->n_heads,
+        .n_kv_heads = h->n_kv_heads,
+        .head_dim = dim,
+        .qkv_ld = vkm_ld(qkv_width(h)),
+        .y_ld = y_ld,
+        .block_stride = paged.block_stride,
+        .scale = 1 / sqrtf((float)dim),
+    };
+    /* What lies behind the last position of a sequence is whatever was there before. */
+    uint32_t *blocks = vkm_case_host(paged.blocks);
+    float *k = vkm_case_host(p.k_cache), *v = vkm_case_host(p.v_cache);
+    for (uint32_t q = 0; q < n_sequences; q++) {
+        uint32_t last = 0;
+        for (uint32_t r = q; r < n_rows; r += n_sequences)
+            last = vkm_max_u32(last, positions[r]);
+        for (uint32_t pos = last + 1; pos < (paged.block_stride - 1) * VKM_KV_BLOCK; pos++) {
+            size_t block = blocks[q * paged.block_stride + pos / VKM_KV_BLOCK];
+            size_t at = block * h->n_kv_heads * dim * VKM_KV_BLOCK;
+            for (size_t i = 0; i < (size_t)h->n_kv_heads * dim; i++) {
+                k[at + i * VKM_KV_BLOCK + pos % VKM_KV_BLOCK] = NAN;
+                v[at + (i / dim * VKM_KV_BLOCK + pos % VKM_KV_BLOCK) * dim + i % dim] = NAN;
+            }
+        }
+    }
+    vkm_case_run(s, (struct vkm_launch){.n_rows = n_rows}, &p);
+}
+
+void vkm_cases_attention(struct vkm_suite *s)
+{
+    static const uint32_t edges[] = {0, 1, 31, 62, 63, 64, 65, 126, 127, 128, 129, 200};
+    static const struct heads one = {2, 1, 32}, wide = {2, 2, 128};
+    uint32_t chunk[100];
+    for (uint32_t i = 0; i < VKM_COUNT(chunk); i++)
+        chunk[i] = 30 + i;
+    for (size_t i = 0; i < VKM_COUNT(head_shapes); i++)
+        attention(s, &head_shapes[i], edges, 7, 1, 1);
+    for (size_t i = 0; i < VKM_COUNT(edges); i++)
+        attention(s, &one, edges + i, 1, 1, 1);
+    attention(s, &one, edges, 12, 3, 1);
+    attention(s, &one, chunk, 100, 1, 1);
+    attention(s, &wide, chunk, 33, 1, 1);
+    attention(s, &wide, (const uint32_t[]){1023}, 1, 1, 1);
+    attention(s, &wide, (const uint32_t[]){1024}, 1, 1, 10);
+    attention(s, &one, edges, 12, 1, 30);
+    if (s->params->full) {
+        attention(s, &wide, (const uint32_t[]){5000, 4095, 4096}, 3, 3, 1);
+        attention(s, &head_shapes[7], chunk, 100, 2, 1);
+    }
+}

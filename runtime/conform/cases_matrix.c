@@ -1,0 +1,111 @@
+/* Cases of the products of a weight matrix with rows. */
+#include "conform/case.h"
+
+#include <string.h>
+
+enum special { SPECIAL_NONE, SPECIAL_NAN, SPECIAL_ZERO, SPECIAL_TINY };
+
+struct shape {
+    uint32_t k, n_out, n_rows;
+    enum special special;
+};
+
+/* The kernels of a family have params of one layout. */
+_Static_assert(sizeof(struct vkm_params_gemv) == sizeof(struct vkm_params_gemv_add), "layout");
+_Static_assert(sizeof(struct vkm_params_gemv) == sizeof(struct vkm_params_gemm), "layout");
+_Static_assert(sizeof(struct vkm_params_gemv) == sizeof(struct vkm_params_gemm_add), "layout");
+
+/* NaN and infinity in single weights and activations; a row of zeros; weights and activations whose
+ * products underflow. */
+static void put_special(struct vkm_suite *s, const struct shape *shape, void *w, float *x)
+{
+    uint32_t ld = vkm_ld(shape->k);
+    size_t last_row = (size_t)(shape->n_out - 1) * ld;
+    if (shape->special == SPECIAL_NAN) {
+        vkm_store_f32(w, s->dtype, shape->k / 2, NAN);
+        vkm_store_f32(w, s->dtype, last_row + shape->k - 1, INFINITY);
+        x[(shape->n_rows - 1) * ld + shape->k / 3] = NAN;
+    } else if (shape->special == SPECIAL_ZERO) {
+        memset(x, 0, ld * sizeof(*x));
+        for (size_t i = 0; i < shape->k; i++)
+            vkm_store_f32(w, s->dtype, last_row + i, -0.0f);
+    } else if (shape->special == SPECIAL_TINY) {
+        for (size_t i = 0; i < shape->k; i++) {
+            vkm_store_f32(w, s->dtype, i, 0x1p-24f);
+            x[i] = 0x1p-120f;
+        }
+    }
+}
+
+static void product(struct vkm_suite *s, const struct shape *shape, bool use_bias, bool adds)
+{
+    static const char *const specials[] = {"", " nan", " zero", " tiny"};
+    if (!vkm_case(s, "k=%u n=%u rows=%u%s%s", shape->k, shape->n_out, shape->n_rows,
+                  use_bias ? " bias" : "", specials[shape->special]))
+        return;
+    uint32_t k_ld = vkm_ld(shape->k), y_ld = vkm_ld(shape->n_out);
+    uint64_t y_size = (uint64_t)shape->n_rows * y_ld;
+    struct vkm_params_gemv p = {
+        .w = vkm_case_weights(s, shape->n_out, shape->k, 3 / sqrtf((float)shape->k)),
+        .x = vkm_case_rows(s, shape->n_rows, shape->k, 1),
+        .y = adds ? vkm_case_floats(s, y_size, -1, 1) : vkm_case_output(s, y_size),
+        .k_ld = k_ld,
+        .n_out = shape->n_out,
+        .n_rows = shape->n_rows,
+        .y_ld = y_ld,
+        .use_bias = use_bias,
+    };
+    if (use_bias)
+        p.bias = vkm_case_floats(s, shape->n_out, -2, 2);
+    put_special(s, shape, vkm_case_host(p.w), vkm_case_host(p.x));
+    vkm_case_run(s, (struct vkm_launch){.n_rows = shape->n_rows, .dtype = s->dtype}, &p);
+}
+
+static void products(struct vkm_suite *s, bool adds)
+{
+    static const uint32_t sizes[] = {1, 2, 7, 8, 31, 32, 33, 127, 128, 1407, 1408, 2048, 10944};
+    static const uint32_t rows[] = {1, 2, 3, 4, 5, 8, 9, 16, 31, 32, 33, 64, 100};
+    static const struct shape specials[] = {
+        {40, 70, 3, SPECIAL_NAN},   {300, 5, 1, SPECIAL_NAN},  {40, 70, 33, SPECIAL_NAN},
+        {64, 40, 2, SPECIAL_ZERO},  {64, 40, 1, SPECIAL_TINY}, {65, 33, 40, SPECIAL_ZERO},
+        {100, 9, 40, SPECIAL_TINY},
+    };
+    static const struct shape large[] = {
+        {2048, 2048, 1, 0},
+        {2048, 2048, 7, 0},
+        {10944, 2048, 1, 0},
+        {1408, 2048, 100, 0},
+    };
+    for (size_t i = 0; i < VKM_COUNT(sizes); i++) {
+        product(s, &(struct shape){.k = sizes[i], .n_out = 33, .n_rows = 1}, i % 2, adds);
+        product(s, &(struct shape){.k = sizes[i], .n_out = 20, .n_rows = 5}, !(i % 2), adds);
+        product(s, &(struct shape){.k = 33, .n_out = sizes[i], .n_rows = 1}, !(i % 2), adds);
+        product(s, &(struct shape){.k = 65, .n_out = sizes[i], .n_rows = 3}, i % 2, adds);
+    }
+    for (size_t i = 0; i < VKM_COUNT(rows); i++)
+        product(s, &(struct shape){.k = 40, .n_out = 70, .n_rows = rows[i]}, i % 2, adds);
+    for (size_t i = 0; i < VKM_COUNT(specials); i++)
+        product(s, &specials[i], i % 2, adds);
+    for (size_t i = 0; i < VKM_COUNT(large) && s->params->full; i++)
+        product(s, &large[i], i % 2, adds);
+}
+
+void vkm_cases_gemv(struct vkm_suite *s)
+{
+    products(s, false);
+}
+
+void vkm_cases_gemv_add(struct vkm_suite *s)
+{
+    products(s, true);
+}
+
+void vkm_cases_gemm(struct vkm_suite *s)
+{
+    products(s, false);
+}
+
+void vkm_cases_gemm_add(struct vkm_suite *s)
+{
+    products(s, true);
+}

@@ -1,0 +1,89 @@
+#include "conform/compare.h"
+
+#include <float.h>
+
+#define PRODUCT_BOUND (16 * 0x1p-24)
+#define PRODUCT_FLOOR 1e-30
+
+void vkm_compare_u32(const uint32_t *got, const uint32_t *expected, size_t n,
+                     struct vkm_compare *out)
+{
+    *out = (struct vkm_compare){0};
+    for (size_t i = 0; i < n; i++) {
+        if (got[i] == expected[i])
+            continue;
+        out->broken = expected[i] == VKM_POISON ? "was written, but must be left alone"
+                      : got[i] == VKM_POISON    ? "was not written"
+                                                : "differs";
+        out->index = i;
+        out->got = got[i];
+        out->expected = expected[i];
+        return;
+    }
+}
+
+/* The rule that bit patterns alone break, or NULL. */
+static const char *check_bits(float got, float expected)
+{
+    uint32_t g = vkm_f32_bits(got), e = vkm_f32_bits(expected);
+    if (g == e)
+        return NULL;
+    if (e == VKM_POISON)
+        return "was written, but must be left alone";
+    if (g == VKM_POISON)
+        return "was not written";
+    if (isnan(expected) != isnan(got))
+        return isnan(got) ? "is NaN" : "should be NaN";
+    if (!isnan(got) && got != expected && (isinf(got) || isinf(expected)))
+        return "differs in being infinite";
+    if (expected == 0 && got != 0)
+        return "should be exactly zero";
+    return NULL;
+}
+
+/* The rule of the metric that one pair of finite values breaks, or NULL. A device may flush
+ * denormals. */
+static const char *check_metric(enum vkm_metric metric, double got, double expected,
+                                double magnitude)
+{
+    switch (metric) {
+    case VKM_METRIC_EXACT:
+        if (got != expected && !(got == 0 && fabs(expected) < (double)FLT_MIN))
+            return "is not exact";
+        return NULL;
+    case VKM_METRIC_PRODUCT:
+        if (fabs(got - expected) > PRODUCT_BOUND * fabs(magnitude) + PRODUCT_FLOOR)
+            return "is off by more than a product may be";
+        return NULL;
+    case VKM_METRIC_NMSE:
+        return NULL;
+    }
+    return NULL;
+}
+
+void vkm_compare_f32(enum vkm_metric metric, const float *got, const float *expected,
+                     const float *magnitude, size_t n, struct vkm_compare *out)
+{
+    double error = 0, power = 0, worst = -1;
+    *out = (struct vkm_compare){0};
+    for (size_t i = 0; i < n; i++) {
+        double g = (double)got[i], e = (double)expected[i], difference = fabs(g - e);
+        const char *broken = check_bits(got[i], expected[i]);
+        if (!broken && isfinite(g) && isfinite(e)) {
+            broken = check_metric(metric, g, e, magnitude ? (double)magnitude[i] : 0);
+            error += difference * difference;
+            power += e * e;
+        }
+        bool first = broken && !out->broken;
+        if (first || (!out->broken && difference > worst)) {
+            out->broken = broken;
+            out->index = i;
+            out->got = g;
+            out->expected = e;
+            worst = difference;
+        }
+    }
+    out->nmse = power > 0 ? error / power : 0;
+    if (!out->broken && out->nmse > VKM_NMSE_BOUND)
+        out->broken = "is the worst of a view whose mean error is too large";
+}

@@ -1,0 +1,50 @@
+/* The conformance suite: for every kernel, in every variant that the device can run, cases whose
+ * outputs are held against the float64 reference. */
+#ifndef VKM_CONFORM_H
+#define VKM_CONFORM_H
+
+#include "conform/lockstep.h"
+#include "kernels/kernels.h"
+
+/* One case as it went. */
+struct vkm_conform_case {
+    enum vkm_kernel_id kernel;
+    const struct vkm_variant *variant;
+    const char *name;
+    bool passed;
+    const char *sentence;        /* what failed; empty when it passed */
+    struct vkm_lockstep outcome; /* outcome.compare has the worst element */
+};
+
+/* All cases of one kernel in one variant. */
+struct vkm_conform_variant {
+    enum vkm_kernel_id kernel;
+    const struct vkm_variant *variant;
+    uint32_t cases, failed;
+    double nmse;     /* the worst */
+    char worst[128]; /* the case that it is from */
+};
+
+struct vkm_conform_params {
+    const char *kernels; /* pattern with * and ?; NULL: all */
+    const char *cases;
+    uint64_t seed;
+    bool full; /* larger shapes too */
+    void (*on_case)(void *user, const struct vkm_conform_case *result);
+    void (*on_variant)(void *user, const struct vkm_conform_variant *result);
+    void *user;
+};
+
+struct vkm_conform_totals {
+    uint32_t cases, failed;
+};
+
+/* Runs the suite on a device opened with host_visible. Cases that fail are counted and reported;
+ * the status tells only that the suite could not go on. */
+vkmoe_status vkm_conform_run(struct vkm_gpu *gpu, const struct vkm_conform_params *params,
+                             struct vkm_conform_totals *totals, vkmoe_error *err);
+
+/* Whether text matches a pattern of literal characters, * and ?. */
+bool vkm_glob(const char *pattern, const char *text);
+
+#endif

@@ -1,0 +1,209 @@
+#include "conform/lockstep.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/array.h"
+
+/* What the reference writes in place of one view. */
+struct shadow {
+    struct vkm_view view;
+    const struct vkm_field *field;
+    unsigned char *data;
+};
+
+struct host {
+    const struct vkm_gpu *gpu;
+    struct shadow shadows[VKM_MAX_FIELDS];
+    uint32_t n_shadows;
+};
+
+static unsigned char *mapped(const struct vkm_view *view)
+{
+    return view->buffer->mapped + view->offset;
+}
+
+static void *host_view(void *user, const struct vkm_view *view, bool written)
+{
+    struct host *host = user;
+    if (!view->buffer)
+        return NULL;
+    for (uint32_t i = 0; written && i < host->n_shadows; i++) {
+        const struct shadow *s = &host->shadows[i];
+        if (s->view.buffer == view->buffer && s->view.offset == view->offset)
+            return s->data;
+    }
+    return mapped(view);
+}
+
+static const void *host_address(void *user, uint64_t address)
+{
+    return vkm_gpu_resolve(((const struct host *)user)->gpu, address);
+}
+
+static void drop_shadows(const struct vkm_stream *stream, struct host *host)
+{
+    for (uint32_t i = 0; i < host->n_shadows; i++)
+        vkm_free(stream->allocator, host->shadows[i].data);
+    host->n_shadows = 0;
+}
+
+/* Copies every written view of an op as it is before the op. */
+static vkmoe_status make_shadows(const struct vkm_stream *stream, const struct vkm_op *op,
+                                 struct host *host, vkmoe_error *err)
+{
+    const struct vkm_kernel *kernel = vkm_op_kernel(stream, op);
+    for (uint32_t i = 0; i < kernel->n_fields; i++) {
+        const struct vkm_field *field = &kernel->fields[i];
+        if (!vkm_field_is_view(field->kind))
+            continue;
+        const struct vkm_view *view = vkm_params_view(vkm_op_params(stream, op), field);
+        if (!view->buffer)
+            continue;
+        if (!view->buffer->mapped)
+            return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
+                            "lock-step comparison needs a device with mapped memory");
+        if (!vkm_field_writes(field->kind))
+            continue;
+        unsigned char *data = vkm_malloc(stream->allocator, view->size, 1);
+        if (!data)
+            return vkm_fail_memory(err, view->size, "a reference's output");
+        memcpy(data, mapped(view), view->size);
+        host->shadows[host->n_shadows++] = (struct shadow){*view, field, data};
+    }
+    return VKMOE_OK;
+}
+
+static void run_reference(const struct vkm_stream *stream, const struct vkm_op *op,
+                          struct host *host, bool magnitude)
+{
+    const struct vkm_kernel *kernel = vkm_op_kernel(stream, op);
+    struct vkm_ref ref = {
+        .user = host,
+        .view = host_view,
+        .address = host_address,
+        .dtype = kernel->variants[op->variant].dtype,
+        .groups = {op->groups[0], op->groups[1], op->groups[2]},
+        .magnitude = magnitude,
+    };
+    if (op->indirect.buffer)
+        memcpy(ref.groups, mapped(&op->indirect), sizeof(ref.groups));
+    kernel->reference(&ref, vkm_op_params(stream, op));
+}
+
+/* Submits a stream that holds a copy of this op alone. */
+static vkmoe_status run_device(struct vkm_gpu *gpu, const struct vkm_stream *stream,
+                               const struct vkm_op *op, vkmoe_error *err)
+{
+    struct vkm_stream one;
+    struct vkm_commands *commands = NULL;
+    size_t size = vkm_op_kernel(stream, op)->params_size;
+    vkmoe_status status;
+    vkm_stream_init(&one, stream->set, stream->allocator);
+    if (!VKM_ARRAY_RESERVE(one.allocator, &one.ops, 1) ||
+        !VKM_ARRAY_RESERVE(one.allocator, &one.params, size)) {
+        status = vkm_fail_memory(err, size, "a stream of one operation");
+    } else {
+        one.ops.items[0] = *op;
+        one.ops.items[0].params = 0;
+        one.ops.count = 1;
+        memcpy(one.params.items, vkm_op_params(stream, op), size);
+        one.params.count = size;
+        status = vkm_commands_create(gpu, &one, false, &commands, err);
+    }
+    if (status == VKMOE_OK)
+        status = vkm_commands_run(commands, err);
+    vkm_commands_destroy(commands);
+    vkm_stream_finish(&one);
+    return status;
+}
+
+/* Holds device memory against the shadows; the first view that is wrong is kept. */
+static void compare_views(enum vkm_metric metric, const struct host *want,
+                          const struct host *magnitude, struct vkm_lockstep *out)
+{
+    for (uint32_t i = 0; i < want->n_shadows; i++) {
+        const struct shadow *s = &want->shadows[i];
+        const void *got = mapped(&s->view), *expected = s->data;
+        size_t n = s->view.size / 4;
+        struct vkm_compare compare;
+        if (s->field->kind == VKM_FIELD_WRITE_U32)
+            vkm_compare_u32(got, expected, n, &compare);
+        else
+            vkm_compare_f32(metric, got, expected,
+                            magnitude->n_shadows
+                                ? (const float *)(const void *)magnitude->shadows[i].data
+                                : NULL,
+                            n, &compare);
+        if (compare.nmse > out->nmse)
+            out->nmse = compare.nmse;
+        if (!out->view || (compare.broken && !out->compare.broken) ||
+            (!out->compare.broken && compare.nmse > out->compare.nmse)) {
+            out->view = s->field->name;
+            out->compare = compare;
+        }
+    }
+}
+
+vkmoe_status vkm_lockstep_op(struct vkm_gpu *gpu, const struct vkm_stream *stream, size_t index,
+                             struct vkm_lockstep *out, vkmoe_error *err)
+{
+    const struct vkm_op *op = &stream->ops.items[index];
+    const struct vkm_kernel *kernel = vkm_op_kernel(stream, op);
+    struct host want = {.gpu = gpu}, magnitude = {.gpu = gpu};
+    bool product = kernel->metric == VKM_METRIC_PRODUCT;
+    *out = (struct vkm_lockstep){
+        .op = index, .kernel = kernel, .variant = &kernel->variants[op->variant]};
+    vkmoe_status status = make_shadows(stream, op, &want, err);
+    if (status == VKMOE_OK && product)
+        status = make_shadows(stream, op, &magnitude, err);
+    if (status == VKMOE_OK) {
+        run_reference(stream, op, &want, false);
+        if (product)
+            run_reference(stream, op, &magnitude, true);
+        status = run_device(gpu, stream, op, err);
+    }
+    if (status == VKMOE_OK)
+        compare_views(kernel->metric, &want, &magnitude, out);
+    drop_shadows(stream, &want);
+    drop_shadows(stream, &magnitude);
+    return status;
+}
+
+vkmoe_status vkm_lockstep(struct vkm_gpu *gpu, const struct vkm_stream *stream,
+                          struct vkm_lockstep *out, vkmoe_error *err)
+{
+    double nmse = 0;
+    *out = (struct vkm_lockstep){0};
+    for (size_t i = 0; i < stream->ops.count && !out->compare.broken; i++) {
+        vkmoe_status status = vkm_lockstep_op(gpu, stream, i, out, err);
+        if (status != VKMOE_OK)
+            return status;
+        nmse = out->nmse > nmse ? out->nmse : nmse;
+    }
+    out->nmse = nmse;
+    return VKMOE_OK;
+}
+
+const char *vkm_path_name(enum vkm_path path)
+{
+    return path == VKM_PATH_SUBGROUP ? "subgroup" : "base";
+}
+
+const char *vkm_variant_dtype_name(const struct vkm_variant *variant)
+{
+    return variant->dtype < VKM_DTYPE_COUNT ? vkm_dtype_name(variant->dtype) : "-";
+}
+
+void vkm_lockstep_sentence(const struct vkm_lockstep *result, char *text, size_t size)
+{
+    const struct vkm_compare *c = &result->compare;
+    if (!c->broken)
+        snprintf(text, size, "all outputs match the references; worst NMSE %.3g", result->nmse);
+    else
+        snprintf(text, size,
+                 "%s (%s, %s): %s[%zu] %s: got %.9g, expected %.9g; NMSE of the view %.3g",
+                 result->kernel->name, vkm_variant_dtype_name(result->variant),
+                 vkm_path_name(result->variant->path), result->view, c->index, c->broken, c->got,
+                 c->expected, c->nmse);
+}

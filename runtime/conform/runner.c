@@ -1,0 +1,85 @@
+#include "conform/case.h"
+
+#define ARENA_QUICK (64u << 20)
+#define ARENA_FULL (256u << 20)
+
+bool vkm_glob(const char *pattern, const char *text)
+{
+    for (; *pattern; pattern++, text++) {
+        if (*pattern == '*') {
+            for (; *text; text++)
+                if (vkm_glob(pattern + 1, text))
+                    return true;
+            return vkm_glob(pattern + 1, text);
+        }
+        if (!*text || (*pattern != '?' && *pattern != *text))
+            return false;
+    }
+    return !*text;
+}
+
+static vkm_cases_fn *const cases[] = {
+#define KERNEL(name, ...) vkm_cases_##name,
+#include "kernels/table.def"
+#undef KERNEL
+};
+
+/* The caps with no path better than the one under test. */
+static struct vkm_caps caps_for(const struct vkm_gpu *gpu, enum vkm_path path)
+{
+    struct vkm_caps caps = *vkm_gpu_caps(gpu);
+    if (path == VKM_PATH_BASE)
+        caps.paths[VKM_PATH_SUBGROUP] = false;
+    return caps;
+}
+
+static void run_variant(struct vkm_suite *s, const struct vkm_variant *variant,
+                        struct vkm_conform_totals *totals)
+{
+    s->dtype = variant->dtype;
+    s->path = variant->path;
+    s->caps = caps_for(s->gpu, variant->path);
+    s->variant = (struct vkm_conform_variant){.kernel = s->kernel, .variant = variant};
+    cases[s->kernel](s);
+    totals->cases += s->variant.cases;
+    totals->failed += s->variant.failed;
+    if (s->variant.cases > 0 && s->params->on_variant)
+        s->params->on_variant(s->params->user, &s->variant);
+}
+
+static void run_kernel(struct vkm_suite *s, struct vkm_conform_totals *totals)
+{
+    const struct vkm_kernel *kernel = &vkm_gpu_kernels(s->gpu)->kernels[s->kernel];
+    if (s->params->kernels && !vkm_glob(s->params->kernels, kernel->name))
+        return;
+    for (uint32_t i = 0; i < kernel->n_variants && s->error.status == VKMOE_OK; i++)
+        if (vkm_gpu_caps(s->gpu)->paths[kernel->variants[i].path])
+            run_variant(s, &kernel->variants[i], totals);
+}
+
+vkmoe_status vkm_conform_run(struct vkm_gpu *gpu, const struct vkm_conform_params *params,
+                             struct vkm_conform_totals *totals, vkmoe_error *err)
+{
+    struct vkm_suite s = {.gpu = gpu, .params = params};
+    uint64_t size = params->full ? ARENA_FULL : ARENA_QUICK;
+    *totals = (struct vkm_conform_totals){0};
+    vkmoe_status status =
+        vkm_buffer_create(gpu, VKM_MEMORY_HOST, size, "conformance cases", &s.arena, err);
+    if (status != VKMOE_OK)
+        return status;
+    s.before = vkm_malloc(vkm_gpu_allocator(gpu), size, 1);
+    if (!s.before) {
+        status = vkm_fail_memory(err, size, "conformance cases");
+    } else {
+        for (uint32_t k = 0; k < VKM_KERNEL_COUNT && s.error.status == VKMOE_OK; k++) {
+            s.kernel = (enum vkm_kernel_id)k;
+            run_kernel(&s, totals);
+        }
+        status = s.error.status;
+        if (status != VKMOE_OK && err)
+            *err = s.error;
+    }
+    vkm_free(vkm_gpu_allocator(gpu), s.before);
+    vkm_buffer_destroy(gpu, s.arena);
+    return status;
+}

@@ -1,0 +1,59 @@
+#include <stdlib.h>
+
+#include "engine/engine.h"
+#include "kernels/kernels.h"
+
+static struct vkm_gpu_params gpu_params(const vkmoe_device_params *p)
+{
+    if (!p)
+        return (struct vkm_gpu_params){.selector = getenv("VKMOE_DEVICE")};
+    return (struct vkm_gpu_params){
+        .allocator = p->allocator,
+        .log = p->log,
+        .selector = p->selector ? p->selector : getenv("VKMOE_DEVICE"),
+        .validation = p->validation,
+        .check_addresses = p->check_addresses,
+        .force_staging = p->force_staging,
+        .no_subgroups = p->no_subgroups,
+        .tiled_rows = p->tiled_rows,
+        .cache_dir = p->cache_dir,
+        .hang_seconds = p->hang_seconds,
+    };
+}
+
+vkmoe_status vkmoe_device_list(const vkmoe_device_params *params, vkmoe_device_info *infos,
+                               size_t capacity, size_t *count, vkmoe_error *err)
+{
+    struct vkm_gpu_params p = gpu_params(params);
+    return vkm_gpu_list(&p, infos, capacity, count, err);
+}
+
+vkmoe_status vkmoe_device_open(const vkmoe_device_params *params, vkmoe_device **out,
+                               vkmoe_error *err)
+{
+    struct vkm_gpu_params p = gpu_params(params);
+    struct vkmoe_device *device = vkm_calloc(p.allocator, 1, sizeof(*device));
+    if (!device)
+        return vkm_fail_memory(err, sizeof(*device), "a device");
+    vkmoe_status status = vkm_gpu_open(&p, &vkm_kernels, &device->gpu, err);
+    if (status != VKMOE_OK) {
+        vkm_free(p.allocator, device);
+        return status;
+    }
+    *out = device;
+    return VKMOE_OK;
+}
+
+void vkmoe_device_close(vkmoe_device *device)
+{
+    if (!device)
+        return;
+    const vkmoe_allocator *a = vkm_gpu_allocator(device->gpu);
+    vkm_gpu_close(device->gpu);
+    vkm_free(a, device);
+}
+
+const vkmoe_device_info *vkmoe_device_get_info(const vkmoe_device *device)
+{
+    return vkm_gpu_info(device->gpu);
+}

@@ -1,0 +1,45 @@
+/* What stands behind the public handles. */
+#ifndef VKM_ENGINE_H
+#define VKM_ENGINE_H
+
+#include "model/forward.h"
+#include "vkmoe/session.h"
+
+struct vkmoe_device {
+    struct vkm_gpu *gpu;
+};
+
+struct vkmoe_model {
+    struct vkm_gpu *gpu;
+    struct vkm_weights weights;
+    struct vkm_generation_defaults generation;
+    vkmoe_model_info info;
+    vkmoe_generation_defaults defaults;
+};
+
+/* A recorded step that can be run again. */
+struct vkm_step {
+    struct vkm_stream stream;
+    struct vkm_commands *commands; /* NULL until recorded */
+};
+
+struct vkmoe_session {
+    struct vkmoe_model *model;
+    struct vkm_kv kv;
+    struct vkm_kv_sequence sequence;
+    struct vkm_state state;
+    struct vkm_step decode; /* one row: forward and sample */
+    int32_t last_token;     /* newest token of the sequence */
+    bool pending;           /* it was chosen, but is not in the KV cache yet */
+    uint32_t logits_row;    /* else: the row of state.logits that follows from it */
+    vkmoe_session_stats stats;
+};
+
+/* How a session asks for its state. */
+struct vkm_state_params vkm_session_layout(const struct vkm_config *config,
+                                           const vkmoe_session_params *params);
+
+/* Compiles the pipelines that a session of the model will need. */
+vkmoe_status vkm_model_compile(struct vkmoe_model *model, vkmoe_error *err);
+
+#endif

@@ -1,0 +1,325 @@
+/* Opening and closing a device. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gpu/vk.h"
+
+vkmoe_status vkm_vk_fail(struct vkm_gpu *gpu, vkmoe_error *err, VkResult result, const char *call,
+                         const char *file, int line)
+{
+    vkmoe_status status = VKMOE_DRIVER;
+    int name = (int)strcspn(call, "(");
+    if (result == VK_ERROR_OUT_OF_HOST_MEMORY)
+        status = VKMOE_OUT_OF_HOST_MEMORY;
+    else if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY)
+        status = VKMOE_OUT_OF_DEVICE_MEMORY;
+    else if (result == VK_ERROR_DEVICE_LOST)
+        status = VKMOE_DEVICE_LOST;
+    gpu->lost |= status == VKMOE_DEVICE_LOST;
+    vkm_log(gpu->params.log, VKMOE_LOG_DEBUG, "%s:%d: vk%.*s: %s", file, line, name, call,
+            vkm_vk_result_name(result));
+    return vkm_fail(err, status, "%s: vk%.*s failed with %s", gpu->info.name, name, call,
+                    vkm_vk_result_name(result));
+}
+
+static bool contains_ignoring_case(const char *text, const char *part)
+{
+    size_t n = strlen(part);
+    for (; *text; text++) {
+        size_t i = 0;
+        while (i < n && tolower((unsigned char)text[i]) == tolower((unsigned char)part[i]))
+            i++;
+        if (i == n)
+            return true;
+    }
+    return n == 0;
+}
+
+static bool is_number(const char *text)
+{
+    return *text && strspn(text, "0123456789") == strlen(text);
+}
+
+/* The device that the selector names; *choice is its position. */
+static vkmoe_status choose(const char *selector, const vkmoe_device_info *infos, uint32_t count,
+                           uint32_t *choice, vkmoe_error *err)
+{
+    uint32_t matches = 0;
+    bool number = selector && is_number(selector);
+    for (uint32_t i = 0; i < count; i++) {
+        bool match = !selector ? infos[i].is_default
+                     : number  ? strtoul(selector, NULL, 10) == i
+                               : strcmp(selector, infos[i].uuid) == 0 ||
+                                     contains_ignoring_case(infos[i].name, selector);
+        if (match && matches++ == 0)
+            *choice = i;
+    }
+    if (!selector && matches == 0)
+        return vkm_fail(err, VKMOE_NO_DEVICE,
+                        "none of the %u Vulkan devices is usable: %s: %s", count, infos[0].name,
+                        infos[0].reason);
+    if (matches == 0)
+        return vkm_fail(err, VKMOE_NOT_FOUND,
+                        "device '%s': none of the %u devices has that index, UUID or name",
+                        selector, count);
+    if (matches > 1)
+        return vkm_fail(err, VKMOE_NOT_FOUND,
+                        "device '%s' fits %u devices; give an index or a UUID", selector, matches);
+    if (!infos[*choice].usable)
+        return vkm_fail(err, VKMOE_UNSUPPORTED, "device %u (%s) cannot be used: %s", *choice,
+                        infos[*choice].name, infos[*choice].reason);
+    return VKMOE_OK;
+}
+
+/* Prefers a compute family without graphics, and for copies one that does nothing else. */
+static vkmoe_status choose_queues(struct vkm_gpu *gpu, VkQueueFamilyProperties *families,
+                                  uint32_t count)
+{
+    int compute = -1, transfer = -1;
+    for (uint32_t i = 0; i < count; i++) {
+        VkQueueFlags flags = families[i].queueFlags;
+        if ((flags & VK_QUEUE_COMPUTE_BIT) && (compute < 0 || !(flags & VK_QUEUE_GRAPHICS_BIT)))
+            compute = (int)i;
+        if ((flags & VK_QUEUE_TRANSFER_BIT) &&
+            !(flags & (VK_QUEUE_COMPUTE_BIT | VK_QUEUE_GRAPHICS_BIT)) && transfer < 0)
+            transfer = (int)i;
+    }
+    if (compute < 0)
+        return VKMOE_UNSUPPORTED;
+    gpu->compute.family = (uint32_t)compute;
+    gpu->transfer.family = transfer < 0 ? (uint32_t)compute : (uint32_t)transfer;
+    uint32_t bits = families[compute].timestampValidBits;
+    gpu->timestamp_mask = bits >= 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
+    return VKMOE_OK;
+}
+
+static vkmoe_status find_queues(struct vkm_gpu *gpu, vkmoe_error *err)
+{
+    const vkmoe_allocator *a = gpu->params.allocator;
+    uint32_t count = 0;
+    gpu->vk.GetPhysicalDeviceQueueFamilyProperties(gpu->physical, &count, NULL);
+    VkQueueFamilyProperties *families = vkm_calloc(a, count, sizeof(*families));
+    if (!families)
+        return vkm_fail_memory(err, count * sizeof(*families), "the queue families");
+    gpu->vk.GetPhysicalDeviceQueueFamilyProperties(gpu->physical, &count, families);
+    vkmoe_status status = choose_queues(gpu, families, count);
+    vkm_free(a, families);
+    if (status != VKMOE_OK)
+        vkm_fail(err, status, "%s has no compute queue", gpu->info.name);
+    return status;
+}
+
+static vkmoe_status create_device(struct vkm_gpu *gpu, vkmoe_error *err)
+{
+    float priority = 1.0f;
+    VkDeviceQueueCreateInfo queues[2] = {
+        {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+         .queueFamilyIndex = gpu->compute.family,
+         .queueCount = 1,
+         .pQueuePriorities = &priority},
+        {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+         .queueFamilyIndex = gpu->transfer.family,
+         .queueCount = 1,
+         .pQueuePriorities = &priority},
+    };
+    VkPhysicalDeviceVulkan13Features v13 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES,
+        .synchronization2 = VK_TRUE,
+        .maintenance4 = VK_TRUE,
+        .subgroupSizeControl = VK_TRUE,
+        .computeFullSubgroups = VK_TRUE,
+    };
+    VkPhysicalDeviceVulkan12Features v12 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+        .pNext = &v13,
+        .bufferDeviceAddress = VK_TRUE,
+        .timelineSemaphore = VK_TRUE,
+    };
+    const char *extensions[] = {VK_EXT_MEMORY_BUDGET_EXTENSION_NAME};
+    VkDeviceCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+        .pNext = &v12,
+        .queueCreateInfoCount = gpu->transfer.family != gpu->compute.family ? 2 : 1,
+        .pQueueCreateInfos = queues,
+        .enabledExtensionCount = gpu->info.memory_budget ? 1 : 0,
+        .ppEnabledExtensionNames = extensions,
+    };
+    VkResult result = gpu->vk.CreateDevice(gpu->physical, &info, NULL, &gpu->device);
+    if (result < 0)
+        return vkm_vk_fail(gpu, err, result, "CreateDevice", __FILE__, __LINE__);
+#define LOAD(name) gpu->vk.name = (PFN_vk##name)gpu->vk.GetDeviceProcAddr(gpu->device, "vk" #name);
+    VKM_VK_DEVICE_LIST(LOAD)
+#undef LOAD
+    return VKMOE_OK;
+}
+
+static void fill_caps(struct vkm_gpu *gpu, const VkPhysicalDeviceLimits *limits)
+{
+    struct vkm_caps *caps = &gpu->caps;
+    for (int i = 0; i < 3; i++)
+        caps->max_groups[i] = limits->maxComputeWorkGroupCount[i];
+    caps->max_invocations = gpu->info.max_invocations;
+    caps->shared_bytes = gpu->info.shared_memory;
+    caps->paths[VKM_PATH_BASE] = true;
+    caps->paths[VKM_PATH_SUBGROUP] = gpu->info.subgroup_arithmetic && !gpu->params.no_subgroups;
+    caps->subgroup_size = caps->paths[VKM_PATH_SUBGROUP] ? gpu->info.subgroup_size : 0;
+    caps->cpu = gpu->info.kind == VKMOE_DEVICE_CPU;
+    gpu->timestamp_period =
+        gpu->timestamp_mask != 0 ? (double)limits->timestampPeriod : 0.0;
+}
+
+static vkmoe_status select_device(struct vkm_gpu *gpu, vkmoe_error *err)
+{
+    const vkmoe_allocator *a = gpu->params.allocator;
+    VkPhysicalDevice *handles = NULL;
+    vkmoe_device_info *infos = NULL;
+    uint32_t count = 0, choice = 0;
+    vkmoe_status status = vkm_devices_probe(&gpu->params, gpu->instance.handle, &gpu->vk, &handles,
+                                            &infos, &count, err);
+    if (status == VKMOE_OK)
+        status = choose(gpu->params.selector, infos, count, &choice, err);
+    if (status == VKMOE_OK) {
+        gpu->physical = handles[choice];
+        gpu->info = infos[choice];
+        vkm_log(gpu->params.log, VKMOE_LOG_INFO, "device %u: %s (%s), %s", choice,
+                gpu->info.name, gpu->info.driver,
+                gpu->params.selector ? "as asked for" : gpu->info.reason);
+    }
+    vkm_free(a, handles);
+    vkm_free(a, infos);
+    return status;
+}
+
+static vkmoe_status open_vulkan(struct vkm_gpu *gpu, vkmoe_error *err)
+{
+    vkmoe_status status = vkm_instance_create(&gpu->params, &gpu->instance, &gpu->vk, err);
+    if (status != VKMOE_OK)
+        return status;
+    if ((status = select_device(gpu, err)) != VKMOE_OK)
+        return status;
+    if ((status = find_queues(gpu, err)) != VKMOE_OK)
+        return status;
+    if ((status = create_device(gpu, err)) != VKMOE_OK)
+        return status;
+
+    VkPhysicalDeviceProperties2 properties = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
+    gpu->vk.GetPhysicalDeviceProperties2(gpu->physical, &properties);
+    fill_caps(gpu, &properties.properties.limits);
+    gpu->memory_budget = gpu->info.memory_budget;
+    gpu->cache_path = vkm_cache_path(&gpu->params, &gpu->info, &properties.properties);
+    if ((status = vkm_queue_init(gpu, &gpu->compute, err)) != VKMOE_OK)
+        return status;
+    if (gpu->transfer.family == gpu->compute.family)
+        gpu->transfer.handle = gpu->compute.handle;
+    else if ((status = vkm_queue_init(gpu, &gpu->transfer, err)) != VKMOE_OK)
+        return status;
+    return vkm_pipelines_init(gpu, err);
+}
+
+static void open_reference(struct vkm_gpu *gpu)
+{
+    gpu->reference = true;
+    gpu->info = (vkmoe_device_info){
+        .kind = VKMOE_DEVICE_REFERENCE,
+        .name = "reference",
+        .driver = "vkmoe float64 executor",
+        .usable = true,
+        .max_invocations = 128,
+        .max_allocation = UINT64_C(1) << 40,
+    };
+    gpu->caps = (struct vkm_caps){
+        .max_groups = {UINT32_MAX, UINT32_MAX, UINT32_MAX},
+        .max_invocations = 128,
+        .shared_bytes = 16384,
+        .paths = {[VKM_PATH_BASE] = true},
+        .cpu = true,
+    };
+}
+
+vkmoe_status vkm_gpu_open(const struct vkm_gpu_params *params, const struct vkm_kernel_set *set,
+                          struct vkm_gpu **out, vkmoe_error *err)
+{
+    struct vkm_gpu *gpu = vkm_calloc(params->allocator, 1, sizeof(*gpu));
+    if (!gpu)
+        return vkm_fail_memory(err, sizeof(*gpu), "a device");
+    gpu->params = *params;
+    gpu->set = set;
+    if (gpu->params.hang_seconds <= 0)
+        gpu->params.hang_seconds = 120;
+    pthread_mutex_init(&gpu->memory_lock, NULL);
+    pthread_mutex_init(&gpu->pipeline_lock, NULL);
+    vkmoe_status status = VKMOE_OK;
+    gpu->kernel_ns = vkm_calloc(params->allocator, set->count, sizeof(*gpu->kernel_ns));
+    if (!gpu->kernel_ns)
+        status = vkm_fail_memory(err, set->count * sizeof(*gpu->kernel_ns), "kernel timings");
+    else if (params->selector && strcmp(params->selector, "reference") == 0)
+        open_reference(gpu);
+    else
+        status = open_vulkan(gpu, err);
+    if (status != VKMOE_OK) {
+        vkm_gpu_close(gpu);
+        return status;
+    }
+    gpu->caps.tiled_rows = params->tiled_rows;
+    vkm_memory_init(gpu);
+    *out = gpu;
+    return VKMOE_OK;
+}
+
+void vkm_gpu_close(struct vkm_gpu *gpu)
+{
+    if (!gpu)
+        return;
+    const vkmoe_allocator *a = gpu->params.allocator;
+    if (gpu->device) {
+        if (!gpu->lost)
+            gpu->vk.DeviceWaitIdle(gpu->device);
+        vkm_pipelines_finish(gpu);
+        if (gpu->compute.timeline)
+            gpu->vk.DestroySemaphore(gpu->device, gpu->compute.timeline, NULL);
+        if (gpu->transfer.timeline)
+            gpu->vk.DestroySemaphore(gpu->device, gpu->transfer.timeline, NULL);
+    }
+    vkm_memory_finish(gpu);
+    if (gpu->device)
+        gpu->vk.DestroyDevice(gpu->device, NULL);
+    vkm_instance_destroy(&gpu->instance, &gpu->vk);
+    pthread_mutex_destroy(&gpu->memory_lock);
+    pthread_mutex_destroy(&gpu->pipeline_lock);
+    vkm_free(a, gpu->kernel_ns);
+    vkm_free(a, gpu->cache_path);
+    vkm_free(a, gpu);
+}
+
+const struct vkm_caps *vkm_gpu_caps(const struct vkm_gpu *gpu)
+{
+    return &gpu->caps;
+}
+
+const struct vkm_kernel_set *vkm_gpu_kernels(const struct vkm_gpu *gpu)
+{
+    return gpu->set;
+}
+
+const vkmoe_allocator *vkm_gpu_allocator(const struct vkm_gpu *gpu)
+{
+    return gpu->params.allocator;
+}
+
+const vkmoe_log *vkm_gpu_log(const struct vkm_gpu *gpu)
+{
+    return gpu->params.log;
+}
+
+bool vkm_gpu_is_reference(const struct vkm_gpu *gpu)
+{
+    return gpu->reference;
+}
+
+const vkmoe_device_info *vkm_gpu_info(const struct vkm_gpu *gpu)
+{
+    return &gpu->info;
+}

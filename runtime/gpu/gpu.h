@@ -1,0 +1,131 @@
+/* One opened device: a Vulkan device, or the reference executor that runs the same streams in
+ * float64 on the host. Memory, uploads, pipelines and submission. Knows nothing of models. */
+#ifndef VKM_GPU_H
+#define VKM_GPU_H
+
+#include "gpu/stream.h"
+#include "vkmoe/device.h"
+
+struct vkm_gpu;
+
+/* What recording and launch geometry may depend on; fixed once the device is open. */
+struct vkm_caps {
+    uint32_t max_groups[3];
+    uint32_t max_invocations; /* per workgroup */
+    uint32_t shared_bytes;    /* per workgroup */
+    uint32_t subgroup_size;   /* that subgroup variants run with; 0: path not available */
+    bool paths[VKM_PATH_COUNT];
+    bool cpu; /* the device is the host's processor, or the reference executor */
+    uint32_t tiled_rows; /* as the params say; 0: the launch table decides */
+};
+
+struct vkm_gpu_params {
+    const vkmoe_allocator *allocator;
+    const vkmoe_log *log;
+    const char *selector; /* index, UUID, part of a name, or "reference"; NULL: the default device */
+    bool validation;      /* Khronos validation layer; its messages go to the log as errors */
+    bool check_addresses; /* run the debug variant of every shader */
+    bool host_visible;    /* keep all memory mapped, for lock-step comparison */
+    bool force_staging;   /* upload through the staging ring even where memory is mapped */
+    bool no_subgroups;    /* the BASE path only */
+    uint32_t tiled_rows;  /* steps of more rows use tiled products; 0: the launch table decides */
+    const char *cache_dir; /* NULL: $XDG_CACHE_HOME/vkmoe or ~/.cache/vkmoe; "": none */
+    double hang_seconds;   /* a submit that takes longer counts as hung; 0: 120 */
+};
+
+/* Lists the devices as vkmoe_device_list does. */
+vkmoe_status vkm_gpu_list(const struct vkm_gpu_params *params, vkmoe_device_info *infos,
+                          size_t capacity, size_t *count, vkmoe_error *err);
+
+/* The set must outlive the device. */
+vkmoe_status vkm_gpu_open(const struct vkm_gpu_params *params, const struct vkm_kernel_set *set,
+                          struct vkm_gpu **out, vkmoe_error *err);
+void vkm_gpu_close(struct vkm_gpu *gpu); /* accepts NULL; every buffer must be destroyed before */
+
+const struct vkm_caps *vkm_gpu_caps(const struct vkm_gpu *gpu);
+const struct vkm_kernel_set *vkm_gpu_kernels(const struct vkm_gpu *gpu);
+const vkmoe_allocator *vkm_gpu_allocator(const struct vkm_gpu *gpu);
+const vkmoe_log *vkm_gpu_log(const struct vkm_gpu *gpu);
+bool vkm_gpu_is_reference(const struct vkm_gpu *gpu);
+/* Owned by the gpu. */
+const vkmoe_device_info *vkm_gpu_info(const struct vkm_gpu *gpu);
+
+/* --- memory (memory.c): thread-safe --- */
+
+enum vkm_memory {
+    VKM_MEMORY_DEVICE, /* fastest for the device; mapped only where that costs nothing */
+    VKM_MEMORY_HOST,   /* mapped and coherent; the device reaches it too */
+};
+
+struct vkm_buffer {
+    uint64_t size;         /* bytes, as asked for */
+    uint64_t address;      /* device address of the first byte; 256-byte aligned */
+    unsigned char *mapped; /* host pointer, or NULL */
+    void *block;           /* the allocation it lies in */
+    uint64_t block_offset;
+    struct vkm_buffer *next; /* another buffer of the same resource, reached only through tables */
+};
+
+/* `what` names the purpose in the message when memory runs out. */
+vkmoe_status vkm_buffer_create(struct vkm_gpu *gpu, enum vkm_memory memory, uint64_t size,
+                               const char *what, struct vkm_buffer **out, vkmoe_error *err);
+void vkm_buffer_destroy(struct vkm_gpu *gpu, struct vkm_buffer *buffer); /* accepts NULL */
+/* A view of the whole buffer. */
+struct vkm_view vkm_buffer_view(struct vkm_buffer *buffer);
+/* The part of a view from `offset` on, `size` bytes long. */
+struct vkm_view vkm_view_slice(struct vkm_view view, uint64_t offset, uint64_t size);
+/* The largest single buffer that can be had. */
+uint64_t vkm_gpu_max_buffer(const struct vkm_gpu *gpu);
+/* Bytes of device memory held in blocks now. */
+uint64_t vkm_gpu_memory_used(const struct vkm_gpu *gpu);
+/* The host pointer behind a device address of mapped memory, or NULL. */
+const void *vkm_gpu_resolve(const struct vkm_gpu *gpu, uint64_t address);
+
+/* Copies from a view to host memory; the view's last writer must have finished. */
+vkmoe_status vkm_buffer_read(struct vkm_gpu *gpu, struct vkm_view view, void *data,
+                             vkmoe_error *err);
+
+/* --- uploads (upload.c): one thread at a time per uploader --- */
+
+struct vkm_uploader;
+vkmoe_status vkm_uploader_create(struct vkm_gpu *gpu, struct vkm_uploader **out, vkmoe_error *err);
+/* Where to write the next `size` bytes (at most VKM_UPLOAD_CHUNK) of `view` at `offset`. */
+#define VKM_UPLOAD_CHUNK (8u << 20)
+vkmoe_status vkm_uploader_begin(struct vkm_uploader *u, struct vkm_view view, uint64_t offset,
+                                uint64_t size, void **data, vkmoe_error *err);
+vkmoe_status vkm_uploader_end(struct vkm_uploader *u, vkmoe_error *err);
+/* begin, copy, end for any size. */
+vkmoe_status vkm_uploader_write(struct vkm_uploader *u, struct vkm_view view, const void *data,
+                                uint64_t size, vkmoe_error *err);
+/* Waits until everything has arrived; later submits see it. */
+vkmoe_status vkm_uploader_flush(struct vkm_uploader *u, vkmoe_error *err);
+void vkm_uploader_destroy(struct vkm_uploader *u); /* accepts NULL; waits */
+
+/* --- pipelines (pipeline.c): thread-safe --- */
+
+/* Makes sure that every pipeline of the stream exists, so that encoding it does not wait. */
+vkmoe_status vkm_gpu_compile(struct vkm_gpu *gpu, const struct vkm_stream *stream,
+                             vkmoe_error *err);
+/* Writes the pipeline cache to disk if it grew; failure costs only speed and is logged. */
+void vkm_gpu_save_cache(struct vkm_gpu *gpu);
+
+/* --- submission (commands.c): one thread at a time per gpu --- */
+
+/* A stream made ready for a device; may be submitted again and again. Buffers of the stream must
+ * outlive it; the stream itself too. */
+struct vkm_commands;
+vkmoe_status vkm_commands_create(struct vkm_gpu *gpu, const struct vkm_stream *stream,
+                                 bool timestamps, struct vkm_commands **out, vkmoe_error *err);
+void vkm_commands_destroy(struct vkm_commands *c); /* accepts NULL; must not be in flight */
+/* Runs the stream and waits for it. Fails with DEVICE_LOST when the device is lost or hung. */
+vkmoe_status vkm_commands_run(struct vkm_commands *c, vkmoe_error *err);
+/* Device time of op `index` in the last run, in nanoseconds; 0 without timestamps. */
+uint64_t vkm_commands_time(const struct vkm_commands *c, size_t index);
+
+/* --- the reference executor (reference.c) --- */
+
+/* Runs the stream's reference kernels on mapped memory. With a non-zero `shuffle`, the dispatches
+ * between two barriers run in an order drawn from that seed. */
+void vkm_reference_run(const struct vkm_gpu *gpu, const struct vkm_stream *stream, uint64_t shuffle);
+
+#endif

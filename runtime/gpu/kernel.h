@@ -1,0 +1,101 @@
+/* What a kernel row is made of. The rows themselves are in kernels/table.def. */
+#ifndef VKM_KERNEL_H
+#define VKM_KERNEL_H
+
+#include "base/dtype.h"
+
+/* A byte range of a buffer: what a kernel's view parameter is bound to. A zeroed view is "absent"
+ * and lowers to address 0. */
+struct vkm_buffer;
+struct vkm_view {
+    struct vkm_buffer *buffer;
+    uint64_t offset; /* bytes from the buffer's start */
+    uint64_t size;   /* bytes */
+};
+
+enum vkm_field_kind {
+    VKM_FIELD_READ,
+    VKM_FIELD_WRITE_F32,
+    VKM_FIELD_WRITE_U32,
+    VKM_FIELD_UPDATE_F32, /* read and written */
+    VKM_FIELD_TABLE,      /* read through addresses found in another view */
+    VKM_FIELD_UINT,
+    VKM_FIELD_FLOAT,
+};
+
+static inline bool vkm_field_is_view(enum vkm_field_kind kind)
+{
+    return kind < VKM_FIELD_UINT;
+}
+
+static inline bool vkm_field_writes(enum vkm_field_kind kind)
+{
+    return kind == VKM_FIELD_WRITE_F32 || kind == VKM_FIELD_WRITE_U32 ||
+           kind == VKM_FIELD_UPDATE_F32;
+}
+
+struct vkm_field {
+    const char *name;
+    enum vkm_field_kind kind;
+    uint32_t offset; /* in the C params struct */
+};
+
+#define VKM_MAX_FIELDS 24u
+#define VKM_MAX_SPEC 4u
+#define VKM_MAX_PUSH 120u /* bytes; the debug variant needs 8 more of the 128 that Vulkan grants */
+
+/* How outputs are compared with the reference. Integers always match exactly. */
+enum vkm_metric { VKM_METRIC_EXACT, VKM_METRIC_NMSE, VKM_METRIC_PRODUCT };
+
+enum vkm_path { VKM_PATH_BASE, VKM_PATH_SUBGROUP, VKM_PATH_COUNT };
+
+/* One SPIR-V module of a kernel. */
+struct vkm_variant {
+    enum vkm_dtype dtype; /* of the weights; VKM_DTYPE_COUNT where the kernel reads none */
+    enum vkm_path path;
+    const uint32_t *code;
+    size_t code_size; /* bytes */
+    const uint32_t *debug_code; /* the same with every address checked against the views */
+    size_t debug_code_size;
+};
+
+/* Hands a reference kernel its memory: the views of its params as host pointers, and addresses found
+ * in tables translated. With `magnitude` set, loads return absolute values, which turns a product
+ * into the sum of |a b| that bounds its rounding. */
+struct vkm_ref {
+    void *user;
+    void *(*view)(void *user, const struct vkm_view *view, bool written);
+    const void *(*address)(void *user, uint64_t address);
+    enum vkm_dtype dtype; /* of the weights */
+    uint32_t groups[3];   /* workgroup counts of the dispatch */
+    bool magnitude;
+};
+
+/* Computes what the kernel computes, in float64, one workgroup grid at a time. */
+typedef void vkm_ref_fn(const struct vkm_ref *ref, const void *params);
+
+struct vkm_kernel {
+    const char *name;
+    const struct vkm_field *fields; /* in push-constant order */
+    uint32_t n_fields;
+    uint32_t push_size; /* bytes: 8 for each view, 4 for each scalar */
+    uint32_t params_size; /* bytes of the C params struct */
+    uint32_t n_spec;    /* specialisation constants 0 .. n_spec - 1; 0 is the workgroup size */
+    enum vkm_metric metric;
+    bool has_weights;
+    vkm_ref_fn *reference;
+    const struct vkm_variant *variants;
+    uint32_t n_variants;
+};
+
+/* A set of kernels, indexed by kernel id. */
+struct vkm_kernel_set {
+    const struct vkm_kernel *kernels;
+    uint32_t count;
+};
+
+/* The variant of a dtype and path, or NULL. Kernels without weights ignore dtype. */
+const struct vkm_variant *vkm_kernel_variant(const struct vkm_kernel *kernel, enum vkm_dtype dtype,
+                                             enum vkm_path path);
+
+#endif

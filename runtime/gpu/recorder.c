@@ -1,0 +1,142 @@
+#include "gpu/recorder.h"
+
+#include <string.h>
+
+#include "base/array.h"
+#include "gpu/gpu.h"
+
+void vkm_recorder_init(struct vkm_recorder *r, struct vkm_stream *stream,
+                       const struct vkm_caps *caps)
+{
+    *r = (struct vkm_recorder){.stream = stream, .caps = caps};
+}
+
+void vkm_recorder_finish(struct vkm_recorder *r)
+{
+    vkm_free(r->stream->allocator, r->open.items);
+    r->open.items = NULL;
+}
+
+vkmoe_status vkm_recorder_status(const struct vkm_recorder *r, vkmoe_error *err)
+{
+    if (r->error.status != VKMOE_OK && err)
+        *err = r->error;
+    return r->error.status;
+}
+
+static bool conflicts(const struct vkm_recorder *r, const struct vkm_access *access)
+{
+    for (size_t i = 0; i < r->open.count; i++) {
+        const struct vkm_access *o = &r->open.items[i];
+        if (o->buffer == access->buffer && o->begin < access->end && access->begin < o->end &&
+            (o->write || access->write))
+            return true;
+    }
+    return false;
+}
+
+/* The ranges that a dispatch touches; returns how many, or sticks an error. */
+static uint32_t collect(struct vkm_recorder *r, const struct vkm_kernel *kernel,
+                        const struct vkm_dispatch *d, struct vkm_access *touched)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < kernel->n_fields; i++) {
+        const struct vkm_field *field = &kernel->fields[i];
+        if (!vkm_field_is_view(field->kind))
+            continue;
+        const struct vkm_view *view = vkm_params_view(d->params, field);
+        if (!view->buffer)
+            continue;
+        if (view->offset > view->buffer->size || view->size > view->buffer->size - view->offset ||
+            view->offset % 16 != 0) {
+            vkm_fail(&r->error, VKMOE_INTERNAL,
+                     "kernel %s, view %s: bytes %llu + %llu of a buffer of %llu bytes",
+                     kernel->name, field->name, (unsigned long long)view->offset,
+                     (unsigned long long)view->size, (unsigned long long)view->buffer->size);
+            return 0;
+        }
+        touched[n++] = (struct vkm_access){view->buffer, view->offset, view->offset + view->size,
+                                           vkm_field_writes(field->kind)};
+    }
+    if (d->indirect.buffer)
+        touched[n++] = (struct vkm_access){d->indirect.buffer, d->indirect.offset,
+                                           d->indirect.offset + d->indirect.size, false};
+    return n;
+}
+
+static bool check_limits(struct vkm_recorder *r, const struct vkm_kernel *kernel,
+                         const struct vkm_dispatch *d)
+{
+    for (int axis = 0; axis < 3 && !d->indirect.buffer; axis++) {
+        if (d->groups[axis] > r->caps->max_groups[axis]) {
+            vkm_fail(&r->error, VKMOE_UNSUPPORTED,
+                     "kernel %s needs %u workgroups on axis %d; the device grants %u",
+                     kernel->name, d->groups[axis], axis, r->caps->max_groups[axis]);
+            return false;
+        }
+    }
+    if (d->spec[0] == 0 || d->spec[0] > r->caps->max_invocations) {
+        vkm_fail(&r->error, VKMOE_INTERNAL, "kernel %s: workgroup of %u; the device grants %u",
+                 kernel->name, d->spec[0], r->caps->max_invocations);
+        return false;
+    }
+    return true;
+}
+
+static bool append(struct vkm_recorder *r, const struct vkm_dispatch *d, uint32_t variant,
+                   bool barrier)
+{
+    struct vkm_stream *s = r->stream;
+    size_t size = vkm_align_up(s->set->kernels[d->kernel].params_size, 16);
+    if (!VKM_ARRAY_RESERVE(s->allocator, &s->ops, 1) ||
+        !VKM_ARRAY_RESERVE(s->allocator, &s->params, size)) {
+        vkm_fail_memory(&r->error, size, "a command stream");
+        return false;
+    }
+    struct vkm_op *op = &s->ops.items[s->ops.count++];
+    *op = (struct vkm_op){
+        .kernel = d->kernel,
+        .variant = variant,
+        .groups = {d->groups[0], d->groups[1], d->groups[2]},
+        .indirect = d->indirect,
+        .params = s->params.count,
+        .barrier = barrier,
+    };
+    memcpy(op->spec, d->spec, sizeof(op->spec));
+    memcpy(s->params.items + s->params.count, d->params, s->set->kernels[d->kernel].params_size);
+    s->params.count += size;
+    return true;
+}
+
+void vkm_record(struct vkm_recorder *r, const struct vkm_dispatch *d)
+{
+    const struct vkm_kernel *kernel = &r->stream->set->kernels[d->kernel];
+    if (r->error.status != VKMOE_OK)
+        return;
+    if (!d->indirect.buffer && (d->groups[0] == 0 || d->groups[1] == 0 || d->groups[2] == 0))
+        return;
+    const struct vkm_variant *variant = vkm_kernel_variant(kernel, d->dtype, d->path);
+    if (!variant) {
+        vkm_fail(&r->error, VKMOE_INTERNAL, "kernel %s has no variant for dtype %d, path %d",
+                 kernel->name, (int)d->dtype, (int)d->path);
+        return;
+    }
+    struct vkm_access touched[VKM_MAX_FIELDS + 1];
+    uint32_t n = collect(r, kernel, d, touched);
+    if (r->error.status != VKMOE_OK || !check_limits(r, kernel, d))
+        return;
+
+    bool barrier = false;
+    for (uint32_t i = 0; i < n && !barrier; i++)
+        barrier = conflicts(r, &touched[i]);
+    if (barrier)
+        r->open.count = 0;
+    if (!VKM_ARRAY_RESERVE(r->stream->allocator, &r->open, n)) {
+        vkm_fail_memory(&r->error, n * sizeof(*touched), "hazard tracking");
+        return;
+    }
+    if (append(r, d, (uint32_t)(variant - kernel->variants), barrier)) {
+        memcpy(r->open.items + r->open.count, touched, n * sizeof(*touched));
+        r->open.count += n;
+    }
+}

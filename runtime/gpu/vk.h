@@ -1,0 +1,178 @@
+/* The Vulkan calls that the gpu layer makes, in one replaceable table, and the opened device. */
+#ifndef VKM_VK_H
+#define VKM_VK_H
+
+#include <pthread.h>
+#include <volk.h>
+
+#include "gpu/gpu.h"
+
+#define VKM_VK_INSTANCE_LIST(X)                                                                    \
+    X(DestroyInstance)                                                                             \
+    X(EnumeratePhysicalDevices)                                                                    \
+    X(GetPhysicalDeviceProperties2)                                                                \
+    X(GetPhysicalDeviceFeatures2)                                                                  \
+    X(GetPhysicalDeviceMemoryProperties2)                                                          \
+    X(GetPhysicalDeviceQueueFamilyProperties)                                                      \
+    X(EnumerateDeviceExtensionProperties)                                                          \
+    X(CreateDevice)                                                                                \
+    X(GetDeviceProcAddr)
+
+#define VKM_VK_DEVICE_LIST(X)                                                                      \
+    X(DestroyDevice)                                                                               \
+    X(DeviceWaitIdle)                                                                              \
+    X(GetDeviceQueue)                                                                              \
+    X(QueueSubmit2)                                                                                \
+    X(CreateSemaphore)                                                                             \
+    X(DestroySemaphore)                                                                            \
+    X(WaitSemaphores)                                                                              \
+    X(CreateBuffer)                                                                                \
+    X(DestroyBuffer)                                                                               \
+    X(GetBufferMemoryRequirements)                                                                 \
+    X(GetBufferDeviceAddress)                                                                      \
+    X(AllocateMemory)                                                                              \
+    X(FreeMemory)                                                                                  \
+    X(BindBufferMemory)                                                                            \
+    X(MapMemory)                                                                                   \
+    X(CreateShaderModule)                                                                          \
+    X(DestroyShaderModule)                                                                         \
+    X(CreatePipelineLayout)                                                                        \
+    X(DestroyPipelineLayout)                                                                       \
+    X(CreatePipelineCache)                                                                         \
+    X(DestroyPipelineCache)                                                                        \
+    X(GetPipelineCacheData)                                                                        \
+    X(CreateComputePipelines)                                                                      \
+    X(DestroyPipeline)                                                                             \
+    X(CreateCommandPool)                                                                           \
+    X(DestroyCommandPool)                                                                          \
+    X(ResetCommandPool)                                                                            \
+    X(AllocateCommandBuffers)                                                                      \
+    X(BeginCommandBuffer)                                                                          \
+    X(EndCommandBuffer)                                                                            \
+    X(CmdPipelineBarrier2)                                                                         \
+    X(CmdBindPipeline)                                                                             \
+    X(CmdPushConstants)                                                                            \
+    X(CmdDispatch)                                                                                 \
+    X(CmdDispatchIndirect)                                                                         \
+    X(CmdCopyBuffer)                                                                               \
+    X(CmdResetQueryPool)                                                                           \
+    X(CmdWriteTimestamp2)                                                                          \
+    X(CreateQueryPool)                                                                             \
+    X(DestroyQueryPool)                                                                            \
+    X(GetQueryPoolResults)
+
+struct vkm_vk {
+#define VKM_VK_FIELD(name) PFN_vk##name name;
+    VKM_VK_INSTANCE_LIST(VKM_VK_FIELD) VKM_VK_DEVICE_LIST(VKM_VK_FIELD)
+#undef VKM_VK_FIELD
+};
+
+/* A Vulkan instance with its optional validation messenger. */
+struct vkm_instance {
+    VkInstance handle;
+    VkDebugUtilsMessengerEXT messenger;
+    PFN_vkDestroyDebugUtilsMessengerEXT destroy_messenger;
+};
+
+/* Fills the instance part of *vk. */
+vkmoe_status vkm_instance_create(const struct vkm_gpu_params *params, struct vkm_instance *instance,
+                                 struct vkm_vk *vk, vkmoe_error *err);
+void vkm_instance_destroy(struct vkm_instance *instance, const struct vkm_vk *vk);
+
+/* Every physical device with what was probed of it, the default marked. *handles and *infos belong to
+ * the caller (vkm_free). */
+vkmoe_status vkm_devices_probe(const struct vkm_gpu_params *params, VkInstance instance,
+                               const struct vkm_vk *vk, VkPhysicalDevice **handles,
+                               vkmoe_device_info **infos, uint32_t *count, vkmoe_error *err);
+
+struct vkm_block; /* memory.c */
+struct vkm_pipeline;
+
+struct vkm_queue {
+    VkQueue handle;
+    uint32_t family;
+    VkSemaphore timeline;
+    uint64_t submitted; /* timeline value of the newest submit */
+};
+
+struct vkm_gpu {
+    struct vkm_gpu_params params;
+    const struct vkm_kernel_set *set;
+    bool reference;
+    struct vkm_caps caps;
+    vkmoe_device_info info;
+    char *cache_path; /* of the pipeline cache file, or NULL */
+
+    struct vkm_vk vk;
+    struct vkm_instance instance;
+    VkPhysicalDevice physical;
+    VkDevice device;
+    struct vkm_queue compute, transfer; /* transfer.handle is compute's where there is no other */
+    VkPhysicalDeviceMemoryProperties memory_properties;
+    bool memory_budget;
+    double timestamp_period; /* nanoseconds in a tick; 0: no timestamps */
+    uint64_t timestamp_mask;
+    uint64_t upload_done; /* transfer timeline value that the next compute submit must wait for */
+    bool lost;
+
+    pthread_mutex_t memory_lock;
+    struct {
+        struct vkm_block **items;
+        size_t count, capacity;
+    } blocks;
+    uint64_t heap_used[VK_MAX_MEMORY_HEAPS];
+
+    pthread_mutex_t pipeline_lock;
+    VkPipelineLayout layout;
+    VkPipelineCache cache;
+    size_t cache_loaded; /* bytes that came from disk */
+    struct {
+        struct vkm_pipeline *items;
+        size_t count, capacity;
+    } pipelines;
+    double *kernel_ns; /* per kernel: device time of one workgroup as last measured; 0: unknown */
+};
+
+/* Fills *err for a failed Vulkan call; marks the device lost where that is what it means. */
+vkmoe_status vkm_vk_fail(struct vkm_gpu *gpu, vkmoe_error *err, VkResult result, const char *call,
+                         const char *file, int line);
+const char *vkm_vk_result_name(VkResult result);
+
+/* Runs gpu->vk.CALL; a failure fills err, sets `status` and jumps to the label `fail`. */
+#define VK(call)                                                                                   \
+    do {                                                                                           \
+        VkResult vk_result_ = gpu->vk.call;                                                        \
+        if (vk_result_ < 0) {                                                                      \
+            status = vkm_vk_fail(gpu, err, vk_result_, #call, __FILE__, __LINE__);                 \
+            goto fail;                                                                             \
+        }                                                                                          \
+    } while (0)
+
+vkmoe_status vkm_queue_init(struct vkm_gpu *gpu, struct vkm_queue *queue, vkmoe_error *err);
+/* Submits one command buffer and advances the queue's timeline. wait: another queue's timeline value
+ * to wait for first, or NULL. */
+vkmoe_status vkm_queue_submit(struct vkm_gpu *gpu, struct vkm_queue *queue, VkCommandBuffer commands,
+                              const VkSemaphoreSubmitInfo *wait, vkmoe_error *err);
+/* Waits for a timeline value; DEVICE_LOST after params.hang_seconds. */
+vkmoe_status vkm_queue_wait(struct vkm_gpu *gpu, struct vkm_queue *queue, uint64_t value,
+                            vkmoe_error *err);
+
+void vkm_memory_init(struct vkm_gpu *gpu);
+void vkm_memory_finish(struct vkm_gpu *gpu);
+/* The Vulkan buffer and offset behind a view. */
+VkBuffer vkm_view_vk(const struct vkm_view *view, VkDeviceSize *offset);
+
+vkmoe_status vkm_pipelines_init(struct vkm_gpu *gpu, vkmoe_error *err);
+void vkm_pipelines_finish(struct vkm_gpu *gpu);
+vkmoe_status vkm_pipeline_get(struct vkm_gpu *gpu, const struct vkm_op *op, VkPipeline *out,
+                              vkmoe_error *err);
+
+/* Pipeline cache file (cache.c). */
+char *vkm_cache_path(const struct vkm_gpu_params *params, const vkmoe_device_info *info,
+                     const VkPhysicalDeviceProperties *properties);
+/* *data belongs to the caller; NULL and 0 when there is no valid file. */
+void vkm_cache_load(const struct vkm_gpu *gpu, void **data, size_t *size);
+vkmoe_status vkm_cache_store(const struct vkm_gpu *gpu, const void *data, size_t size,
+                             vkmoe_error *err);
+
+#endif

@@ -1,0 +1,268 @@
+/* Launch geometry: which variant, workgroup size and specialisation constants each kernel gets, and
+ * how many workgroups. Everything that was chosen by measurement stands in the first section. */
+#include "kernels/ops.h"
+
+/* --- choices --- */
+
+/* Matrix-vector products: lanes in a workgroup, and outputs that a team of lanes owns (NR). */
+struct gemv_shape {
+    uint32_t lanes;
+    uint32_t outputs;
+    uint32_t swiglu_outputs; /* where each output is two products */
+};
+static const struct gemv_shape gemv_base = {64, 4, 2};
+static const struct gemv_shape gemv_subgroup_cpu = {64, 4, 4};
+static const struct gemv_shape gemv_subgroup_gpu = {128, 4, 2};
+
+/* Batch rows that a team handles at once (RB), for n_rows. */
+static uint32_t gemv_row_block(uint32_t n_rows)
+{
+    return n_rows <= 1 ? 1 : n_rows <= 2 ? 2 : n_rows <= 4 ? 4 : 8;
+}
+
+uint32_t vkm_gemm_threshold(const struct vkm_caps *caps)
+{
+    return caps->cpu ? UINT32_MAX : 32;
+}
+
+enum {
+    LANES_ROW = 128,     /* kernels with one workgroup per row */
+    LANES_SMALL = 64,    /* those whose rows are an expert list or a head */
+    LANES_GEMM = 128,    /* fixed by gemm.comp's tile */
+    LANES_ATTENTION = 64 /* fixed by attention.comp */
+};
+
+/* --- geometry --- */
+
+typedef void geometry_fn(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                         const void *params, struct vkm_dispatch *d);
+
+static void set_groups(struct vkm_dispatch *d, uint32_t lanes, uint32_t x, uint32_t y)
+{
+    d->spec[0] = lanes;
+    d->groups[0] = x;
+    d->groups[1] = y;
+    d->groups[2] = 1;
+}
+
+/* Moves what x cannot hold to z, as team_index and gemm.comp count it. */
+static void fold_groups(const struct vkm_caps *caps, struct vkm_dispatch *d)
+{
+    d->groups[2] = vkm_ceil_div(d->groups[0], caps->max_groups[0]);
+    if (d->groups[2] > 1)
+        d->groups[0] = vkm_ceil_div(d->groups[0], d->groups[2]);
+}
+
+/* One workgroup per row, whatever the parameters. */
+static void geometry_rows(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                          const void *params, struct vkm_dispatch *d)
+{
+    (void)caps, (void)params;
+    set_groups(d, LANES_ROW, 1, launch->n_rows);
+}
+#define geometry_embed geometry_rows
+#define geometry_rmsnorm geometry_rows
+#define geometry_sample geometry_rows
+
+static void geometry_small_rows(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                                const void *params, struct vkm_dispatch *d)
+{
+    (void)caps, (void)params;
+    set_groups(d, LANES_SMALL, 1, launch->n_rows);
+}
+#define geometry_softmax geometry_small_rows
+#define geometry_topk geometry_small_rows
+
+/* n_out outputs of each row: the path, the team's shape, and how many workgroups that makes. */
+static void set_gemv(const struct vkm_caps *caps, struct vkm_dispatch *d, uint32_t n_out,
+                     bool swiglu, uint32_t row_block, uint32_t n_rows)
+{
+    const struct gemv_shape *shape = &gemv_base;
+    uint32_t teams = 1;
+    if (caps->paths[VKM_PATH_SUBGROUP]) {
+        shape = caps->cpu ? &gemv_subgroup_cpu : &gemv_subgroup_gpu;
+        d->path = VKM_PATH_SUBGROUP;
+        teams = vkm_max_u32(1, shape->lanes / caps->subgroup_size);
+    }
+    uint32_t lanes = vkm_max_u32(shape->lanes, caps->subgroup_size);
+    uint32_t outputs = swiglu ? shape->swiglu_outputs : shape->outputs;
+    set_groups(d, lanes, vkm_ceil_div(n_out, outputs * teams), vkm_ceil_div(n_rows, row_block));
+    fold_groups(caps, d);
+    d->spec[1] = outputs;
+    d->spec[2] = row_block;
+}
+
+static void geometry_gemv(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                          const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_gemv *p = params;
+    (void)launch;
+    set_gemv(caps, d, p->y_ld, false, gemv_row_block(p->n_rows), p->n_rows);
+}
+
+static void geometry_gemv_add(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                              const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_gemv_add *p = params;
+    (void)launch;
+    set_gemv(caps, d, p->n_out, false, gemv_row_block(p->n_rows), p->n_rows);
+}
+
+static void geometry_ffn_gemv_up(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                                 const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_ffn_gemv_up *p = params;
+    (void)launch;
+    set_gemv(caps, d, p->h_ld, true, gemv_row_block(p->n_rows), p->n_rows);
+}
+
+static void geometry_moe_gemv_up(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                                 const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_moe_gemv_up *p = params;
+    (void)launch;
+    set_gemv(caps, d, p->h_ld, true, 1, p->n_pairs);
+}
+
+static void geometry_moe_gemv_down(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                                   const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_moe_gemv_down *p = params;
+    set_gemv(caps, d, p->n_out, false, 1, launch->n_rows);
+}
+
+static void set_gemm(const struct vkm_caps *caps, struct vkm_dispatch *d, uint32_t n_out,
+                     uint32_t n_rows)
+{
+    set_groups(d, LANES_GEMM, vkm_ceil_div(n_out, VKM_TILE_COLS),
+               vkm_ceil_div(n_rows, VKM_TILE_ROWS));
+    fold_groups(caps, d);
+}
+
+static void geometry_gemm(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                          const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_gemm *p = params;
+    (void)launch;
+    set_gemm(caps, d, p->y_ld, p->n_rows);
+}
+
+static void geometry_gemm_add(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                              const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_gemm_add *p = params;
+    (void)launch;
+    set_gemm(caps, d, p->n_out, p->n_rows);
+}
+
+static void geometry_ffn_gemm_up(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                                 const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_ffn_gemm_up *p = params;
+    (void)launch;
+    set_gemm(caps, d, p->h_ld, p->n_rows);
+}
+
+/* The device counts the workgroups of grouped products: moe_scan's args. */
+static void geometry_grouped(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                             const void *params, struct vkm_dispatch *d)
+{
+    (void)caps, (void)params;
+    d->spec[0] = LANES_GEMM;
+    d->indirect = launch->indirect;
+}
+#define geometry_moe_gemm_up geometry_grouped
+#define geometry_moe_gemm_down geometry_grouped
+
+static void geometry_rope_kv(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                             const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_rope_kv *p = params;
+    (void)caps;
+    set_groups(d, LANES_SMALL, p->n_heads + 2 * p->n_kv_heads, launch->n_rows);
+}
+
+static void geometry_attention(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                               const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_attention *p = params;
+    (void)caps;
+    set_groups(d, LANES_ATTENTION, p->n_heads, launch->n_rows);
+    d->spec[1] = vkm_ceil_div(p->head_dim, 2 * LANES_ATTENTION);
+}
+
+static void geometry_sort(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                          const void *params, struct vkm_dispatch *d)
+{
+    (void)caps, (void)params;
+    set_groups(d, VKM_SORT_TILE, vkm_moe_sort_tiles(launch->n_rows), 1);
+}
+#define geometry_moe_histogram geometry_sort
+#define geometry_moe_scatter geometry_sort
+
+static void geometry_moe_scan(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                              const void *params, struct vkm_dispatch *d)
+{
+    (void)caps, (void)launch, (void)params;
+    set_groups(d, LANES_ROW, 1, 1);
+}
+
+static void geometry_moe_combine(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                                 const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_moe_combine *p = params;
+    (void)caps, (void)launch;
+    set_groups(d, LANES_ROW, vkm_ceil_div(p->ld / 4, LANES_ROW), p->n_rows);
+}
+
+static void geometry_sample_blocks(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                                   const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_sample_blocks *p = params;
+    (void)caps;
+    set_groups(d, LANES_ROW, vkm_ceil_div(p->vocab, VKM_VOCAB_BLOCK), launch->n_rows);
+}
+
+/* --- recording --- */
+
+static geometry_fn *const geometry[VKM_KERNEL_COUNT] = {
+#define KERNEL(name, ...) geometry_##name,
+#include "kernels/table.def"
+#undef KERNEL
+};
+
+void vkm_op(struct vkm_recorder *r, enum vkm_kernel_id kernel, struct vkm_launch launch,
+            const void *params)
+{
+    struct vkm_dispatch d = {
+        .kernel = kernel, .dtype = launch.dtype, .path = VKM_PATH_BASE, .params = params};
+    geometry[kernel](r->caps, &launch, params, &d);
+    vkm_record(r, &d);
+}
+
+#define KERNEL(name, ...)                                                                          \
+    void vkm_op_##name(struct vkm_recorder *r, struct vkm_launch launch,                           \
+                       const struct vkm_params_##name *params)                                     \
+    {                                                                                              \
+        vkm_op(r, VKM_K_##name, launch, params);                                                   \
+    }
+#include "kernels/table.def"
+#undef KERNEL
+
+/* --- sizes --- */
+
+uint32_t vkm_moe_column_groups(uint32_t ld)
+{
+    return vkm_ceil_div(ld, VKM_TILE_COLS);
+}
+
+/* Each expert's last tile may be part full, and there are no more tiles than pairs. */
+uint32_t vkm_moe_max_tiles(uint32_t n_pairs, uint32_t n_experts)
+{
+    return vkm_min_u32(n_pairs, n_pairs / VKM_TILE_ROWS + n_experts);
+}
+
+uint32_t vkm_moe_sort_tiles(uint32_t n_pairs)
+{
+    return vkm_ceil_div(n_pairs, VKM_SORT_TILE);
+}

@@ -1,0 +1,37 @@
+/* Recording a kernel with its launch geometry: one function for each row of the table. */
+#ifndef VKM_OPS_H
+#define VKM_OPS_H
+
+#include "gpu/gpu.h"
+#include "gpu/recorder.h"
+#include "kernels/kernels.h"
+
+/* What geometry needs beyond the params. */
+struct vkm_launch {
+    uint32_t n_rows;          /* batch rows; for kernels over pairs: rows * k; unused by moe_scan */
+    enum vkm_dtype dtype;     /* of the weights, where the kernel reads any */
+    struct vkm_view indirect; /* workgroup counts for moe_gemm_up and moe_gemm_down */
+};
+
+/* vkm_op_NAME(recorder, launch, params) appends one dispatch of NAME: the best path that
+ * recorder->caps offers, workgroup size and specialisation constants from the launch table. Errors
+ * stick to the recorder. */
+#define KERNEL(name, ...)                                                                          \
+    void vkm_op_##name(struct vkm_recorder *r, struct vkm_launch launch,                           \
+                       const struct vkm_params_##name *params);
+#include "kernels/table.def"
+#undef KERNEL
+
+/* The same by kernel id, for tests and conformance. */
+void vkm_op(struct vkm_recorder *r, enum vkm_kernel_id kernel, struct vkm_launch launch,
+            const void *params);
+
+/* Column workgroups of the grouped products, which moe_scan writes into its indirect arguments. */
+uint32_t vkm_moe_column_groups(uint32_t ld);
+/* Rows above which a tiled product is recorded instead of a row-blocked matrix-vector product. */
+uint32_t vkm_gemm_threshold(const struct vkm_caps *caps);
+/* Upper bounds for buffers: tiles that moe_scan can write, and sort tiles, for n_pairs pairs. */
+uint32_t vkm_moe_max_tiles(uint32_t n_pairs, uint32_t n_experts);
+uint32_t vkm_moe_sort_tiles(uint32_t n_pairs);
+
+#endif

@@ -1,0 +1,60 @@
+/* The stable counting sort of (row, slot) pairs by expert. */
+#include "kernels/ref.h"
+
+void vkm_ref_moe_histogram(const struct vkm_ref *ref, const void *params)
+{
+    const struct vkm_params_moe_histogram *p = params;
+    const uint32_t *ids = vkm_ref_in(ref, &p->ids);
+    uint32_t *histogram = vkm_ref_out(ref, &p->histogram);
+    size_t n_tiles = vkm_ceil_div(p->n_pairs, VKM_SORT_TILE);
+    for (size_t i = 0; i < n_tiles * p->n_experts; i++)
+        histogram[i] = 0;
+    for (size_t i = 0; i < p->n_pairs; i++) {
+        if (ids[i] < p->n_experts)
+            histogram[i / VKM_SORT_TILE * p->n_experts + ids[i]]++;
+    }
+}
+
+void vkm_ref_moe_scan(const struct vkm_ref *ref, const void *params)
+{
+    const struct vkm_params_moe_scan *p = params;
+    const uint32_t *histogram = vkm_ref_in(ref, &p->histogram);
+    uint32_t *offsets = vkm_ref_out(ref, &p->offsets);
+    uint32_t *tiles = vkm_ref_out(ref, &p->tiles);
+    uint32_t *args = vkm_ref_out(ref, &p->args);
+    uint32_t sorted = 0, n_tiles = 0;
+    for (uint32_t e = 0; e < p->n_experts; e++) {
+        uint32_t first = sorted;
+        for (size_t t = 0; t < p->n_sort_tiles; t++) {
+            offsets[t * p->n_experts + e] = sorted;
+            sorted += histogram[t * p->n_experts + e];
+        }
+        for (uint32_t i = first; i < sorted; i += VKM_TILE_ROWS) {
+            uint32_t *tile = tiles + 4 * (size_t)n_tiles++;
+            tile[0] = e;
+            tile[1] = i;
+            tile[2] = vkm_min_u32(sorted - i, VKM_TILE_ROWS);
+            tile[3] = 0;
+        }
+    }
+    const uint32_t counts[6] = {p->up_groups, n_tiles, 1, p->down_groups, n_tiles, 1};
+    for (size_t i = 0; i < VKM_COUNT(counts); i++)
+        args[i] = counts[i];
+}
+
+void vkm_ref_moe_scatter(const struct vkm_ref *ref, const void *params)
+{
+    const struct vkm_params_moe_scatter *p = params;
+    const uint32_t *ids = vkm_ref_in(ref, &p->ids);
+    const uint32_t *offsets = vkm_ref_in(ref, &p->offsets);
+    uint32_t *order = vkm_ref_out(ref, &p->order);
+    for (uint32_t i = 0; i < p->n_pairs; i++) {
+        uint32_t first = i / VKM_SORT_TILE * VKM_SORT_TILE;
+        if (ids[i] >= p->n_experts)
+            continue;
+        uint32_t at = offsets[(size_t)(i / VKM_SORT_TILE) * p->n_experts + ids[i]];
+        for (uint32_t j = first; j < i; j++)
+            at += ids[j] == ids[i];
+        order[at] = i;
+    }
+}

@@ -1,0 +1,393 @@
+#include "model/forward.h"
+
+#include <math.h>
+
+#include "kernels/ops.h"
+
+/* What every part of the pass needs. */
+struct pass {
+    struct vkm_recorder *r;
+    const struct vkm_weights *w;
+    const struct vkm_config *c;
+    const struct vkm_kv *kv;
+    const struct vkm_state *s;
+    const struct vkm_batch *batch;
+    bool tiled; /* enough rows for tiled products and the expert sort */
+};
+
+static struct vkm_launch rows(const struct pass *f, enum vkm_dtype dtype)
+{
+    return (struct vkm_launch){.n_rows = f->batch->n_rows, .dtype = dtype};
+}
+
+static void norm(const struct pass *f, struct vkm_view weight, struct vkm_view y)
+{
+    vkm_op_rmsnorm(f->r, rows(f, VKM_DTYPE_F32),
+                   &(struct vkm_params_rmsnorm){.x = f->s->x,
+                                                .weight = weight,
+                                                .y = y,
+                                                .width = f->c->hidden_size,
+                                                .ld = vkm_ld(f->c->hidden_size),
+                                                .eps = f->c->rms_norm_eps});
+}
+
+/* y = m x + bias for n_rows rows. */
+static void linear(const struct pass *f, const struct vkm_matrix *m, struct vkm_view x,
+                   struct vkm_view y, uint32_t n_rows, bool tiled)
+{
+    struct vkm_launch launch = {.n_rows = n_rows, .dtype = m->dtype};
+    struct vkm_params_gemv p = {
+        .w = m->view,
+        .x = x,
+        .bias = m->bias,
+        .y = y,
+        .k_ld = vkm_ld(m->n_in),
+        .n_out = m->n_out,
+        .n_rows = n_rows,
+        .y_ld = vkm_ld(m->n_out),
+        .use_bias = m->bias.buffer != NULL,
+    };
+    if (tiled)
+        vkm_op(f->r, VKM_K_gemm, launch, &p);
+    else
+        vkm_op(f->r, VKM_K_gemv, launch, &p);
+}
+
+/* x += m y + bias: back into the residual stream. */
+static void linear_add(const struct pass *f, const struct vkm_matrix *m, struct vkm_view y)
+{
+    struct vkm_params_gemv_add p = {
+        .w = m->view,
+        .x = y,
+        .bias = m->bias,
+        .y = f->s->x,
+        .k_ld = vkm_ld(m->n_in),
+        .n_out = m->n_out,
+        .n_rows = f->batch->n_rows,
+        .y_ld = vkm_ld(f->c->hidden_size),
+        .use_bias = m->bias.buffer != NULL,
+    };
+    vkm_op(f->r, f->tiled ? VKM_K_gemm_add : VKM_K_gemv_add, rows(f, m->dtype), &p);
+}
+
+/* x += Attention(RMSNorm(x)), equation 1. */
+static void attention_block(const struct pass *f, const struct vkm_layer *layer, uint32_t index)
+{
+    const struct vkm_config *c = f->c;
+    const struct vkm_state *s = f->s;
+    struct vkm_view keys = vkm_buffer_view(f->kv->keys[index]);
+    struct vkm_view values = vkm_buffer_view(f->kv->values[index]);
+
+    norm(f, layer->input_norm, s->normed);
+    linear(f, &layer->qkv, s->normed, s->qkv, f->batch->n_rows, f->tiled);
+    vkm_op_rope_kv(f->r, rows(f, VKM_DTYPE_F32),
+                   &(struct vkm_params_rope_kv){.rows = f->batch->rows,
+                                                .blocks = s->blocks,
+                                                .rope_low = s->rope_low,
+                                                .rope_high = s->rope_high,
+                                                .qkv = s->qkv,
+                                                .k_cache = keys,
+                                                .v_cache = values,
+                                                .n_heads = c->num_attention_heads,
+                                                .n_kv_heads = c->num_key_value_heads,
+                                                .head_dim = c->head_dim,
+                                                .qkv_ld = vkm_ld(layer->qkv.n_out),
+                                                .block_stride = s->block_stride});
+    vkm_op_attention(f->r, rows(f, VKM_DTYPE_F32),
+                     &(struct vkm_params_attention){.rows = f->batch->rows,
+                                                    .blocks = s->blocks,
+                                                    .qkv = s->qkv,
+                                                    .k_cache = keys,
+                                                    .v_cache = values,
+                                                    .y = s->attended,
+                                                    .n_heads = c->num_attention_heads,
+                                                    .n_kv_heads = c->num_key_value_heads,
+                                                    .head_dim = c->head_dim,
+                                                    .qkv_ld = vkm_ld(layer->qkv.n_out),
+                                                    .y_ld = vkm_ld(layer->o.n_in),
+                                                    .block_stride = s->block_stride,
+                                                    .scale = 1.0f / sqrtf((float)c->head_dim)});
+    linear_add(f, &layer->o, s->attended);
+}
+
+/* h = silu(gate u) * (up u) of the FFN that every row passes: dense, or the shared experts. */
+static void ffn_up(const struct pass *f, const struct vkm_ffn *ffn)
+{
+    struct vkm_params_ffn_gemv_up p = {
+        .w = ffn->view,
+        .x = f->s->normed,
+        .h = f->s->ffn_hidden,
+        .k_ld = vkm_ld(f->c->hidden_size),
+        .width = ffn->width,
+        .n_rows = f->batch->n_rows,
+        .h_ld = vkm_ld(ffn->width),
+    };
+    vkm_op(f->r, f->tiled ? VKM_K_ffn_gemm_up : VKM_K_ffn_gemv_up, rows(f, ffn->dtype), &p);
+}
+
+/* x += down h. */
+static void ffn_down(const struct pass *f, const struct vkm_ffn *ffn)
+{
+    uint64_t up_bytes =
+        2 * (uint64_t)ffn->width * vkm_ld(f->c->hidden_size) * vkm_dtype_size(ffn->dtype);
+    struct vkm_matrix down = {
+        .view = vkm_view_slice(ffn->view, up_bytes, ffn->view.size - up_bytes),
+        .n_out = f->c->hidden_size,
+        .n_in = ffn->width,
+        .dtype = ffn->dtype,
+    };
+    linear_add(f, &down, f->s->ffn_hidden);
+}
+
+/* Gates of equations 4 and 5: softmax over the router's scores, the top K kept. */
+static void route(const struct pass *f, const struct vkm_layer *layer, struct vkm_view ids,
+                  struct vkm_view gates)
+{
+    const struct vkm_config *c = f->c;
+    const struct vkm_state *s = f->s;
+    uint32_t ld = vkm_ld(c->n_routed_experts);
+    linear(f, &layer->router, s->normed, s->router_logits, f->batch->n_rows, f->tiled);
+    vkm_op_softmax(f->r, rows(f, VKM_DTYPE_F32),
+                   &(struct vkm_params_softmax){.logits = s->router_logits,
+                                                .probs = s->router_probs,
+                                                .n = c->n_routed_experts,
+                                                .ld = ld});
+    vkm_op_topk(
+        f->r, rows(f, VKM_DTYPE_F32),
+        &(struct vkm_params_topk){.logits = s->router_logits,
+                                  .probs = s->router_probs,
+                                  .ids = ids,
+                                  .gates = gates,
+                                  .n = c->n_routed_experts,
+                                  .ld = ld,
+                                  .k = c->num_experts_per_tok,
+                                  .normalise = c->norm_topk_prob && c->num_experts_per_tok > 1,
+                                  .scale = c->routed_scaling_factor});
+}
+
+/* Few rows: every (row, slot) pair by itself, then one long dot for each output. */
+static void experts_by_pair(const struct pass *f, const struct vkm_layer *layer,
+                            struct vkm_view ids, struct vkm_view gates)
+{
+    const struct vkm_config *c = f->c;
+    const struct vkm_state *s = f->s;
+    uint32_t k = c->num_experts_per_tok;
+    struct vkm_launch pairs = {.n_rows = f->batch->n_rows * k, .dtype = layer->expert_dtype};
+    bool fused_shared = layer->ffn.width > 0 && layer->ffn.dtype == layer->expert_dtype;
+
+    if (layer->ffn.width > 0)
+        ffn_up(f, &layer->ffn);
+    vkm_op_moe_gemv_up(f->r, pairs,
+                       &(struct vkm_params_moe_gemv_up){.x = s->normed,
+                                                        .ids = ids,
+                                                        .experts = layer->experts,
+                                                        .weights = layer->expert_ffn,
+                                                        .h = s->expert_hidden,
+                                                        .k = k,
+                                                        .k_ld = vkm_ld(c->hidden_size),
+                                                        .width = c->moe_intermediate_size,
+                                                        .n_pairs = pairs.n_rows,
+                                                        .h_ld = vkm_ld(c->moe_intermediate_size),
+                                                        .n_experts = c->n_routed_experts});
+    struct vkm_params_moe_gemv_down down = {
+        .h = s->expert_hidden,
+        .ids = ids,
+        .gates = gates,
+        .experts = layer->experts,
+        .weights = layer->expert_ffn,
+        .x = s->x,
+        .k = k,
+        .n_out = c->hidden_size,
+        .x_ld = vkm_ld(c->hidden_size),
+        .width = c->moe_intermediate_size,
+        .h_ld = vkm_ld(c->moe_intermediate_size),
+        .n_experts = c->n_routed_experts,
+    };
+    if (fused_shared) {
+        down.shared_w = layer->ffn.view;
+        down.shared_h = s->ffn_hidden;
+        down.shared_width = layer->ffn.width;
+        down.shared_ld = vkm_ld(layer->ffn.width);
+    } else if (layer->ffn.width > 0) {
+        ffn_down(f, &layer->ffn);
+    }
+    vkm_op_moe_gemv_down(f->r, rows(f, layer->expert_dtype), &down);
+}
+
+/* Sorts the pairs by expert on the device and leaves the tiles' workgroup counts in sort_args. */
+static void sort_pairs(const struct pass *f, struct vkm_view ids)
+{
+    const struct vkm_config *c = f->c;
+    const struct vkm_state *s = f->s;
+    uint32_t pairs = f->batch->n_rows * c->num_experts_per_tok;
+    struct vkm_launch launch = {.n_rows = pairs};
+    vkm_op_moe_histogram(f->r, launch,
+                         &(struct vkm_params_moe_histogram){.ids = ids,
+                                                            .histogram = s->histogram,
+                                                            .n_pairs = pairs,
+                                                            .n_experts = c->n_routed_experts});
+    vkm_op_moe_scan(
+        f->r, launch,
+        &(struct vkm_params_moe_scan){
+            .histogram = s->histogram,
+            .offsets = s->offsets,
+            .tiles = s->tiles,
+            .args = s->sort_args,
+            .n_sort_tiles = vkm_moe_sort_tiles(pairs),
+            .n_experts = c->n_routed_experts,
+            .up_groups = vkm_moe_column_groups(vkm_ld(c->moe_intermediate_size)),
+            .down_groups = vkm_moe_column_groups(vkm_ld(c->hidden_size))});
+    vkm_op_moe_scatter(f->r, launch,
+                       &(struct vkm_params_moe_scatter){.ids = ids,
+                                                        .offsets = s->offsets,
+                                                        .order = s->order,
+                                                        .n_pairs = pairs,
+                                                        .n_experts = c->n_routed_experts});
+}
+
+/* Many rows: sorted by expert, grouped tiled products, then a weighted sum in fixed order. */
+static void experts_grouped(const struct pass *f, const struct vkm_layer *layer,
+                            struct vkm_view ids, struct vkm_view gates)
+{
+    const struct vkm_config *c = f->c;
+    const struct vkm_state *s = f->s;
+    const uint64_t args_size = 3 * sizeof(uint32_t);
+    struct vkm_launch up = {.dtype = layer->expert_dtype,
+                            .indirect = vkm_view_slice(s->sort_args, 0, args_size)};
+    struct vkm_launch down = {.dtype = layer->expert_dtype,
+                              .indirect = vkm_view_slice(s->sort_args, args_size, args_size)};
+
+    if (layer->ffn.width > 0) {
+        ffn_up(f, &layer->ffn);
+        ffn_down(f, &layer->ffn);
+    }
+    sort_pairs(f, ids);
+    vkm_op_moe_gemm_up(f->r, up,
+                       &(struct vkm_params_moe_gemm_up){.x = s->normed,
+                                                        .tiles = s->tiles,
+                                                        .order = s->order,
+                                                        .experts = layer->experts,
+                                                        .weights = layer->expert_ffn,
+                                                        .h = s->expert_hidden,
+                                                        .k = c->num_experts_per_tok,
+                                                        .k_ld = vkm_ld(c->hidden_size),
+                                                        .width = c->moe_intermediate_size,
+                                                        .h_ld = vkm_ld(c->moe_intermediate_size),
+                                                        .n_experts = c->n_routed_experts});
+    vkm_op_moe_gemm_down(f->r, down,
+                         &(struct vkm_params_moe_gemm_down){.h = s->expert_hidden,
+                                                            .tiles = s->tiles,
+                                                            .order = s->order,
+                                                            .experts = layer->experts,
+                                                            .weights = layer->expert_ffn,
+                                                            .y = s->expert_out,
+                                                            .k_ld = vkm_ld(c->hidden_size),
+                                                            .width = c->moe_intermediate_size,
+                                                            .h_ld =
+                                                                vkm_ld(c->moe_intermediate_size),
+                                                            .n_out = c->hidden_size,
+                                                            .y_ld = vkm_ld(c->hidden_size),
+                                                            .n_experts = c->n_routed_experts});
+    vkm_op_moe_combine(f->r, rows(f, VKM_DTYPE_F32),
+                       &(struct vkm_params_moe_combine){.y = s->expert_out,
+                                                        .gates = gates,
+                                                        .x = s->x,
+                                                        .k = c->num_experts_per_tok,
+                                                        .ld = vkm_ld(c->hidden_size),
+                                                        .n_rows = f->batch->n_rows});
+}
+
+/* x += sum of shared FFN_i(u) + sum of g_i FFN_i(u), u = RMSNorm(x), equation 3. */
+static void moe_block(const struct pass *f, const struct vkm_layer *layer, uint32_t moe_index)
+{
+    const struct vkm_state *s = f->s;
+    uint64_t at = moe_index * s->trace_stride;
+    uint64_t size = (uint64_t)f->batch->n_rows * f->c->num_experts_per_tok * sizeof(uint32_t);
+    struct vkm_view ids = vkm_view_slice(s->topk_ids, at, size);
+    struct vkm_view gates = vkm_view_slice(s->topk_gates, at, size);
+
+    norm(f, layer->post_norm, s->normed);
+    route(f, layer, ids, gates);
+    if (f->tiled)
+        experts_grouped(f, layer, ids, gates);
+    else
+        experts_by_pair(f, layer, ids, gates);
+}
+
+/* x += FFN(RMSNorm(x)). */
+static void dense_block(const struct pass *f, const struct vkm_layer *layer)
+{
+    norm(f, layer->post_norm, f->s->normed);
+    ffn_up(f, &layer->ffn);
+    ffn_down(f, &layer->ffn);
+}
+
+/* logits = lm_head RMSNorm(x), for the rows that want them. */
+static void head(const struct pass *f)
+{
+    const struct vkm_batch *batch = f->batch;
+    vkm_op_rmsnorm(f->r, (struct vkm_launch){.n_rows = batch->n_logits},
+                   &(struct vkm_params_rmsnorm){.x = f->s->x,
+                                                .weight = f->w->final_norm,
+                                                .index = f->s->logit_rows,
+                                                .y = f->s->normed,
+                                                .width = f->c->hidden_size,
+                                                .ld = vkm_ld(f->c->hidden_size),
+                                                .use_index = batch->select_logits,
+                                                .eps = f->c->rms_norm_eps});
+    linear(f, &f->w->lm_head, f->s->normed, f->s->logits, batch->n_logits,
+           batch->n_logits > vkm_gemm_threshold(f->r->caps));
+}
+
+void vkm_forward(struct vkm_recorder *r, const struct vkm_weights *w, const struct vkm_kv *kv,
+                 const struct vkm_state *s, const struct vkm_batch *batch)
+{
+    struct pass f = {r,     w, &w->config, kv, s,
+                     batch, batch->n_rows > vkm_gemm_threshold(r->caps)};
+    uint32_t moe_index = 0;
+    vkm_op_embed(r, rows(&f, w->embed.dtype),
+                 &(struct vkm_params_embed){.table = w->embed.view,
+                                            .rows = batch->rows,
+                                            .y = s->x,
+                                            .ld = vkm_ld(w->config.hidden_size),
+                                            .vocab = w->config.vocab_size});
+    for (uint32_t i = 0; i < w->config.num_hidden_layers; i++) {
+        const struct vkm_layer *layer = &w->layers[i];
+        attention_block(&f, layer, i);
+        if (layer->is_moe)
+            moe_block(&f, layer, moe_index++);
+        else
+            dense_block(&f, layer);
+    }
+    if (batch->n_logits > 0)
+        head(&f);
+}
+
+void vkm_forward_sample(struct vkm_recorder *r, const struct vkm_config *config,
+                        const struct vkm_state *s, const struct vkm_batch *batch)
+{
+    struct vkm_launch launch = {.n_rows = batch->n_logits};
+    uint32_t ld = vkm_ld(config->vocab_size);
+    vkm_op_sample_blocks(r, launch,
+                         &(struct vkm_params_sample_blocks){.logits = s->logits,
+                                                            .rows = batch->rows,
+                                                            .index = s->logit_rows,
+                                                            .sampler = s->samplers,
+                                                            .best = s->best,
+                                                            .at = s->best_at,
+                                                            .vocab = config->vocab_size,
+                                                            .ld = ld,
+                                                            .use_index = batch->select_logits});
+    vkm_op_sample(r, launch,
+                  &(struct vkm_params_sample){.logits = s->logits,
+                                              .rows = batch->rows,
+                                              .index = s->logit_rows,
+                                              .sampler = s->samplers,
+                                              .best = s->best,
+                                              .at = s->best_at,
+                                              .sampled = s->sampled,
+                                              .next_rows = s->next,
+                                              .vocab = config->vocab_size,
+                                              .ld = ld,
+                                              .use_index = batch->select_logits});
+}

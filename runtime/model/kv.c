@@ -1,0 +1,124 @@
+#include "model/kv.h"
+
+#include <string.h>
+
+#include "../../shaders/params.h"
+
+static uint64_t layer_block_bytes(const struct vkm_config *c)
+{
+    return (uint64_t)c->num_key_value_heads * c->head_dim * VKM_KV_BLOCK * sizeof(float);
+}
+
+uint64_t vkm_kv_bytes(const struct vkm_config *config, uint32_t positions)
+{
+    return 2 * config->num_hidden_layers * layer_block_bytes(config) *
+           vkm_ceil_div(positions, VKM_KV_BLOCK);
+}
+
+vkmoe_status vkm_kv_init(struct vkm_kv *kv, struct vkm_gpu *gpu, const struct vkm_config *config,
+                         uint32_t n_blocks, vkmoe_error *err)
+{
+    const vkmoe_allocator *a = vkm_gpu_allocator(gpu);
+    uint64_t size = layer_block_bytes(config) * n_blocks;
+    *kv = (struct vkm_kv){
+        .gpu = gpu, .n_layers = config->num_hidden_layers, .n_blocks = n_blocks};
+    kv->keys = vkm_calloc(a, kv->n_layers, sizeof(struct vkm_buffer *));
+    kv->values = vkm_calloc(a, kv->n_layers, sizeof(struct vkm_buffer *));
+    kv->references = vkm_calloc(a, n_blocks, sizeof(uint32_t));
+    kv->free = vkm_calloc(a, n_blocks, sizeof(uint32_t));
+    vkmoe_status status = VKMOE_OK;
+    if (!kv->keys || !kv->values || !kv->references || !kv->free)
+        status = vkm_fail_memory(err, n_blocks * sizeof(uint32_t), "the KV cache's tables");
+    for (uint32_t i = 0; i < kv->n_layers && status == VKMOE_OK; i++) {
+        status = vkm_buffer_create(gpu, VKM_MEMORY_DEVICE, size, "the KV cache", &kv->keys[i], err);
+        if (status == VKMOE_OK)
+            status = vkm_buffer_create(gpu, VKM_MEMORY_DEVICE, size, "the KV cache",
+                                       &kv->values[i], err);
+    }
+    if (status != VKMOE_OK) {
+        vkm_kv_finish(kv);
+        return status;
+    }
+    for (uint32_t i = 0; i < n_blocks; i++)
+        kv->free[kv->n_free++] = n_blocks - 1 - i;
+    return VKMOE_OK;
+}
+
+void vkm_kv_finish(struct vkm_kv *kv)
+{
+    if (!kv->gpu)
+        return;
+    const vkmoe_allocator *a = vkm_gpu_allocator(kv->gpu);
+    for (uint32_t i = 0; i < kv->n_layers; i++) {
+        if (kv->keys)
+            vkm_buffer_destroy(kv->gpu, kv->keys[i]);
+        if (kv->values)
+            vkm_buffer_destroy(kv->gpu, kv->values[i]);
+    }
+    vkm_free(a, kv->keys);
+    vkm_free(a, kv->values);
+    vkm_free(a, kv->references);
+    vkm_free(a, kv->free);
+    *kv = (struct vkm_kv){0};
+}
+
+vkmoe_status vkm_kv_sequence_init(struct vkm_kv *kv, struct vkm_kv_sequence *s,
+                                  uint32_t max_positions, vkmoe_error *err)
+{
+    *s = (struct vkm_kv_sequence){.capacity = vkm_ceil_div(max_positions, VKM_KV_BLOCK)};
+    s->blocks = vkm_calloc(vkm_gpu_allocator(kv->gpu), s->capacity, sizeof(*s->blocks));
+    if (!s->blocks)
+        return vkm_fail_memory(err, s->capacity * sizeof(*s->blocks), "a sequence");
+    return VKMOE_OK;
+}
+
+vkmoe_status vkm_kv_extend(struct vkm_kv *kv, struct vkm_kv_sequence *s, uint32_t extra,
+                           vkmoe_error *err)
+{
+    uint32_t wanted = vkm_ceil_div(s->length + extra, VKM_KV_BLOCK);
+    if (wanted > s->capacity || (wanted > s->count && wanted - s->count > kv->n_free))
+        return vkm_fail(err, VKMOE_CONTEXT_FULL,
+                        "the context is full: %u tokens are in it and %u more do not fit",
+                        s->length, extra);
+    while (s->count < wanted) {
+        uint32_t block = kv->free[--kv->n_free];
+        kv->references[block] = 1;
+        s->blocks[s->count++] = block;
+    }
+    return VKMOE_OK;
+}
+
+void vkm_kv_truncate(struct vkm_kv *kv, struct vkm_kv_sequence *s, uint32_t length)
+{
+    uint32_t keep = vkm_ceil_div(length, VKM_KV_BLOCK);
+    while (s->count > keep) {
+        uint32_t block = s->blocks[--s->count];
+        if (--kv->references[block] == 0)
+            kv->free[kv->n_free++] = block;
+    }
+    if (s->length > length)
+        s->length = length;
+}
+
+void vkm_kv_fork(struct vkm_kv *kv, const struct vkm_kv_sequence *from, uint32_t length,
+                 struct vkm_kv_sequence *to)
+{
+    uint32_t whole = vkm_min_u32(length, from->length) / VKM_KV_BLOCK;
+    if (whole > to->capacity)
+        whole = to->capacity;
+    for (uint32_t i = 0; i < whole; i++) {
+        to->blocks[i] = from->blocks[i];
+        kv->references[from->blocks[i]]++;
+    }
+    to->count = whole;
+    to->length = whole * VKM_KV_BLOCK;
+}
+
+void vkm_kv_sequence_finish(struct vkm_kv *kv, struct vkm_kv_sequence *s)
+{
+    if (!s->blocks)
+        return;
+    vkm_kv_truncate(kv, s, 0);
+    vkm_free(vkm_gpu_allocator(kv->gpu), s->blocks);
+    *s = (struct vkm_kv_sequence){0};
+}

@@ -1,0 +1,21 @@
+/* The header of one safetensors file. Private to the checkpoint reader. */
+#ifndef VKM_SAFETENSORS_HEADER_H
+#define VKM_SAFETENSORS_HEADER_H
+
+#include "model/safetensors.h"
+
+struct vkm_tensor_array {
+    struct vkm_tensor *items;
+    size_t count, capacity;
+};
+
+/* The format's own limit on a header, in bytes. */
+#define VKM_SAFETENSORS_HEADER_LIMIT 100000000u
+
+/* Checks the whole header of a mapped file and appends its tensors, whose names are allocated
+ * strings. On failure the array may hold some of them: the caller frees the names either way. */
+vkmoe_status vkm_safetensors_parse(const vkmoe_allocator *a, const char *file,
+                                   const struct vkm_map *map, struct vkm_tensor_array *tensors,
+                                   vkmoe_error *err);
+
+#endif

@@ -1,0 +1,164 @@
+#include "model/state.h"
+
+#include <string.h>
+
+#include "kernels/ops.h"
+#include "model/rope.h"
+#include "model/weights.h"
+
+/* Cuts views off one buffer, one after the other. */
+struct cutter {
+    struct vkm_buffer *buffer;
+    uint64_t at;
+};
+
+static struct vkm_view cut(struct cutter *c, uint64_t count, uint64_t size)
+{
+    struct vkm_view view = {c->buffer, c->at, count * size};
+    c->at = vkm_align_up(c->at + view.size, 256);
+    return view;
+}
+
+static void lay_out_host(struct vkm_state *s, struct cutter *host)
+{
+    const struct vkm_state_params *p = &s->params;
+    s->block_stride = vkm_ceil_div(p->context, VKM_KV_BLOCK);
+    s->rows = cut(host, p->max_rows, sizeof(struct vkm_row));
+    s->next = cut(host, p->max_logits, sizeof(struct vkm_row));
+    s->logit_rows = cut(host, p->max_logits, sizeof(uint32_t));
+    s->blocks = cut(host, (uint64_t)p->sequences * s->block_stride, sizeof(uint32_t));
+    s->samplers = cut(host, p->sequences, sizeof(struct vkm_sampler));
+    s->sampled = cut(host, p->max_logits, sizeof(uint32_t));
+}
+
+static void lay_out_moe(struct vkm_state *s, const struct vkm_config *c, struct cutter *device)
+{
+    uint64_t rows = s->params.max_rows;
+    uint32_t pairs = s->params.max_rows * c->num_experts_per_tok;
+    uint64_t sort_words = (uint64_t)vkm_moe_sort_tiles(pairs) * c->n_routed_experts;
+    s->router_logits = cut(device, rows * vkm_ld(c->n_routed_experts), sizeof(float));
+    s->router_probs = cut(device, rows * vkm_ld(c->n_routed_experts), sizeof(float));
+    s->expert_hidden = cut(device, (uint64_t)pairs * vkm_ld(c->moe_intermediate_size), sizeof(float));
+    s->expert_out = cut(device, (uint64_t)pairs * vkm_ld(c->hidden_size), sizeof(float));
+    s->histogram = cut(device, sort_words, sizeof(uint32_t));
+    s->offsets = cut(device, sort_words, sizeof(uint32_t));
+    s->tiles = cut(device, vkm_moe_max_tiles(pairs, c->n_routed_experts), 4 * sizeof(uint32_t));
+    s->sort_args = cut(device, 6, sizeof(uint32_t));
+    s->order = cut(device, pairs, sizeof(uint32_t));
+    s->trace_stride = vkm_align_up((uint64_t)pairs * sizeof(uint32_t), 256);
+    s->topk_ids = cut(device, vkm_config_moe_layers(c), s->trace_stride);
+    s->topk_gates = cut(device, vkm_config_moe_layers(c), s->trace_stride);
+}
+
+static void lay_out_device(struct vkm_state *s, const struct vkm_config *c, struct cutter *device)
+{
+    uint64_t rows = s->params.max_rows, logits = s->params.max_logits;
+    uint32_t half = c->head_dim / 2;
+    uint32_t heads = c->num_attention_heads * c->head_dim;
+    uint32_t kv = c->num_key_value_heads * c->head_dim;
+    uint32_t vocab_blocks = vkm_ceil_div(c->vocab_size, VKM_VOCAB_BLOCK);
+    uint32_t moe_layers = vkm_config_moe_layers(c);
+    uint32_t width = moe_layers > 0 ? c->n_shared_experts * c->moe_intermediate_size : 0;
+    if (moe_layers < c->num_hidden_layers)
+        width = vkm_max_u32(width, c->intermediate_size);
+
+    s->rope_low = cut(device, (uint64_t)VKM_ROPE_SPLIT * half, 2 * sizeof(float));
+    s->rope_high =
+        cut(device, (uint64_t)vkm_rope_high_count(s->params.context) * half, 2 * sizeof(float));
+    s->x = cut(device, rows * vkm_ld(c->hidden_size), sizeof(float));
+    s->normed = cut(device, rows * vkm_ld(c->hidden_size), sizeof(float));
+    s->qkv = cut(device, rows * vkm_ld(heads + 2 * kv), sizeof(float));
+    s->attended = cut(device, rows * vkm_ld(heads), sizeof(float));
+    s->ffn_hidden = cut(device, rows * vkm_ld(width), sizeof(float));
+    s->logits = cut(device, logits * vkm_ld(c->vocab_size), sizeof(float));
+    s->best = cut(device, logits * vocab_blocks, 2 * sizeof(float));
+    s->best_at = cut(device, logits * vocab_blocks, sizeof(uint32_t));
+    if (moe_layers > 0)
+        lay_out_moe(s, c, device);
+}
+
+static void lay_out(struct vkm_state *s, const struct vkm_config *config,
+                    const struct vkm_state_params *params, struct cutter *device,
+                    struct cutter *host)
+{
+    *s = (struct vkm_state){.params = *params};
+    lay_out_device(s, config, device);
+    lay_out_host(s, host);
+}
+
+void vkm_state_bytes(const struct vkm_config *config, const struct vkm_state_params *params,
+                     uint64_t *device, uint64_t *host)
+{
+    struct vkm_state s;
+    struct cutter d = {0}, h = {0};
+    lay_out(&s, config, params, &d, &h);
+    *device = d.at;
+    *host = h.at;
+}
+
+void vkm_state_plan(struct vkm_state *s, const struct vkm_config *config,
+                    const struct vkm_state_params *params, struct vkm_buffer stand_ins[2])
+{
+    struct cutter device = {.buffer = &stand_ins[0]}, host = {.buffer = &stand_ins[1]};
+    lay_out(s, config, params, &device, &host);
+    stand_ins[0] = (struct vkm_buffer){.size = device.at};
+    stand_ins[1] = (struct vkm_buffer){.size = host.at};
+}
+
+static vkmoe_status upload_rope(struct vkm_state *s, const struct vkm_config *config,
+                                vkmoe_error *err)
+{
+    const vkmoe_allocator *a = vkm_gpu_allocator(s->gpu);
+    struct vkm_uploader *u = NULL;
+    float *tables = vkm_malloc(a, (size_t)(s->rope_low.size + s->rope_high.size), 1);
+    if (!tables)
+        return vkm_fail_memory(err, (size_t)s->rope_high.size, "the RoPE tables");
+    float *high = tables + s->rope_low.size / sizeof(float);
+    vkm_rope_tables(config, s->params.context, tables, high);
+    vkmoe_status status = vkm_uploader_create(s->gpu, &u, err);
+    if (status == VKMOE_OK)
+        status = vkm_uploader_write(u, s->rope_low, tables, s->rope_low.size, err);
+    if (status == VKMOE_OK)
+        status = vkm_uploader_write(u, s->rope_high, high, s->rope_high.size, err);
+    if (status == VKMOE_OK)
+        status = vkm_uploader_flush(u, err);
+    vkm_uploader_destroy(u);
+    vkm_free(a, tables);
+    return status;
+}
+
+vkmoe_status vkm_state_init(struct vkm_state *s, struct vkm_gpu *gpu,
+                            const struct vkm_config *config, const struct vkm_state_params *params,
+                            vkmoe_error *err)
+{
+    struct vkm_buffer *device = NULL, *host = NULL;
+    uint64_t device_bytes, host_bytes;
+    vkm_state_bytes(config, params, &device_bytes, &host_bytes);
+    vkmoe_status status =
+        vkm_buffer_create(gpu, VKM_MEMORY_DEVICE, device_bytes, "activations", &device, err);
+    if (status == VKMOE_OK)
+        status = vkm_buffer_create(gpu, VKM_MEMORY_HOST, host_bytes, "step state", &host, err);
+    if (status != VKMOE_OK) {
+        vkm_buffer_destroy(gpu, device);
+        return status;
+    }
+    struct cutter d = {.buffer = device}, h = {.buffer = host};
+    lay_out(s, config, params, &d, &h);
+    s->gpu = gpu;
+    s->device = device;
+    s->host = host;
+    memset(host->mapped, 0, (size_t)host->size);
+    status = upload_rope(s, config, err);
+    if (status != VKMOE_OK)
+        vkm_state_finish(s);
+    return status;
+}
+
+void vkm_state_finish(struct vkm_state *s)
+{
+    if (!s->gpu)
+        return;
+    vkm_buffer_destroy(s->gpu, s->device);
+    vkm_buffer_destroy(s->gpu, s->host);
+    *s = (struct vkm_state){0};
+}

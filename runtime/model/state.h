@@ -1,0 +1,63 @@
+/* The device memory of a step: its rows, the activations between kernels, and what comes out. */
+#ifndef VKM_STATE_H
+#define VKM_STATE_H
+
+#include "gpu/gpu.h"
+#include "model/config.h"
+
+struct vkm_state_params {
+    uint32_t max_rows;   /* batch rows of one step */
+    uint32_t max_logits; /* of them, rows whose logits are computed */
+    uint32_t sequences;
+    uint32_t context; /* positions of one sequence */
+};
+
+/* Shapes with R = max_rows, P = R * experts per token, L = max_logits; ld as in shaders/params.h. */
+struct vkm_state {
+    struct vkm_gpu *gpu;
+    struct vkm_state_params params;
+    struct vkm_buffer *device, *host; /* what the views lie in; host is mapped */
+
+    /* written by the host, host memory */
+    struct vkm_view rows;      /* [R] struct vkm_row */
+    struct vkm_view next;      /* [L] struct vkm_row: the rows of the step after this one */
+    struct vkm_view logit_rows; /* [L] uint: which batch rows get logits */
+    struct vkm_view blocks;    /* [sequences, block_stride] uint */
+    struct vkm_view samplers;  /* [sequences] struct vkm_sampler */
+    struct vkm_view sampled;   /* [L] uint: the tokens chosen */
+    uint32_t block_stride;
+
+    /* constant through a session */
+    struct vkm_view rope_low, rope_high;
+
+    /* activations */
+    struct vkm_view x;          /* [R, ld(hidden)] residual stream */
+    struct vkm_view normed;     /* [R, ld(hidden)] */
+    struct vkm_view qkv;        /* [R, ld(q + k + v)] */
+    struct vkm_view attended;   /* [R, ld(heads * head_dim)] */
+    struct vkm_view ffn_hidden; /* [R, ld(width)] of dense and shared FFNs */
+    struct vkm_view router_logits, router_probs; /* [R, ld(experts)] */
+    struct vkm_view expert_hidden;               /* [P, ld(expert width)] */
+    struct vkm_view expert_out;                  /* [P, ld(hidden)], tiled form only */
+    struct vkm_view histogram, offsets, tiles, sort_args, order; /* the expert sort */
+    struct vkm_view logits;     /* [L, ld(vocab)] */
+    struct vkm_view best, best_at; /* [L, vocab blocks, 2], [L, vocab blocks] */
+
+    /* routing of each MoE layer, in order: [moe layers] times [R, k], trace_stride bytes apart */
+    struct vkm_view topk_ids, topk_gates;
+    uint64_t trace_stride;
+};
+
+/* Bytes of device and host memory that a state takes. */
+void vkm_state_bytes(const struct vkm_config *config, const struct vkm_state_params *params,
+                     uint64_t *device, uint64_t *host);
+/* Allocates it, fills the RoPE tables and zeroes what the host writes. */
+vkmoe_status vkm_state_init(struct vkm_state *s, struct vkm_gpu *gpu,
+                            const struct vkm_config *config, const struct vkm_state_params *params,
+                            vkmoe_error *err);
+/* The same views over stand-in buffers without memory, to record a stream that is only compiled. */
+void vkm_state_plan(struct vkm_state *s, const struct vkm_config *config,
+                    const struct vkm_state_params *params, struct vkm_buffer stand_ins[2]);
+void vkm_state_finish(struct vkm_state *s); /* accepts a zeroed struct */
+
+#endif

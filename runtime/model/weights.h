@@ -1,0 +1,82 @@
+/* A model's weights on a device: names bound and shapes checked, then repacked and uploaded. */
+#ifndef VKM_WEIGHTS_H
+#define VKM_WEIGHTS_H
+
+#include "gpu/gpu.h"
+#include "model/config.h"
+#include "model/safetensors.h"
+
+/* Rows of weights, [n_out, ld(n_in)], with an optional bias. */
+struct vkm_matrix {
+    struct vkm_view view;
+    struct vkm_view bias; /* [n_out] float32, or absent */
+    uint32_t n_out, n_in;
+    enum vkm_dtype dtype;
+};
+
+/* gate [width, ld(hidden)], up [width, ld(hidden)], down [hidden, ld(width)]. */
+struct vkm_ffn {
+    struct vkm_view view; /* absent where there is none */
+    uint32_t width;
+    enum vkm_dtype dtype;
+};
+
+struct vkm_layer {
+    struct vkm_view input_norm; /* [ld(hidden)] float32 */
+    struct vkm_view post_norm;  /* [ld(hidden)] float32 */
+    struct vkm_matrix qkv;      /* queries, keys, values: [(heads + 2 kv heads) head_dim, hidden] */
+    struct vkm_matrix o;        /* [hidden, heads * head_dim] */
+    struct vkm_ffn ffn;         /* the dense FFN, or the shared experts as one */
+    bool is_moe;
+    struct vkm_matrix router;   /* [n_routed, hidden] float32 */
+    struct vkm_view experts;    /* [n_routed] addresses of their FFNs */
+    struct vkm_view expert_ffn; /* the buffers they lie in: the first of a chain */
+    enum vkm_dtype expert_dtype;
+};
+
+struct vkm_weights {
+    struct vkm_gpu *gpu;
+    struct vkm_config config;
+    struct vkm_matrix embed;    /* [vocab, hidden] */
+    struct vkm_matrix lm_head;  /* [vocab, hidden]; the same view as embed where they are tied */
+    struct vkm_view final_norm; /* [ld(hidden)] float32 */
+    struct vkm_layer *layers;   /* [num_hidden_layers] */
+    uint64_t bytes;             /* on the device */
+    struct {
+        struct vkm_buffer **items;
+        size_t count, capacity;
+    } buffers;
+    struct { /* what remains to be uploaded */
+        struct vkm_piece *items;
+        size_t count, capacity;
+    } pieces;
+};
+
+/* A tensor of the checkpoint, the rows it fills and how they are stored. */
+struct vkm_piece {
+    const struct vkm_tensor *source; /* [rows, cols], or [cols] with rows = 1 */
+    struct vkm_view target;          /* [rows, ld] of dtype */
+    uint32_t rows, cols, ld;
+    enum vkm_dtype dtype;
+};
+
+/* Elements from one row of width n to the next. */
+uint32_t vkm_ld(uint32_t n);
+/* Bytes of one FFN of a width. */
+uint64_t vkm_ffn_bytes(const struct vkm_config *config, uint32_t width, enum vkm_dtype dtype);
+
+/* Finds every tensor the configuration asks for, checks dtypes and shapes, and allocates device
+ * memory; nothing is read yet. Tensors of one group (q, k, v; one FFN; all experts of a layer) that
+ * differ in dtype are stored as float32, which holds each exactly. */
+vkmoe_status vkm_weights_bind(struct vkm_gpu *gpu, const struct vkm_config *config,
+                              const struct vkm_checkpoint *checkpoint, struct vkm_weights *w,
+                              vkmoe_error *err);
+
+/* Reports bytes of the checkpoint read so far; returns false to cancel. */
+typedef bool vkm_progress_fn(void *user, uint64_t done, uint64_t total);
+/* Reads, repacks and uploads what bind found, in the order of the file, dropping pages behind it. */
+vkmoe_status vkm_weights_upload(struct vkm_weights *w, vkm_progress_fn *progress, void *user,
+                                vkmoe_error *err);
+void vkm_weights_finish(struct vkm_weights *w); /* accepts a zeroed struct */
+
+#endif

@@ -1,0 +1,387 @@
+/* Which tensor of the checkpoint goes where: names of DeepseekForCausalLM, shapes from the config. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/array.h"
+#include "model/weights.h"
+#include "../../shaders/params.h"
+
+#define NAME_SIZE 160
+
+uint32_t vkm_ld(uint32_t n)
+{
+    return vkm_ceil_div(n, VKM_PAD) * VKM_PAD;
+}
+
+uint64_t vkm_ffn_bytes(const struct vkm_config *config, uint32_t width, enum vkm_dtype dtype)
+{
+    uint64_t elements = 2 * (uint64_t)width * vkm_ld(config->hidden_size) +
+                        (uint64_t)config->hidden_size * vkm_ld(width);
+    return elements * vkm_dtype_size(dtype);
+}
+
+struct binder {
+    struct vkm_weights *w;
+    const struct vkm_checkpoint *checkpoint;
+    vkmoe_error *err;
+};
+
+static const vkmoe_allocator *allocator(const struct binder *b)
+{
+    return vkm_gpu_allocator(b->w->gpu);
+}
+
+/* A buffer that lives as long as the weights. */
+static vkmoe_status new_buffer(struct binder *b, enum vkm_memory memory, uint64_t size,
+                               const char *what, struct vkm_buffer **out)
+{
+    if (!VKM_ARRAY_RESERVE(allocator(b), &b->w->buffers, 1))
+        return vkm_fail_memory(b->err, sizeof(*out), what);
+    vkmoe_status status = vkm_buffer_create(b->w->gpu, memory, size, what, out, b->err);
+    if (status == VKMOE_OK) {
+        b->w->buffers.items[b->w->buffers.count++] = *out;
+        b->w->bytes += size;
+    }
+    return status;
+}
+
+/* Finds a tensor of shape [rows, cols], or [cols] where rows is 0. */
+static vkmoe_status find(struct binder *b, const char *name, uint32_t rows, uint32_t cols,
+                         const struct vkm_tensor **out)
+{
+    const struct vkm_tensor *t = vkm_checkpoint_find(b->checkpoint, name);
+    if (!t)
+        return vkm_fail(b->err, VKMOE_BAD_FORMAT, "%s has no tensor %s",
+                        vkm_checkpoint_path(b->checkpoint), name);
+    if (t->dtype != VKM_DTYPE_F32 && t->dtype != VKM_DTYPE_F16 && t->dtype != VKM_DTYPE_BF16)
+        return vkm_fail(b->err, VKMOE_UNSUPPORTED, "%s: tensor %s is %s, expected BF16, F16 or F32",
+                        t->file, name, t->dtype_name);
+    bool matrix = rows > 0 && t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == cols;
+    bool vector = rows == 0 && t->n_dims == 1 && t->shape[0] == cols;
+    if (!matrix && !vector) {
+        char shape[96] = "";
+        size_t at = 0;
+        for (uint32_t i = 0; i < t->n_dims; i++)
+            at += (size_t)snprintf(shape + at, sizeof(shape) - at, i ? ", %llu" : "%llu",
+                                   (unsigned long long)t->shape[i]);
+        char expected[32];
+        if (rows)
+            snprintf(expected, sizeof(expected), "%u, %u", rows, cols);
+        else
+            snprintf(expected, sizeof(expected), "%u", cols);
+        return vkm_fail(b->err, VKMOE_BAD_FORMAT,
+                        "%s: tensor %s has shape [%s], expected [%s] by config.json", t->file,
+                        name, shape, expected);
+    }
+    *out = t;
+    return VKMOE_OK;
+}
+
+static vkmoe_status add_piece(struct binder *b, const struct vkm_piece *piece)
+{
+    if (!VKM_ARRAY_RESERVE(allocator(b), &b->w->pieces, 1))
+        return vkm_fail_memory(b->err, sizeof(*piece), "the upload list");
+    b->w->pieces.items[b->w->pieces.count++] = *piece;
+    return VKMOE_OK;
+}
+
+/* One of several tensors stacked in one allocation. */
+struct part {
+    const char *name;
+    uint32_t rows, cols;
+    const struct vkm_tensor *tensor;
+};
+
+static vkmoe_status find_parts(struct binder *b, const char *prefix, struct part *parts, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char name[NAME_SIZE];
+        snprintf(name, sizeof(name), "%.100s%.40s.weight", prefix, parts[i].name);
+        vkmoe_status status = find(b, name, parts[i].rows, parts[i].cols, &parts[i].tensor);
+        if (status != VKMOE_OK)
+            return status;
+    }
+    return VKMOE_OK;
+}
+
+static enum vkm_dtype common_dtype(const struct part *parts, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        if (parts[i].tensor->dtype != parts[0].tensor->dtype)
+            return VKM_DTYPE_F32;
+    }
+    return parts[0].tensor->dtype;
+}
+
+static uint64_t parts_bytes(const struct part *parts, size_t n, enum vkm_dtype dtype)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += (uint64_t)parts[i].rows * vkm_ld(parts[i].cols) * vkm_dtype_size(dtype);
+    return bytes;
+}
+
+static vkmoe_status add_parts(struct binder *b, const struct part *parts, size_t n,
+                              enum vkm_dtype dtype, struct vkm_view view)
+{
+    uint64_t offset = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t size = parts_bytes(&parts[i], 1, dtype);
+        struct vkm_piece piece = {.source = parts[i].tensor,
+                                  .target = vkm_view_slice(view, offset, size),
+                                  .rows = parts[i].rows,
+                                  .cols = parts[i].cols,
+                                  .ld = vkm_ld(parts[i].cols),
+                                  .dtype = dtype};
+        vkmoe_status status = add_piece(b, &piece);
+        if (status != VKMOE_OK)
+            return status;
+        offset += size;
+    }
+    return VKMOE_OK;
+}
+
+/* Stacks matrices of one width into one, as stored or as float32. */
+static vkmoe_status bind_matrix(struct binder *b, const char *prefix, struct part *parts, size_t n,
+                                bool as_f32, struct vkm_matrix *m)
+{
+    struct vkm_buffer *buffer;
+    vkmoe_status status = find_parts(b, prefix, parts, n);
+    if (status != VKMOE_OK)
+        return status;
+    *m = (struct vkm_matrix){.n_in = parts[0].cols,
+                             .dtype = as_f32 ? VKM_DTYPE_F32 : common_dtype(parts, n)};
+    for (size_t i = 0; i < n; i++)
+        m->n_out += parts[i].rows;
+    status = new_buffer(b, VKM_MEMORY_DEVICE, parts_bytes(parts, n, m->dtype), parts[0].name,
+                        &buffer);
+    if (status != VKMOE_OK)
+        return status;
+    m->view = vkm_buffer_view(buffer);
+    return add_parts(b, parts, n, m->dtype, m->view);
+}
+
+/* A vector as float32, padded with zeros. */
+static vkmoe_status bind_vector(struct binder *b, const char *name, uint32_t width,
+                                struct vkm_view *view)
+{
+    const struct vkm_tensor *t;
+    struct vkm_buffer *buffer;
+    vkmoe_status status = find(b, name, 0, width, &t);
+    if (status != VKMOE_OK)
+        return status;
+    status = new_buffer(b, VKM_MEMORY_DEVICE, vkm_ld(width) * sizeof(float), name, &buffer);
+    if (status != VKMOE_OK)
+        return status;
+    *view = vkm_buffer_view(buffer);
+    return add_piece(b, &(struct vkm_piece){.source = t,
+                                            .target = *view,
+                                            .rows = 1,
+                                            .cols = width,
+                                            .ld = vkm_ld(width),
+                                            .dtype = VKM_DTYPE_F32});
+}
+
+/* The biases of stacked matrices, one after the other. */
+static vkmoe_status bind_biases(struct binder *b, const char *prefix, const struct part *parts,
+                                size_t n, struct vkm_matrix *m)
+{
+    struct vkm_buffer *buffer;
+    uint64_t offset = 0;
+    vkmoe_status status =
+        new_buffer(b, VKM_MEMORY_DEVICE, m->n_out * sizeof(float), "biases", &buffer);
+    if (status != VKMOE_OK)
+        return status;
+    m->bias = vkm_buffer_view(buffer);
+    for (size_t i = 0; i < n && status == VKMOE_OK; i++) {
+        char name[NAME_SIZE];
+        uint64_t size = parts[i].rows * sizeof(float);
+        struct vkm_piece piece = {.target = vkm_view_slice(m->bias, offset, size),
+                                  .rows = 1,
+                                  .cols = parts[i].rows,
+                                  .ld = parts[i].rows,
+                                  .dtype = VKM_DTYPE_F32};
+        snprintf(name, sizeof(name), "%.100s%.40s.bias", prefix, parts[i].name);
+        status = find(b, name, 0, parts[i].rows, &piece.source);
+        if (status == VKMOE_OK)
+            status = add_piece(b, &piece);
+        offset += size;
+    }
+    return status;
+}
+
+static vkmoe_status bind_attention(struct binder *b, const char *prefix, struct vkm_layer *layer)
+{
+    const struct vkm_config *c = &b->w->config;
+    uint32_t q = c->num_attention_heads * c->head_dim, kv = c->num_key_value_heads * c->head_dim;
+    struct part qkv[] = {
+        {"q_proj", q, c->hidden_size, NULL},
+        {"k_proj", kv, c->hidden_size, NULL},
+        {"v_proj", kv, c->hidden_size, NULL},
+    };
+    struct part o[] = {{"o_proj", c->hidden_size, q, NULL}};
+    vkmoe_status status = bind_matrix(b, prefix, qkv, VKM_COUNT(qkv), false, &layer->qkv);
+    if (status == VKMOE_OK)
+        status = bind_matrix(b, prefix, o, VKM_COUNT(o), false, &layer->o);
+    if (status == VKMOE_OK && c->attention_bias)
+        status = bind_biases(b, prefix, qkv, VKM_COUNT(qkv), &layer->qkv);
+    if (status == VKMOE_OK && c->attention_bias)
+        status = bind_biases(b, prefix, o, VKM_COUNT(o), &layer->o);
+    return status;
+}
+
+static void ffn_parts(const struct vkm_config *c, uint32_t width, struct part parts[3])
+{
+    parts[0] = (struct part){"gate_proj", width, c->hidden_size, NULL};
+    parts[1] = (struct part){"up_proj", width, c->hidden_size, NULL};
+    parts[2] = (struct part){"down_proj", c->hidden_size, width, NULL};
+}
+
+static vkmoe_status bind_ffn(struct binder *b, const char *prefix, uint32_t width,
+                             struct vkm_ffn *ffn)
+{
+    struct part parts[3];
+    struct vkm_buffer *buffer;
+    ffn_parts(&b->w->config, width, parts);
+    vkmoe_status status = find_parts(b, prefix, parts, VKM_COUNT(parts));
+    if (status != VKMOE_OK)
+        return status;
+    ffn->width = width;
+    ffn->dtype = common_dtype(parts, VKM_COUNT(parts));
+    status = new_buffer(b, VKM_MEMORY_DEVICE, vkm_ffn_bytes(&b->w->config, width, ffn->dtype),
+                        prefix, &buffer);
+    if (status != VKMOE_OK)
+        return status;
+    ffn->view = vkm_buffer_view(buffer);
+    return add_parts(b, parts, VKM_COUNT(parts), ffn->dtype, ffn->view);
+}
+
+/* Puts each expert into the buffer at the end of the chain, opening another when that is full, and
+ * its address into the table. */
+static vkmoe_status place_experts(struct binder *b, const char *prefix, struct part *parts,
+                                  struct vkm_layer *layer, uint64_t *table)
+{
+    const struct vkm_config *c = &b->w->config;
+    uint64_t size =
+        vkm_align_up(vkm_ffn_bytes(c, c->moe_intermediate_size, layer->expert_dtype), 256);
+    uint64_t per_buffer = vkm_gpu_max_buffer(b->w->gpu) / size;
+    struct vkm_buffer *buffer = NULL;
+    uint64_t offset = 0;
+    if (per_buffer == 0)
+        per_buffer = 1; /* the allocation below says what is wrong */
+    for (uint32_t e = 0; e < c->n_routed_experts; e++) {
+        if (e % per_buffer == 0) {
+            uint64_t left = c->n_routed_experts - e;
+            struct vkm_buffer *next;
+            vkmoe_status status =
+                new_buffer(b, VKM_MEMORY_DEVICE, (left < per_buffer ? left : per_buffer) * size,
+                           prefix, &next);
+            if (status != VKMOE_OK)
+                return status;
+            if (buffer)
+                buffer->next = next;
+            else
+                layer->expert_ffn = vkm_buffer_view(next);
+            buffer = next;
+            offset = 0;
+        }
+        vkmoe_status status = add_parts(b, &parts[3 * e], 3, layer->expert_dtype,
+                                        vkm_view_slice(vkm_buffer_view(buffer), offset, size));
+        if (status != VKMOE_OK)
+            return status;
+        table[e] = buffer->address + offset;
+        offset += size;
+    }
+    return VKMOE_OK;
+}
+
+static vkmoe_status bind_experts(struct binder *b, const char *prefix, struct vkm_layer *layer)
+{
+    const struct vkm_config *c = &b->w->config;
+    size_t n = c->n_routed_experts;
+    struct vkm_buffer *table;
+    struct part *parts = vkm_calloc(allocator(b), 3 * n, sizeof(*parts));
+    if (!parts)
+        return vkm_fail_memory(b->err, 3 * n * sizeof(*parts), "the expert list");
+    vkmoe_status status = VKMOE_OK;
+    for (uint32_t e = 0; e < n && status == VKMOE_OK; e++) {
+        char name[NAME_SIZE];
+        snprintf(name, sizeof(name), "%.100sexperts.%u.", prefix, e);
+        ffn_parts(c, c->moe_intermediate_size, &parts[3 * e]);
+        status = find_parts(b, name, &parts[3 * e], 3);
+    }
+    if (status == VKMOE_OK) {
+        layer->expert_dtype = common_dtype(parts, 3 * n);
+        /* Small and read once per step, so host memory will do; it is always mapped. */
+        status = new_buffer(b, VKM_MEMORY_HOST, n * sizeof(uint64_t), "the expert table", &table);
+    }
+    if (status == VKMOE_OK) {
+        layer->experts = vkm_buffer_view(table);
+        status = place_experts(b, prefix, parts, layer, (uint64_t *)(void *)table->mapped);
+    }
+    vkm_free(allocator(b), parts);
+    return status;
+}
+
+static vkmoe_status bind_moe(struct binder *b, const char *prefix, struct vkm_layer *layer)
+{
+    const struct vkm_config *c = &b->w->config;
+    struct part router[] = {{"gate", c->n_routed_experts, c->hidden_size, NULL}};
+    char name[NAME_SIZE];
+    layer->is_moe = true;
+    vkmoe_status status = bind_matrix(b, prefix, router, 1, true, &layer->router);
+    if (status == VKMOE_OK)
+        status = bind_experts(b, prefix, layer);
+    if (status == VKMOE_OK && c->n_shared_experts > 0) {
+        snprintf(name, sizeof(name), "%.100sshared_experts.", prefix);
+        status = bind_ffn(b, name, c->n_shared_experts * c->moe_intermediate_size, &layer->ffn);
+    }
+    return status;
+}
+
+static vkmoe_status bind_layer(struct binder *b, uint32_t index, struct vkm_layer *layer)
+{
+    const struct vkm_config *c = &b->w->config;
+    char prefix[64], name[NAME_SIZE];
+    snprintf(prefix, sizeof(prefix), "model.layers.%u.", index);
+    snprintf(name, sizeof(name), "%sinput_layernorm.weight", prefix);
+    vkmoe_status status = bind_vector(b, name, c->hidden_size, &layer->input_norm);
+    snprintf(name, sizeof(name), "%spost_attention_layernorm.weight", prefix);
+    if (status == VKMOE_OK)
+        status = bind_vector(b, name, c->hidden_size, &layer->post_norm);
+    snprintf(name, sizeof(name), "%sself_attn.", prefix);
+    if (status == VKMOE_OK)
+        status = bind_attention(b, name, layer);
+    if (status != VKMOE_OK)
+        return status;
+    snprintf(name, sizeof(name), "%smlp.", prefix);
+    return vkm_config_is_moe(c, index) ? bind_moe(b, name, layer)
+                                       : bind_ffn(b, name, c->intermediate_size, &layer->ffn);
+}
+
+vkmoe_status vkm_weights_bind(struct vkm_gpu *gpu, const struct vkm_config *config,
+                              const struct vkm_checkpoint *checkpoint, struct vkm_weights *w,
+                              vkmoe_error *err)
+{
+    struct binder b = {w, checkpoint, err};
+    struct part embed[] = {{"model.embed_tokens", config->vocab_size, config->hidden_size, NULL}};
+    struct part head[] = {{"lm_head", config->vocab_size, config->hidden_size, NULL}};
+    *w = (struct vkm_weights){.gpu = gpu, .config = *config};
+    w->layers = vkm_calloc(allocator(&b), config->num_hidden_layers, sizeof(*w->layers));
+    vkmoe_status status =
+        w->layers ? VKMOE_OK
+                  : vkm_fail_memory(err, config->num_hidden_layers * sizeof(*w->layers), "layers");
+    if (status == VKMOE_OK)
+        status = bind_matrix(&b, "", embed, 1, false, &w->embed);
+    for (uint32_t i = 0; i < config->num_hidden_layers && status == VKMOE_OK; i++)
+        status = bind_layer(&b, i, &w->layers[i]);
+    if (status == VKMOE_OK)
+        status = bind_vector(&b, "model.norm.weight", config->hidden_size, &w->final_norm);
+    if (status == VKMOE_OK && config->tie_word_embeddings)
+        w->lm_head = w->embed;
+    else if (status == VKMOE_OK)
+        status = bind_matrix(&b, "", head, 1, false, &w->lm_head);
+    if (status != VKMOE_OK)
+        vkm_weights_finish(w);
+    return status;
+}

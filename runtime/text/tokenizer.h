@@ -1,0 +1,25 @@
+/* The parts of a tokenizer, shared by its reader and its user. */
+#ifndef VKM_TEXT_TOKENIZER_H
+#define VKM_TEXT_TOKENIZER_H
+
+#include "text/added.h"
+#include "text/bpe.h"
+#include "text/pretokenizer.h"
+#include "vkmoe/tokenizer.h"
+
+struct vkmoe_tokenizer {
+    const vkmoe_allocator *allocator;
+    struct vkm_vocab vocab;
+    struct vkm_added raw;        /* matched in the text as it comes */
+    struct vkm_added normalized; /* matched in normalised text */
+    struct vkm_normalizer normalizer;
+    struct vkm_pretokenizer *pretokenizer;
+    struct vkm_bpe bpe;
+    int32_t bos, eos; /* -1: none */
+    bool add_bos;
+};
+
+/* Fills a zeroed tokenizer from the model folder; what a failure leaves, destroy releases. */
+vkmoe_status vkm_tokenizer_read(vkmoe_tokenizer *t, const char *folder, vkmoe_error *err);
+
+#endif

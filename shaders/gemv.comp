@@ -1,0 +1,127 @@
+/* Matrix-vector products for a few batch rows: y[r, o] = w[o] . x[r] (+ bias[o]).
+ *   ADD      adds to what y holds
+ *   SWIGLU   h[r, o] = silu(gate[o] . x[r]) * (up[o] . x[r]) for one FFN
+ *   EXPERTS  with SWIGLU: each row is a (row, slot) pair with an expert's FFN of its own
+ * A team (lib/team.glsl) owns NR outputs of RB batch rows, its lanes stride along K four elements at
+ * a time, so that each weight is loaded and decoded once for RB rows. Workgroups: teams on x, folded
+ * into z where x does not suffice; blocks of RB rows (or pairs, with RB = 1) on y. */
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "lib/mem.glsl"
+#include "lib/weights.glsl"
+#include "lib/math.glsl"
+
+layout(constant_id = 1) const uint NR = 4;
+layout(constant_id = 2) const uint RB = 1;
+
+#ifdef SWIGLU
+#define VKM_SUM vec2 /* gate, up */
+#define N_OUT p.width
+#define OUT_LD p.h_ld
+#define OUT p.h
+#else
+#define VKM_SUM float
+#define N_OUT p.n_out
+#define OUT_LD p.y_ld
+#define OUT p.y
+#endif
+#ifdef EXPERTS
+#define N_ROWS p.n_pairs
+#else
+#define N_ROWS p.n_rows
+#endif
+
+const uint VKM_SUMS = NR * RB;
+#include "lib/team.glsl"
+
+void team_result(uint index, VKM_SUM sum)
+{
+    uint r = gl_WorkGroupID.y * RB + index / NR;
+    uint o = team_index() * NR + index % NR;
+    if (r >= N_ROWS || o >= OUT_LD)
+        return;
+    uvec2 out_row = addr_row(OUT, r, OUT_LD * 4u);
+    if (o >= N_OUT) {
+#ifndef ADD
+        st_f32(out_row, o, 0.0);
+#endif
+        return;
+    }
+#ifdef SWIGLU
+    st_f32(out_row, o, silu(sum.x) * sum.y);
+#else
+    if (p.use_bias != 0u)
+        sum += ld_f32(p.bias, o);
+#ifdef ADD
+    sum += ld_f32(out_row, o);
+#endif
+    st_f32(out_row, o, sum);
+#endif
+}
+
+void main()
+{
+    uint first_out = team_index() * NR;
+    uint first_row = gl_WorkGroupID.y * RB;
+    if (first_out >= OUT_LD)
+        return;
+
+    /* Rows past the end repeat the last one; their sums are not stored. */
+    uvec2 x[RB];
+    [[unroll]] for (uint r = 0u; r < RB; r++) {
+        uint row = min(first_row + r, N_ROWS - 1u);
+#ifdef EXPERTS
+        row /= p.k;
+#endif
+        x[r] = addr_row(p.x, row, p.k_ld * 4u);
+    }
+    uint k4 = p.k_ld / 4u;
+#ifdef EXPERTS
+    uint expert = ld_u32(p.ids, first_row);
+    uvec2 w = uvec2(0u);
+    if (expert < p.n_experts)
+        w = ld_uvec2(p.experts, expert);
+    else
+        k4 = 0u;
+#else
+    uvec2 w = p.w;
+#endif
+    uvec2 rows[NR];
+#ifdef SWIGLU
+    uvec2 up_rows[NR];
+#endif
+    [[unroll]] for (uint n = 0u; n < NR; n++) {
+        uint o = min(first_out + n, N_OUT - 1u);
+        rows[n] = weight_row(w, o, p.k_ld);
+#ifdef SWIGLU
+        up_rows[n] = ffn_up(w, o, p.width, p.k_ld);
+#endif
+    }
+
+    VKM_SUM sums[VKM_SUMS];
+    [[unroll]] for (uint i = 0u; i < VKM_SUMS; i++)
+        sums[i] = VKM_SUM(0);
+    for (uint k = team_lane(); k < k4; k += team_lanes()) {
+        vec4 weights[NR];
+#ifdef SWIGLU
+        vec4 up_weights[NR];
+#endif
+        [[unroll]] for (uint n = 0u; n < NR; n++) {
+            weights[n] = ld_weights(rows[n], k);
+#ifdef SWIGLU
+            up_weights[n] = ld_weights(up_rows[n], k);
+#endif
+        }
+        [[unroll]] for (uint r = 0u; r < RB; r++) {
+            vec4 v = ld_vec4(x[r], k);
+            [[unroll]] for (uint n = 0u; n < NR; n++) {
+#ifdef SWIGLU
+                sums[r * NR + n] += vec2(dot(weights[n], v), dot(up_weights[n], v));
+#else
+                sums[r * NR + n] += dot(weights[n], v);
+#endif
+            }
+        }
+    }
+    team_finish(sums);
+}

@@ -1,0 +1,44 @@
+/* Float32 functions that stay finite, and NaN told by its bits. */
+const float VKM_FLT_MAX = 3.402823466e+38;
+
+bool is_nan(float x)
+{
+    return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u;
+}
+
+/* A uint that orders as floats do, with -0 equal to 0 and every NaN below -infinity. */
+uint order_key(float x)
+{
+    uint bits = floatBitsToUint(x);
+    if ((bits & 0x7fffffffu) > 0x7f800000u)
+        return 0u;
+    if (bits == 0x80000000u)
+        bits = 0u;
+    return (bits & 0x80000000u) != 0u ? ~bits : bits | 0x80000000u;
+}
+
+/* The float of a key, at most FLT_MAX; 0 for NaN's. */
+float from_order_key(uint key)
+{
+    if (key == 0u)
+        return 0.0;
+    return min(uintBitsToFloat((key & 0x80000000u) != 0u ? key ^ 0x80000000u : ~key), VKM_FLT_MAX);
+}
+
+/* exp((x - largest) * scale) for x <= largest, the argument clamped to [-100, 0]; 0 for NaN. */
+float exp_below(float x, float largest, float scale)
+{
+    if (is_nan(x))
+        return 0.0;
+    float distance = x == largest ? 0.0 : max(x - largest, -VKM_FLT_MAX);
+    return exp(clamp(distance * scale, -100.0, 0.0));
+}
+
+/* x / (1 + exp(-x)) */
+float silu(float x)
+{
+    if (x < -100.0)
+        return 0.0;
+    float e = exp(-min(abs(x), 100.0));
+    return x * ((x < 0.0 ? e : 1.0) / (1.0 + e));
+}

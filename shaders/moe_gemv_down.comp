@@ -1,0 +1,63 @@
+/* x[r, o] += sum over slots s of gates[r, s] * (down_s[o] . h[r * k + s]) + down_shared[o] .
+ * shared_h[r]: the down projections of a row's experts as one long dot product per output.
+ * A team (lib/team.glsl) owns NR outputs of one batch row. Workgroups: teams on x, folded into z
+ * where x does not suffice; rows on y. */
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "lib/mem.glsl"
+#include "lib/weights.glsl"
+
+layout(constant_id = 1) const uint NR = 4;
+
+#define VKM_SUM float
+const uint VKM_SUMS = NR;
+#include "lib/team.glsl"
+
+void team_result(uint index, float sum)
+{
+    uint o = team_index() * NR + index;
+    if (o >= p.n_out)
+        return;
+    uvec2 x = addr_row(p.x, gl_WorkGroupID.y, p.x_ld * 4u);
+    st_f32(x, o, ld_f32(x, o) + sum);
+}
+
+/* sums[n] += gate * (down[first_out + n] . h) for one FFN. */
+void add_ffn(inout float sums[NR], uvec2 ffn, uint width, uvec2 h, uint width_ld, float gate)
+{
+    uvec2 rows[NR];
+    float dots[NR];
+    [[unroll]] for (uint n = 0u; n < NR; n++) {
+        uint o = min(team_index() * NR + n, p.n_out - 1u);
+        rows[n] = ffn_down(ffn, o, width, p.x_ld, width_ld);
+        dots[n] = 0.0;
+    }
+    for (uint k = team_lane(); k < width_ld / 4u; k += team_lanes()) {
+        vec4 v = ld_vec4(h, k);
+        [[unroll]] for (uint n = 0u; n < NR; n++)
+            dots[n] += dot(ld_weights(rows[n], k), v);
+    }
+    [[unroll]] for (uint n = 0u; n < NR; n++)
+        sums[n] += gate * dots[n];
+}
+
+void main()
+{
+    uint r = gl_WorkGroupID.y;
+    if (team_index() * NR >= p.n_out)
+        return;
+    float sums[NR];
+    [[unroll]] for (uint n = 0u; n < NR; n++)
+        sums[n] = 0.0;
+    for (uint s = 0u; s < p.k; s++) {
+        uint pair = r * p.k + s;
+        uint expert = ld_u32(p.ids, pair);
+        if (expert < p.n_experts)
+            add_ffn(sums, ld_uvec2(p.experts, expert), p.width, addr_row(p.h, pair, p.h_ld * 4u),
+                    p.h_ld, ld_f32(p.gates, pair));
+    }
+    if (p.shared_width > 0u)
+        add_ffn(sums, p.shared_w, p.shared_width, addr_row(p.shared_h, r, p.shared_ld * 4u),
+                p.shared_ld, 1.0);
+    team_finish(sums);
+}

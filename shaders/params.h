@@ -1,0 +1,155 @@
+/* The parameters of every kernel, declared once and read by both GLSL and C.
+ *
+ * VKM_PARAMS_name(K, R, W, I, X, T, U, F) lists the fields in push-constant order, views first:
+ *   R(K, f)  a view that is read              W(K, f)  written, float32
+ *   I(K, f)  written, 32-bit integers         X(K, f)  read and written, float32
+ *   T(K, f)  read through addresses that lie in another view (experts)
+ *   U(K, f)  a uint                           F(K, f)  a float
+ * GLSL sees a view as a uvec2 address; C sees a struct vkm_view. K is passed through.
+ *
+ * Shapes are row-major, outermost first. `ld` of a width n is n rounded up to VKM_PAD elements; the
+ * elements between n and ld are zero, in weights and in activations: a kernel that writes rows of ld
+ * elements writes those zeros too, one that adds to rows leaves them alone. Activations are float32.
+ * An expert id that is not below n_experts stands for no expert: the sort leaves its pair out, its
+ * h is zero, and it adds nothing.
+ * rows: struct of 4 uints for each batch row: token, position, sequence, 0.
+ * blocks [sequences, block_stride]: which KV block holds positions 64 b .. 64 b + 63 of a sequence.
+ * k_cache [blocks, n_kv_heads, head_dim, 64]; v_cache [blocks, n_kv_heads, 64, head_dim].
+ * An FFN (dense, shared or one expert) is one address: gate rows [width, ld(hidden)], then up rows
+ * of the same shape, then down rows [hidden, ld(width)].
+ */
+#ifndef VKM_PARAMS_H
+#define VKM_PARAMS_H
+
+#define VKM_PAD 32u         /* elements to which rows of weights and activations are padded */
+#define VKM_KV_BLOCK 64u    /* positions in one block of the KV cache */
+#define VKM_ROPE_SPLIT 256u /* RoPE angles are composed from position mod and div this */
+#define VKM_SORT_TILE 128u  /* (row, slot) pairs that one workgroup of the expert sort handles */
+#define VKM_TILE_ROWS 32u   /* rows in one tile of a matrix product */
+#define VKM_TILE_COLS 32u   /* output columns in one tile of a matrix product */
+#define VKM_VOCAB_BLOCK 512u /* logits that one workgroup of the sampler summarises */
+#define VKM_MAX_EXPERTS_SORTED 1024u
+
+/* y[r] = table[rows[r].token], zeros for a token outside the vocabulary.
+ * table [vocab, ld], y [rows, ld]; one workgroup per row (y). */
+#define VKM_PARAMS_embed(K, R, W, I, X, T, U, F)                                                   \
+    R(K, table) R(K, rows) W(K, y) U(K, ld) U(K, vocab)
+
+/* y[i] = weight * x[j] / sqrt(mean(x[j]^2) + eps), j = index[i] if use_index else i.
+ * x, y [., ld], weight [ld] float32, index [rows] uint; one workgroup per row (y). */
+#define VKM_PARAMS_rmsnorm(K, R, W, I, X, T, U, F)                                                 \
+    R(K, x) R(K, weight) R(K, index) W(K, y) U(K, width) U(K, ld) U(K, use_index) F(K, eps)
+
+/* y[r, o] = w[o] . x[r] + bias[o]; w [n_out, k_ld], x [rows, k_ld], y [rows, y_ld], bias [n_out]
+ * float32, read if use_bias. Elements n_out .. y_ld of y become zero. */
+#define VKM_PARAMS_gemv(K, R, W, I, X, T, U, F)                                                    \
+    R(K, w) R(K, x) R(K, bias) W(K, y) U(K, k_ld) U(K, n_out) U(K, n_rows) U(K, y_ld) U(K, use_bias)
+#define VKM_PARAMS_gemm VKM_PARAMS_gemv
+
+/* The same, added to what y holds; elements beyond n_out are left alone. */
+#define VKM_PARAMS_gemv_add(K, R, W, I, X, T, U, F)                                                \
+    R(K, w) R(K, x) R(K, bias) X(K, y) U(K, k_ld) U(K, n_out) U(K, n_rows) U(K, y_ld) U(K, use_bias)
+#define VKM_PARAMS_gemm_add VKM_PARAMS_gemv_add
+
+/* Rotates the query heads of qkv in place, rotates the key heads into k_cache and copies the value
+ * heads into v_cache (RoPE over halves: element i pairs with i + head_dim / 2).
+ * qkv [rows, qkv_ld]: n_heads queries, n_kv_heads keys, n_kv_heads values of head_dim each.
+ * rope_low [256, head_dim / 2, 2]: cos and sin of (position mod 256) * frequency; rope_high likewise
+ * of (256 * (position div 256)) * frequency. Workgroups: (heads, rows). */
+#define VKM_PARAMS_rope_kv(K, R, W, I, X, T, U, F)                                                 \
+    R(K, rows) R(K, blocks) R(K, rope_low) R(K, rope_high) X(K, qkv) W(K, k_cache) W(K, v_cache)   \
+    U(K, n_heads) U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, block_stride)
+
+/* y[r, h] = sum over positions p <= rows[r].position of softmax_p(scale q[r, h] . k[p]) v[p]; query
+ * head h reads key-value head h / (n_heads / n_kv_heads). y [rows, y_ld], zeros beyond the heads.
+ * Workgroups: (n_heads, rows). */
+#define VKM_PARAMS_attention(K, R, W, I, X, T, U, F)                                               \
+    R(K, rows) R(K, blocks) R(K, qkv) R(K, k_cache) R(K, v_cache) W(K, y)                          \
+    U(K, n_heads) U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, y_ld) U(K, block_stride)       \
+    F(K, scale)
+
+/* probs[r] = softmax(logits[r]) over n elements; [rows, ld] each, zeros beyond n. A NaN logit
+ * gets 0; the exponent's argument is clamped to [-100, 0] after the largest logit (clamped to
+ * +-FLT_MAX) is taken off. */
+#define VKM_PARAMS_softmax(K, R, W, I, X, T, U, F) R(K, logits) W(K, probs) U(K, n) U(K, ld)
+
+/* ids[r] = the k experts with the largest logits, falling; ties to the lower id; -0 equals 0; NaN
+ * last. gates[r] = their probs, divided by (their sum + 1e-20) if normalise, times scale.
+ * logits, probs [rows, ld]; ids, gates [rows, k]; k <= n <= 1024. One workgroup per row (y). */
+#define VKM_PARAMS_topk(K, R, W, I, X, T, U, F)                                                    \
+    R(K, logits) R(K, probs) I(K, ids) W(K, gates) U(K, n) U(K, ld) U(K, k) U(K, normalise)        \
+    F(K, scale)
+
+/* Stable counting sort of the pairs i = row * k + slot by ids[i], in three kernels.
+ * histogram [sort tiles, n_experts]: pairs of tile t (128 of them) that go to each expert. */
+#define VKM_PARAMS_moe_histogram(K, R, W, I, X, T, U, F)                                           \
+    R(K, ids) I(K, histogram) U(K, n_pairs) U(K, n_experts)
+
+/* offsets [sort tiles, n_experts]: where in the sorted order the first pair of tile t that goes to
+ * expert e lands. tiles: (expert, first sorted index, rows, 0) for each run of at most
+ * VKM_TILE_ROWS pairs of one expert, experts rising. args: two sets of indirect workgroup counts,
+ * (up_groups, tiles, 1) and (down_groups, tiles, 1), 6 uints. One workgroup. */
+#define VKM_PARAMS_moe_scan(K, R, W, I, X, T, U, F)                                                \
+    R(K, histogram) I(K, offsets) I(K, tiles) I(K, args)                                           \
+    U(K, n_sort_tiles) U(K, n_experts) U(K, up_groups) U(K, down_groups)
+
+/* order[sorted index] = pair. */
+#define VKM_PARAMS_moe_scatter(K, R, W, I, X, T, U, F)                                             \
+    R(K, ids) R(K, offsets) I(K, order) U(K, n_pairs) U(K, n_experts)
+
+/* h[r, o] = silu(gate[o] . x[r]) * (up[o] . x[r]) for one FFN that serves every row: w is its
+ * address. x [rows, k_ld], h [rows, h_ld]; elements width .. h_ld of h become zero. */
+#define VKM_PARAMS_ffn_gemv_up(K, R, W, I, X, T, U, F)                                             \
+    R(K, w) R(K, x) W(K, h) U(K, k_ld) U(K, width) U(K, n_rows) U(K, h_ld)
+#define VKM_PARAMS_ffn_gemm_up VKM_PARAMS_ffn_gemv_up
+
+/* The same for routed experts in the decode form: h [rows * k, h_ld], h[r * k + s] by expert
+ * ids[r * k + s]; experts [n_experts] addresses into weights. */
+#define VKM_PARAMS_moe_gemv_up(K, R, W, I, X, T, U, F)                                             \
+    R(K, x) R(K, ids) R(K, experts) T(K, weights) W(K, h)                                          \
+    U(K, k) U(K, k_ld) U(K, width) U(K, n_pairs) U(K, h_ld) U(K, n_experts)
+
+/* x[r, o] += sum over slots s of gates[r, s] (down_s[o] . h[r * k + s]), plus, if shared_width > 0,
+ * down_shared[o] . shared_h[r]; down rows of expert ids[r * k + s]. x [rows, x_ld],
+ * h [rows * k, h_ld], shared_h [rows, shared_ld]; the shared FFN's address is shared_w. Workgroups:
+ * (columns, rows). */
+#define VKM_PARAMS_moe_gemv_down(K, R, W, I, X, T, U, F)                                           \
+    R(K, h) R(K, ids) R(K, gates) R(K, experts) R(K, shared_w) R(K, shared_h) T(K, weights) X(K, x)\
+    U(K, k) U(K, n_out) U(K, x_ld) U(K, width) U(K, h_ld) U(K, shared_width) U(K, shared_ld)       \
+    U(K, n_experts)
+
+/* Grouped products over the sorted pairs; workgroup (column tile, tile), counts from args.
+ * h[i] = silu(gate . x[order[i] / k]) * (up . x[order[i] / k]) for sorted index i, [pairs, h_ld]. */
+#define VKM_PARAMS_moe_gemm_up(K, R, W, I, X, T, U, F)                                             \
+    R(K, x) R(K, tiles) R(K, order) R(K, experts) T(K, weights) W(K, h)                            \
+    U(K, k) U(K, k_ld) U(K, width) U(K, h_ld) U(K, n_experts)
+
+/* y[order[i]] = down . h[i], [pairs, y_ld]; elements n_out .. y_ld of y become zero. */
+#define VKM_PARAMS_moe_gemm_down(K, R, W, I, X, T, U, F)                                           \
+    R(K, h) R(K, tiles) R(K, order) R(K, experts) T(K, weights) W(K, y)                            \
+    U(K, k_ld) U(K, width) U(K, h_ld) U(K, n_out) U(K, y_ld) U(K, n_experts)
+
+/* x[r] += sum over slots s, in order, of gates[r, s] * y[r * k + s]; x [rows, ld], y [pairs, ld]. */
+#define VKM_PARAMS_moe_combine(K, R, W, I, X, T, U, F)                                             \
+    R(K, y) R(K, gates) X(K, x) U(K, k) U(K, ld) U(K, n_rows)
+
+/* Summarises each block of VKM_VOCAB_BLOCK logits of row i: best [rows, blocks, 2]: the largest
+ * logit and the sum of exp((logit - largest) * sampler.inverse_temperature); at [rows, blocks]: the
+ * index of the largest, lower index on ties, NaN last. The exponent's argument and the logit taken
+ * off are clamped as in softmax, a NaN logit adds nothing; where all are NaN, the largest is NaN.
+ * sampler [sequences]: 4 words each: inverse temperature (float, 0 = greedy), seed low, seed high,
+ * 0. */
+#define VKM_PARAMS_sample_blocks(K, R, W, I, X, T, U, F)                                           \
+    R(K, logits) R(K, rows) R(K, index) R(K, sampler) W(K, best) I(K, at) U(K, vocab) U(K, ld)     \
+    U(K, use_index)
+
+/* sampled[i]: greedy, the index of the largest logit; else the token at which the running sum of
+ * exp((logit - largest) * inverse_temperature), in id order, passes u times the total; u is
+ * (word 0 >> 8) / 2^24 of Philox4x32-10 with key (seed low, seed high) and counter (position,
+ * sequence, 0, 0) of batch row j = index[i] if use_index else i. Token 0 if all are NaN.
+ * next_rows[i]: that row with the sampled token and position + 1. One workgroup per row (y). */
+#define VKM_PARAMS_sample(K, R, W, I, X, T, U, F)                                                  \
+    R(K, logits) R(K, rows) R(K, index) R(K, sampler) R(K, best) R(K, at) I(K, sampled)            \
+    I(K, next_rows) U(K, vocab) U(K, ld) U(K, use_index)
+
+#endif

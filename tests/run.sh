@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Runs all tests: installs what they need, fetches the Vulkan drivers they run on, builds and tests
+# the presets release and asan (address and undefined behaviour sanitizers). The last line says
+# how many passed. With CI=true in the environment a driver that cannot be had is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() {
+    echo "run.sh: $*" >&2
+}
+
+passed=0 failed=0 skipped=0
+
+drivers=${XDG_CACHE_HOME:-$HOME/.cache}/vkmoe-test-drivers
+
+./setup.sh --packages-only test
+
+if [ "${CI-}" = true ]; then
+    tests/drivers.sh --require-all "$drivers" || failed=$((failed + 1))
+else
+    tests/drivers.sh "$drivers"
+fi
+
+for preset in release asan; do
+    say "Building in build/$preset."
+    if ! { cmake --preset $preset -DVKMOE_TEST_DRIVERS="$drivers/drivers.txt" &&
+        cmake --build --preset $preset; }; then
+        say "The build of preset $preset failed."
+        failed=$((failed + 1))
+        continue
+    fi
+    say "Testing preset $preset."
+    log=build/$preset/ctest.log
+    status=0
+    ctest --preset $preset -j2 --output-on-failure 2>&1 | tee "$log" || status=$?
+    # "75% tests passed, 1 tests failed out of 4", where skipped tests count as passed.
+    read -r bad total < <(
+        sed -n 's/.*tests passed, \([0-9]*\) .* failed out of \([0-9]*\)$/\1 \2/p' "$log" |
+            tail -n 1
+    ) || bad=0 total=0
+    left=$(grep -c '^[[:space:]]*[0-9]* - .*(Skipped)$' "$log") || true
+    passed=$((passed + total - bad - left))
+    skipped=$((skipped + left))
+    if [ "$bad" -eq 0 ] && { [ "$total" -eq 0 ] || [ $status -ne 0 ]; }; then
+        say "ctest of preset $preset ran $total tests and ended with status $status."
+        bad=1
+    fi
+    failed=$((failed + bad))
+done
+
+if [ $skipped -gt 0 ]; then
+    echo "$passed passed, $failed failed, $skipped skipped"
+else
+    echo "$passed passed, $failed failed"
+fi
+[ $failed -eq 0 ]

@@ -1,0 +1,427 @@
+/* The reference kernels against values worked out by hand or in another way. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "gpu/gpu.h"
+#include "kernels/ref.h"
+
+/* Host arrays stand in for device buffers: a view's buffer holds the array's pointer. */
+static void *host_view(void *user, const struct vkm_view *view, bool written)
+{
+    (void)user;
+    (void)written;
+    return view->buffer ? view->buffer->mapped + view->offset : NULL;
+}
+
+static const void *host_address(void *user, uint64_t address)
+{
+    (void)user;
+    return (const void *)(uintptr_t)address;
+}
+
+static struct vkm_ref host_ref(uint32_t groups_x, uint32_t groups_y)
+{
+    return (struct vkm_ref){
+        .view = host_view,
+        .address = host_address,
+        .dtype = VKM_DTYPE_F32,
+        .groups = {groups_x, groups_y, 1},
+    };
+}
+
+/* A view of a host array, which must live in the same block. */
+#define VIEW(array)                                                                                \
+    {                                                                                              \
+        &(struct vkm_buffer){.size = sizeof(array), .mapped = (unsigned char *)(array)}, 0,        \
+            sizeof(array)                                                                          \
+    }
+
+static void assert_close(double got, double want)
+{
+    if (!(fabs(got - want) <= 1e-6 * (fabs(want) + 1e-6)))
+        fail_msg("got %.9g, expected %.9g", got, want);
+}
+
+static void philox_known_answers(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t key[2], counter[4], out[4];
+    } cases[] = {
+        {{0}, {0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
+        {{~0u, ~0u}, {~0u, ~0u, ~0u, ~0u}, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+        {{0xa4093822, 0x299f31d0},
+         {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+    };
+    for (size_t i = 0; i < VKM_COUNT(cases); i++) {
+        uint32_t out[4];
+        vkm_ref_philox(cases[i].key, cases[i].counter, out);
+        assert_memory_equal(out, cases[i].out, sizeof(out));
+    }
+}
+
+static void embed_rows_and_bounds(void **state)
+{
+    (void)state;
+    uint16_t table[2 * 32] = {0};
+    table[32] = 0x3f80; /* row 1: 1, -2 in bf16 */
+    table[33] = 0xc000;
+    struct vkm_row rows[3] = {{.token = 1}, {.token = 2}, {.token = 0}};
+    float y[3 * 32];
+    memset(y, 0xff, sizeof(y));
+    struct vkm_params_embed p = {
+        .table = VIEW(table), .rows = VIEW(rows), .y = VIEW(y), .ld = 32, .vocab = 2};
+    struct vkm_ref ref = host_ref(1, 3);
+    ref.dtype = VKM_DTYPE_BF16;
+    vkm_ref_embed(&ref, &p);
+    for (size_t i = 0; i < VKM_COUNT(y); i++)
+        assert_true(y[i] == (i == 0 ? 1.0f : i == 1 ? -2.0f : 0.0f));
+}
+
+static void rmsnorm_by_hand(void **state)
+{
+    (void)state;
+    float x[64] = {[32] = 3, [33] = 4}, weight[32] = {2, 0.5f}, y[32];
+    uint32_t index[1] = {1};
+    memset(y, 0xff, sizeof(y));
+    struct vkm_params_rmsnorm p = {
+        .x = VIEW(x),
+        .weight = VIEW(weight),
+        .index = VIEW(index),
+        .y = VIEW(y),
+        .width = 2,
+        .ld = 32,
+        .use_index = 1,
+        .eps = 0.5f,
+    };
+    struct vkm_ref ref = host_ref(1, 1);
+    vkm_ref_rmsnorm(&ref, &p);
+    double scale = 1 / sqrt(13.0);
+    assert_close((double)y[0], 6 * scale);
+    assert_close((double)y[1], 2 * scale);
+    for (size_t i = 2; i < 32; i++)
+        assert_true(y[i] == 0);
+}
+
+static void products_add_bias_and_magnitude(void **state)
+{
+    (void)state;
+    float w[2 * 32] = {1, 2, [32] = -3, 4}, x[32] = {5, -6}, bias[2] = {0.25f, -0.5f};
+    float y[32] = {100, 200, 300};
+    struct vkm_params_gemv p = {
+        .w = VIEW(w),
+        .x = VIEW(x),
+        .bias = VIEW(bias),
+        .y = VIEW(y),
+        .k_ld = 32,
+        .n_out = 2,
+        .n_rows = 1,
+        .y_ld = 32,
+        .use_bias = 1,
+    };
+    struct vkm_params_gemv_add add;
+    memcpy(&add, &p, sizeof(add));
+    struct vkm_ref ref = host_ref(1, 1);
+    vkm_ref_gemv_add(&ref, &add);
+    assert_true(y[0] == 93.25f && y[1] == 160.5f && y[2] == 300);
+    vkm_ref_gemv(&ref, &p);
+    assert_true(y[0] == -6.75f && y[1] == -39.5f && y[2] == 0);
+    ref.magnitude = true;
+    vkm_ref_gemv_add(&ref, &add);
+    assert_true(y[0] == 6.75f + 17.25f && y[1] == 39.5f + 39.5f);
+}
+
+static void softmax_of_known_logits(void **state)
+{
+    (void)state;
+    float logits[3 * 32] = {0, 0.69314718f, 1.0986123f, NAN};
+    for (size_t i = 0; i < 4; i++) {
+        logits[32 + i] = NAN;
+        logits[64 + i] = -INFINITY;
+    }
+    logits[65] = INFINITY;
+    float probs[3 * 32];
+    memset(probs, 0xff, sizeof(probs));
+    struct vkm_params_softmax p = {.logits = VIEW(logits), .probs = VIEW(probs), .n = 4, .ld = 32};
+    struct vkm_ref ref = host_ref(1, 3);
+    vkm_ref_softmax(&ref, &p);
+    for (size_t i = 0; i < 3; i++)
+        assert_close((double)probs[i], (double)(i + 1) / 6);
+    assert_true(probs[3] == 0);
+    for (size_t i = 0; i < 28; i++)
+        assert_true(probs[4 + i] == 0 && probs[32 + i] == 0 && probs[68 + i] == 0);
+    assert_close((double)probs[65], 1);
+    assert_true(probs[64] > 0 && probs[64] < 1e-42f);
+}
+
+static void topk_orders_on_bits(void **state)
+{
+    (void)state;
+    float logits[32] = {NAN, -0.0f, 0.0f, 1, -INFINITY, 1, 1e-45f, -1e-45f};
+    float probs[32] = {0, 0.125f, 0.25f, 0.5f, 0, 0.5f, 0.0625f, 0};
+    uint32_t ids[8];
+    float gates[8];
+    struct vkm_params_topk p = {
+        .logits = VIEW(logits),
+        .probs = VIEW(probs),
+        .ids = VIEW(ids),
+        .gates = VIEW(gates),
+        .n = 8,
+        .ld = 32,
+        .k = 8,
+        .scale = 2,
+    };
+    struct vkm_ref ref = host_ref(1, 1);
+    vkm_ref_topk(&ref, &p);
+    assert_memory_equal(ids, ((uint32_t[]){3, 5, 6, 1, 2, 7, 4, 0}), sizeof(ids));
+    assert_true(gates[0] == 1 && gates[2] == 0.125f && gates[3] == 0.25f && gates[4] == 0.5f);
+    p.k = 3;
+    p.normalise = 1;
+    vkm_ref_topk(&ref, &p);
+    assert_close((double)gates[0], 2 * 0.5 / 1.0625);
+    assert_close((double)gates[2], 2 * 0.0625 / 1.0625);
+}
+
+static void sort_is_stable(void **state)
+{
+    (void)state;
+    enum { PAIRS = 300, EXPERTS = 3, TILES = 3 };
+    uint32_t ids[PAIRS], histogram[TILES * EXPERTS], offsets[TILES * EXPERTS];
+    uint32_t order[PAIRS], tiles[4 * 32], args[6];
+    for (uint32_t i = 0; i < PAIRS; i++)
+        ids[i] = i % 7 == 0 ? 2 : 0;
+    ids[299] = 900; /* no expert: left out */
+    struct vkm_ref ref = host_ref(1, 1);
+    vkm_ref_moe_histogram(&ref, &(struct vkm_params_moe_histogram){
+                                    .ids = VIEW(ids),
+                                    .histogram = VIEW(histogram),
+                                    .n_pairs = PAIRS,
+                                    .n_experts = EXPERTS,
+                                });
+    vkm_ref_moe_scan(&ref, &(struct vkm_params_moe_scan){
+                               .histogram = VIEW(histogram),
+                               .offsets = VIEW(offsets),
+                               .tiles = VIEW(tiles),
+                               .args = VIEW(args),
+                               .n_sort_tiles = TILES,
+                               .n_experts = EXPERTS,
+                               .up_groups = 5,
+                               .down_groups = 6,
+                           });
+    vkm_ref_moe_scatter(&ref, &(struct vkm_params_moe_scatter){
+                                  .ids = VIEW(ids),
+                                  .offsets = VIEW(offsets),
+                                  .order = VIEW(order),
+                                  .n_pairs = PAIRS,
+                                  .n_experts = EXPERTS,
+                              });
+    uint32_t n = 0;
+    for (uint32_t e = 0; e < EXPERTS; e++)
+        for (uint32_t i = 0; i < PAIRS; i++)
+            if (ids[i] == e)
+                assert_int_equal(order[n++], i);
+    assert_int_equal(n, 299);
+    /* 256 pairs of expert 0 make 8 tiles, 43 of expert 2 make 2. */
+    assert_memory_equal(args, ((uint32_t[]){5, 10, 1, 6, 10, 1}), sizeof(args));
+    assert_memory_equal(tiles, ((uint32_t[]){0, 0, 32, 0}), 16);
+    assert_memory_equal(tiles + 36, ((uint32_t[]){2, 288, 11, 0}), 16);
+}
+
+/* cos and sin of position * frequency in the tables' form. */
+static void fill_rope(float *table, size_t n, size_t step, size_t half)
+{
+    for (size_t p = 0; p < n; p++)
+        for (size_t i = 0; i < half; i++) {
+            double angle = (double)(p * step) * pow(10000, -(double)i / (double)half);
+            table[(p * half + i) * 2] = (float)cos(angle);
+            table[(p * half + i) * 2 + 1] = (float)sin(angle);
+        }
+}
+
+static void rope_matches_direct_angles(void **state)
+{
+    (void)state;
+    enum { DIM = 4, POSITION = 256 * 6 + 131 };
+    static float low[256 * DIM], high[8 * DIM], k_cache[28 * DIM * 64], v_cache[28 * DIM * 64];
+    fill_rope(low, 256, 1, DIM / 2);
+    fill_rope(high, 8, 256, DIM / 2);
+    float qkv[32] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+    uint32_t blocks[27] = {[POSITION / 64] = 27};
+    struct vkm_row rows[1] = {{.position = POSITION}};
+    struct vkm_params_rope_kv p = {
+        .rows = VIEW(rows),
+        .blocks = VIEW(blocks),
+        .rope_low = VIEW(low),
+        .rope_high = VIEW(high),
+        .qkv = VIEW(qkv),
+        .k_cache = VIEW(k_cache),
+        .v_cache = VIEW(v_cache),
+        .n_heads = 1,
+        .n_kv_heads = 1,
+        .head_dim = DIM,
+        .qkv_ld = 32,
+        .block_stride = 27,
+    };
+    struct vkm_ref ref = host_ref(3, 1);
+    vkm_ref_rope_kv(&ref, &p);
+    for (size_t i = 0; i < 2; i++) {
+        double angle = POSITION * pow(10000, -(double)i / 2), c = cos(angle), s = sin(angle);
+        double q[2] = {(double)(1 + i), (double)(3 + i)}, k[2] = {(double)(5 + i), (double)(7 + i)};
+        size_t at = (27 * DIM + i) * 64 + POSITION % 64;
+        assert_close((double)qkv[i], q[0] * c - q[1] * s);
+        assert_close((double)qkv[i + 2], q[1] * c + q[0] * s);
+        assert_close((double)k_cache[at], k[0] * c - k[1] * s);
+        assert_close((double)k_cache[at + 128], k[1] * c + k[0] * s);
+    }
+    for (size_t i = 0; i < DIM; i++) {
+        assert_true(qkv[4 + i] == (float)(5 + i) && qkv[8 + i] == (float)(9 + i));
+        assert_true(v_cache[(27 * 64 + POSITION % 64) * DIM + i] == (float)(9 + i));
+    }
+}
+
+static void attention_on_two_positions(void **state)
+{
+    (void)state;
+    enum { DIM = 2 };
+    static float k_cache[2 * DIM * 64], v_cache[2 * 64 * DIM];
+    /* Block 1 holds the sequence: keys (1, 0) and (0, 1), values (10, 20) and (30, 40). */
+    float *k = k_cache + DIM * 64, *v = v_cache + DIM * 64;
+    k[0] = 1;
+    k[65] = 1;
+    v[0] = 10;
+    v[1] = 20;
+    v[2] = 30;
+    v[3] = 40;
+    float qkv[2 * 32] = {1, 3, 3, 1, [32] = 7, 7, 7, 7}, y[2 * 32];
+    memset(y, 0xff, sizeof(y));
+    struct vkm_row rows[2] = {{.position = 1, .sequence = 1}, {.position = 0, .sequence = 1}};
+    uint32_t blocks[2] = {9, 1};
+    struct vkm_params_attention p = {
+        .rows = VIEW(rows),
+        .blocks = VIEW(blocks),
+        .qkv = VIEW(qkv),
+        .k_cache = VIEW(k_cache),
+        .v_cache = VIEW(v_cache),
+        .y = VIEW(y),
+        .n_heads = 2,
+        .n_kv_heads = 1,
+        .head_dim = DIM,
+        .qkv_ld = 32,
+        .y_ld = 32,
+        .block_stride = 1,
+        .scale = 0.5f,
+    };
+    struct vkm_ref ref = host_ref(2, 2);
+    vkm_ref_attention(&ref, &p);
+    double first = 1 / (1 + exp(1)), second = 1 / (1 + exp(-1));
+    assert_close((double)y[0], 10 * first + 30 * (1 - first));
+    assert_close((double)y[1], 20 * first + 40 * (1 - first));
+    assert_close((double)y[2], 10 * second + 30 * (1 - second));
+    for (size_t i = 4; i < 32; i++)
+        assert_true(y[i] == 0);
+    assert_true(y[32] == 10 && y[33] == 20 && y[34] == 10 && y[35] == 20 && y[36] == 0);
+}
+
+static void experts_up_down_and_combine_agree(void **state)
+{
+    (void)state;
+    /* One expert of width 1 and hidden 1: h = silu(2 x) * 3 x, down 4. */
+    float weights[3 * 32] = {[0] = 2, [32] = 3, [64] = 4};
+    uint64_t address = (uint64_t)(uintptr_t)weights;
+    uint32_t experts[2] = {(uint32_t)address, (uint32_t)(address >> 32)};
+    float x[32] = {1}, h[32], gates[1] = {0.5f};
+    uint32_t ids[1] = {0};
+    struct vkm_ref ref = host_ref(1, 1);
+    vkm_ref_moe_gemv_up(&ref, &(struct vkm_params_moe_gemv_up){
+                                  .x = VIEW(x),
+                                  .ids = VIEW(ids),
+                                  .experts = VIEW(experts),
+                                  .h = VIEW(h),
+                                  .k = 1,
+                                  .k_ld = 32,
+                                  .width = 1,
+                                  .n_pairs = 1,
+                                  .h_ld = 32,
+                                  .n_experts = 1,
+                              });
+    double want = 2 / (1 + exp(-2)) * 3;
+    assert_close((double)h[0], want);
+    assert_true(h[1] == 0 && h[31] == 0);
+    vkm_ref_moe_gemv_down(&ref, &(struct vkm_params_moe_gemv_down){
+                                    .h = VIEW(h),
+                                    .ids = VIEW(ids),
+                                    .gates = VIEW(gates),
+                                    .experts = VIEW(experts),
+                                    .shared_w = VIEW(weights),
+                                    .shared_h = VIEW(h),
+                                    .x = VIEW(x),
+                                    .k = 1,
+                                    .n_out = 1,
+                                    .x_ld = 32,
+                                    .width = 1,
+                                    .h_ld = 32,
+                                    .shared_width = 1,
+                                    .shared_ld = 32,
+                                    .n_experts = 1,
+                                });
+    assert_close((double)x[0], 1 + 4 * want * 1.5);
+}
+
+static void sampling_follows_the_mass(void **state)
+{
+    (void)state;
+    enum { N = 4000 };
+    float logits[32] = {0, 0.69314718f, NAN, 1.0986123f};
+    struct vkm_sampler sampler[1] = {{.inverse_temperature = 1, .seed_low = 7}};
+    uint32_t sampled[1], index[1] = {1}, counts[4] = {0};
+    struct vkm_row rows[2] = {{.token = 9}, {.token = 8}}, next[1];
+    struct vkm_params_sample p = {
+        .logits = VIEW(logits),
+        .rows = VIEW(rows),
+        .index = VIEW(index),
+        .sampler = VIEW(sampler),
+        .sampled = VIEW(sampled),
+        .next_rows = VIEW(next),
+        .vocab = 4,
+        .ld = 32,
+        .use_index = 1,
+    };
+    struct vkm_ref ref = host_ref(1, 1);
+    for (uint32_t i = 0; i < N; i++) {
+        rows[1].position = i;
+        vkm_ref_sample(&ref, &p);
+        assert_true(sampled[0] < 4 && next[0].token == sampled[0] && next[0].position == i + 1);
+        counts[sampled[0]]++;
+    }
+    assert_int_equal(counts[2], 0);
+    for (size_t i = 0; i < 4; i++)
+        if (i != 2)
+            assert_true(fabs(counts[i] - N * (i == 3 ? 3.0 : (double)(i + 1)) / 6) < 120);
+    sampler[0].inverse_temperature = 0;
+    vkm_ref_sample(&ref, &p);
+    assert_int_equal(sampled[0], 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(philox_known_answers),
+        cmocka_unit_test(embed_rows_and_bounds),
+        cmocka_unit_test(rmsnorm_by_hand),
+        cmocka_unit_test(products_add_bias_and_magnitude),
+        cmocka_unit_test(softmax_of_known_logits),
+        cmocka_unit_test(topk_orders_on_bits),
+        cmocka_unit_test(sort_is_stable),
+        cmocka_unit_test(rope_matches_direct_angles),
+        cmocka_unit_test(attention_on_two_positions),
+        cmocka_unit_test(experts_up_down_and_combine_agree),
+        cmocka_unit_test(sampling_follows_the_mass),
+    };
+    return cmocka_run_group_tests_name("reference kernels", tests, NULL, NULL);
+}
