@@ -116,9 +116,9 @@ void main()
             vec4 v = ld_vec4(x[r], k);
             [[unroll]] for (uint n = 0u; n < NR; n++) {
 #ifdef SWIGLU
-                sums[r * NR + n] += vec2(dot(weights[n], v), dot(up_weights[n], v));
+                sums[r * NR + n] += vec2(dot4(weights[n], v), dot4(up_weights[n], v));
 #else
-                sums[r * NR + n] += dot(weights[n], v);
+                sums[r * NR + n] += dot4(weights[n], v);
 #endif
             }
         }

@@ -6,6 +6,7 @@
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
 #include "lib/weights.glsl"
+#include "lib/math.glsl"
 
 layout(constant_id = 1) const uint NR = 4;
 
@@ -35,7 +36,7 @@ void add_ffn(inout float sums[NR], uvec2 ffn, uint width, uvec2 h, uint width_ld
     for (uint k = team_lane(); k < width_ld / 4u; k += team_lanes()) {
         vec4 v = ld_vec4(h, k);
         [[unroll]] for (uint n = 0u; n < NR; n++)
-            dots[n] += dot(ld_weights(rows[n], k), v);
+            dots[n] += dot4(ld_weights(rows[n], k), v);
     }
     [[unroll]] for (uint n = 0u; n < NR; n++)
         sums[n] += gate * dots[n];

@@ -15,8 +15,8 @@ _Static_assert(sizeof(struct vkm_params_gemv) == sizeof(struct vkm_params_gemv_a
 _Static_assert(sizeof(struct vkm_params_gemv) == sizeof(struct vkm_params_gemm), "layout");
 _Static_assert(sizeof(struct vkm_params_gemv) == sizeof(struct vkm_params_gemm_add), "layout");
 
-/* NaN and infinity in single weights and activations; a row of zeros; weights and activations whose
- * products underflow. */
+/* NaN and infinity in single weights and activations; a row of zeros; weights that are denormal in
+ * F16, and small activations. */
 static void put_special(struct vkm_suite *s, const struct shape *shape, void *w, float *x)
 {
     uint32_t ld = vkm_ld(shape->k);
@@ -32,7 +32,7 @@ static void put_special(struct vkm_suite *s, const struct shape *shape, void *w,
     } else if (shape->special == SPECIAL_TINY) {
         for (size_t i = 0; i < shape->k; i++) {
             vkm_store_f32(w, s->dtype, i, 0x1p-24f);
-            x[i] = 0x1p-120f;
+            x[i] *= 0x1p-60f;
         }
     }
 }

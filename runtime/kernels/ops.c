@@ -11,10 +11,10 @@ struct gemv_shape {
     uint32_t swiglu_outputs; /* where each output is two products */
 };
 static const struct gemv_shape gemv_base = {64, 4, 2};
-static const struct gemv_shape gemv_subgroup_cpu = {64, 4, 4};
+static const struct gemv_shape gemv_subgroup_cpu = {32, 8, 4};
 static const struct gemv_shape gemv_subgroup_gpu = {128, 4, 2};
 
-/* Batch rows that a team handles at once (RB), for n_rows. */
+/* Batch rows that a team handles at once (RB). */
 static uint32_t gemv_row_block(uint32_t n_rows)
 {
     return n_rows <= 1 ? 1 : n_rows <= 2 ? 2 : n_rows <= 4 ? 4 : 8;
@@ -22,13 +22,22 @@ static uint32_t gemv_row_block(uint32_t n_rows)
 
 uint32_t vkm_gemm_threshold(const struct vkm_caps *caps)
 {
-    return caps->cpu ? UINT32_MAX : 32;
+    if (caps->tiled_rows > 0)
+        return caps->tiled_rows;
+    return caps->cpu ? 16 : 32;
+}
+
+/* Tiled products go through shared memory, except on CPU drivers, for which that is slow. */
+static bool gemm_by_subgroup(const struct vkm_caps *caps)
+{
+    return caps->cpu && caps->paths[VKM_PATH_SUBGROUP];
 }
 
 enum {
     LANES_ROW = 128,     /* kernels with one workgroup per row */
-    LANES_SMALL = 64,    /* those whose rows are an expert list or a head */
-    LANES_GEMM = 128,    /* fixed by gemm.comp's tile */
+    LANES_SMALL = 64,    /* those whose rows are short: a list of experts, a head */
+    LANES_GEMM = 128,    /* fixed by lib/gemm_shared.glsl */
+    GEMM_SUBGROUPS = 4,  /* columns of a tile / those of a block in lib/gemm_team.glsl */
     LANES_ATTENTION = 64 /* fixed by attention.comp */
 };
 
@@ -131,10 +140,18 @@ static void geometry_moe_gemv_down(const struct vkm_caps *caps, const struct vkm
     set_gemv(caps, d, p->n_out, false, 1, launch->n_rows);
 }
 
+static uint32_t set_gemm_path(const struct vkm_caps *caps, struct vkm_dispatch *d)
+{
+    if (!gemm_by_subgroup(caps))
+        return LANES_GEMM;
+    d->path = VKM_PATH_SUBGROUP;
+    return vkm_max_u32(caps->subgroup_size, vkm_min_u32(GEMM_SUBGROUPS * caps->subgroup_size, 128));
+}
+
 static void set_gemm(const struct vkm_caps *caps, struct vkm_dispatch *d, uint32_t n_out,
                      uint32_t n_rows)
 {
-    set_groups(d, LANES_GEMM, vkm_ceil_div(n_out, VKM_TILE_COLS),
+    set_groups(d, set_gemm_path(caps, d), vkm_ceil_div(n_out, VKM_TILE_COLS),
                vkm_ceil_div(n_rows, VKM_TILE_ROWS));
     fold_groups(caps, d);
 }
@@ -167,8 +184,8 @@ static void geometry_ffn_gemm_up(const struct vkm_caps *caps, const struct vkm_l
 static void geometry_grouped(const struct vkm_caps *caps, const struct vkm_launch *launch,
                              const void *params, struct vkm_dispatch *d)
 {
-    (void)caps, (void)params;
-    d->spec[0] = LANES_GEMM;
+    (void)params;
+    d->spec[0] = set_gemm_path(caps, d);
     d->indirect = launch->indirect;
 }
 #define geometry_moe_gemm_up geometry_grouped

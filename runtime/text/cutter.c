@@ -98,14 +98,11 @@ static vkmoe_status find(struct vkm_cutter *c, const pcre2_code *code, const cha
     return VKMOE_OK;
 }
 
-/* Walks through the matches as `tokenizers` does, down to this: after a match that is not empty,
- * the first empty one is passed over. */
 static vkmoe_status split(struct vkm_cutter *c, size_t step, const char *text, size_t size)
 {
     const struct vkm_split *split = c->steps->items + step;
     struct stretch stretch = {0};
     size_t from = 0, done = 0;
-    bool pass_empty = false;
     vkmoe_status status = VKMOE_OK;
     while (status == VKMOE_OK && (from < size || (from == size && split->matches_empty))) {
         size_t span[2];
@@ -113,14 +110,12 @@ static vkmoe_status split(struct vkm_cutter *c, size_t step, const char *text, s
         status = find(c, split->code, text, size, from, span, &found);
         if (status != VKMOE_OK || !found)
             break;
-        bool empty = span[0] == span[1];
         from = span[1];
-        if (empty)
+        if (span[0] == span[1]) {
             from += from < size ? vkm_utf8_length(text[from]) : 1;
-        bool pass = empty && pass_empty;
-        pass_empty = !empty;
-        if (pass)
-            continue;
+            if (span[0] == done && done > 0) /* no match: it touches the one before */
+                continue;
+        }
         if (done < span[0])
             status = take(c, step, text, &stretch, done, span[0], false);
         if (status == VKMOE_OK)

@@ -1,4 +1,12 @@
-/* Float32 functions that stay finite, and NaN told by its bits. */
+/* Dot products, float32 functions that stay finite, and NaN told by its bits. */
+
+/* Four products summed apart from the running sum: a quarter of its roundings. Spelt out, because
+ * some CPU drivers make separate multiplications and additions of dot(). */
+float dot4(vec4 a, vec4 b)
+{
+    return fma(a.x, b.x, fma(a.y, b.y, fma(a.z, b.z, a.w * b.w)));
+}
+
 const float VKM_FLT_MAX = 3.402823466e+38;
 
 bool is_nan(float x)

@@ -30,9 +30,14 @@ void team_finish(VKM_SUM sums[VKM_SUMS])
 {
     [[unroll]] for (uint i = 0u; i < VKM_SUMS; i++)
         sums[i] = subgroupAdd(sums[i]);
-    if (gl_SubgroupInvocationID == 0u) {
-        [[unroll]] for (uint i = 0u; i < VKM_SUMS; i++)
-            team_result(i, sums[i]);
+    /* Four lanes hand over four sums at a time; a subgroup has no fewer. */
+    uint lane = gl_SubgroupInvocationID;
+    [[unroll]] for (uint i = 0u; i < VKM_SUMS; i += 4u) {
+        VKM_SUM sum = sums[i];
+        [[unroll]] for (uint j = 1u; j < 4u && i + j < VKM_SUMS; j++)
+            sum = lane == j ? sums[i + j] : sum;
+        if (lane < min(4u, VKM_SUMS - i))
+            team_result(i + lane, sum);
     }
 }
 

@@ -1,4 +1,3 @@
-#define _DEFAULT_SOURCE
 #include "scratch.h"
 
 #include <dirent.h>

@@ -1,5 +1,4 @@
 /* The checkpoint reader and writer: what they read, and that no file makes them crash. */
-#define _DEFAULT_SOURCE
 #include <jansson.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -87,6 +87,15 @@ static void every_piece_is_a_text_of_its_own_for_the_next_step(void **state)
     expect_pieces(SPLIT("String", ",", "Removed", "false") "," REGEX("(?<=a)b"), "ab,b", "a|b|b");
 }
 
+static void character_classes_know_unicode(void **state)
+{
+    (void)state;
+    expect_pieces(REGEX("\\\\s"), "a\u3000b\u00a0c\u200bd", "a|\u3000|b|\u00a0|c\u200bd");
+    expect_pieces(REGEX("\\\\d+"), "a３٣½b", "a|３٣|½b");
+    expect_pieces(REGEX("(?i:é)"), "aÉb", "a|É|b");
+    expect_pieces(REGEX("[一-龥]+"), "a你好b", "a|你好|b");
+}
+
 static void anchors_match_at_every_line(void **state)
 {
     (void)state;
@@ -110,6 +119,8 @@ static void empty_matches_cut_without_taking_text(void **state)
     (void)state;
     expect_pieces(REGEX("(?=[A-Z])"), "fooBarÉßX", "foo|BarÉß|X");
     expect_pieces(REGEX("b*"), "abba", "a|bb|a");
+    expect_pieces(REGEX("b+|(?=C)"), "bbaCaC", "bb|a|Ca|C");
+    expect_pieces(SPLIT("Regex", "b*", "MergedWithNext", "false"), "abbac", "a|bba|c");
     expect_pieces(SPLIT("String", "", "Isolated", "false"), "aé", "a|é");
 }
 
@@ -287,6 +298,31 @@ static void text_takes_the_normal_form(void **state)
     }
 }
 
+static void marks_take_canonical_order_however_many(void **state)
+{
+    enum { PAIRS = 300000 };
+    (void)state;
+    json_t *root = fixture_new();
+    fixture_set(root, "normalizer", "{\"type\": \"NFD\"}");
+    vkmoe_tokenizer *t = fixture_load(root, NULL);
+    int32_t *ids = NULL;
+    size_t count;
+    char *text = malloc(4 * PAIRS);
+    assert_non_null(text);
+    for (size_t i = 0; i < PAIRS; i++)
+        memcpy(text + 4 * i, "\u0301\u0316", 4); /* classes 230 and 220 */
+    assert_int_equal(vkmoe_tokenizer_encode(t, text, 4 * PAIRS, false, &ids, &count, NULL),
+                     VKMOE_OK);
+    assert_int_equal(count, 4 * PAIRS);
+    for (size_t i = 0; i < count; i += 2) {
+        assert_int_equal(ids[i], 0xcc);
+        assert_int_equal(ids[i + 1], i < count / 2 ? 0x96 : 0x81);
+    }
+    vkmoe_tokenizer_free(t, ids);
+    free(text);
+    vkmoe_tokenizer_destroy(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,6 +330,7 @@ int main(void)
         cmocka_unit_test(an_inverted_split_takes_what_does_not_match),
         cmocka_unit_test(a_string_pattern_is_no_regex),
         cmocka_unit_test(every_piece_is_a_text_of_its_own_for_the_next_step),
+        cmocka_unit_test(character_classes_know_unicode),
         cmocka_unit_test(anchors_match_at_every_line),
         cmocka_unit_test(trailing_spaces_are_found_at_every_line_end),
         cmocka_unit_test(empty_matches_cut_without_taking_text),
@@ -309,6 +346,7 @@ int main(void)
         cmocka_unit_test(a_single_word_token_does_not_match_inside_a_word),
         cmocka_unit_test(normalised_tokens_are_matched_in_normalised_text),
         cmocka_unit_test(text_takes_the_normal_form),
+        cmocka_unit_test(marks_take_canonical_order_however_many),
     };
     return cmocka_run_group_tests(tests, fixture_open, fixture_close);
 }

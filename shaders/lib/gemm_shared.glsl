@@ -1,0 +1,87 @@
+/* gemm.comp's tile by a workgroup of 128 lanes through shared memory: K goes by in steps of 32,
+ * [row or column][K] in vectors of four, each row padded by a vector so that lanes on neighbouring
+ * columns hit different banks. A lane owns 4 rows by 2 columns. */
+const uint STEP4 = 8u;         /* vectors along K in one step */
+const uint PITCH = STEP4 + 1u; /* and in a row of shared memory */
+const uint LOADS = VKM_TILE_ROWS * STEP4 / 128u; /* vectors of a matrix that a lane brings */
+const uint LANE_ROWS = 4u;
+const uint LANE_COLS = 2u;
+const uint COL_LANES = VKM_TILE_COLS / LANE_COLS;
+const uint FLUSH = 4u; /* steps after which sums go to the totals, to keep roundings few */
+
+shared vec4 shared_x[VKM_TILE_ROWS * PITCH];
+shared vec4 shared_w[VKM_TILE_COLS * PITCH];
+#ifdef SWIGLU
+shared vec4 shared_up[VKM_TILE_COLS * PITCH];
+#endif
+
+void tile_product()
+{
+    uint lane = gl_LocalInvocationID.x;
+    uint load_k = lane % STEP4;
+    uint load_row = lane / STEP4; /* and each 128 / STEP4 further */
+    uvec2 x_rows[LOADS];
+    uvec2 columns[LOADS];
+#ifdef SWIGLU
+    uvec2 up_columns[LOADS];
+#endif
+    [[unroll]] for (uint i = 0u; i < LOADS; i++) {
+        uint row = load_row + i * (128u / STEP4);
+        x_rows[i] = tile_in(row);
+        columns[i] = tile_column(row);
+#ifdef SWIGLU
+        up_columns[i] = tile_up_column(row);
+#endif
+    }
+
+    uint my_rows = lane / COL_LANES * LANE_ROWS; /* and the three that follow */
+    uint my_col = lane % COL_LANES;              /* and the one COL_LANES further */
+    VKM_SUM totals[LANE_ROWS * LANE_COLS];
+    VKM_SUM sums[LANE_ROWS * LANE_COLS];
+    [[unroll]] for (uint i = 0u; i < LANE_ROWS * LANE_COLS; i++) {
+        totals[i] = VKM_SUM(0);
+        sums[i] = VKM_SUM(0);
+    }
+    uint steps = IN_LD / (4u * STEP4);
+    for (uint s = 0u; s < steps; s++) {
+        [[unroll]] for (uint i = 0u; i < LOADS; i++) {
+            uint at = (load_row + i * (128u / STEP4)) * PITCH + load_k;
+            uint k = s * STEP4 + load_k;
+            shared_x[at] = ld_vec4(x_rows[i], k);
+            shared_w[at] = ld_weights(columns[i], k);
+#ifdef SWIGLU
+            shared_up[at] = ld_weights(up_columns[i], k);
+#endif
+        }
+        barrier();
+        for (uint k = 0u; k < STEP4; k++) {
+            vec4 x[LANE_ROWS];
+            [[unroll]] for (uint r = 0u; r < LANE_ROWS; r++)
+                x[r] = shared_x[(my_rows + r) * PITCH + k];
+            [[unroll]] for (uint c = 0u; c < LANE_COLS; c++) {
+                uint at = (my_col + c * COL_LANES) * PITCH + k;
+                vec4 weights = shared_w[at];
+#ifdef SWIGLU
+                vec4 up_weights = shared_up[at];
+#endif
+                [[unroll]] for (uint r = 0u; r < LANE_ROWS; r++) {
+#ifdef SWIGLU
+                    sums[r * LANE_COLS + c] += vec2(dot4(weights, x[r]), dot4(up_weights, x[r]));
+#else
+                    sums[r * LANE_COLS + c] += dot4(weights, x[r]);
+#endif
+                }
+            }
+        }
+        barrier();
+        if (s % FLUSH == FLUSH - 1u || s == steps - 1u) {
+            [[unroll]] for (uint i = 0u; i < LANE_ROWS * LANE_COLS; i++) {
+                totals[i] += sums[i];
+                sums[i] = VKM_SUM(0);
+            }
+        }
+    }
+
+    [[unroll]] for (uint i = 0u; i < LANE_ROWS * LANE_COLS; i++)
+        tile_store(my_rows + i / LANE_COLS, my_col + i % LANE_COLS * COL_LANES, totals[i]);
+}

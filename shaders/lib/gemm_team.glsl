@@ -1,0 +1,71 @@
+/* gemm.comp's tile by subgroups with lanes along K, as in gemv.comp: each makes blocks of BLOCK_ROWS
+ * rows by BLOCK_COLS columns, without shared memory or barriers. */
+const uint BLOCK_ROWS = 8u;
+#ifdef SWIGLU
+const uint BLOCK_COLS = 4u;
+#else
+const uint BLOCK_COLS = 8u;
+#endif
+
+const uint VKM_SUMS = BLOCK_ROWS * BLOCK_COLS;
+#include "team.glsl"
+
+/* The block at hand, in the tile. */
+uint block_row;
+uint block_col;
+
+void team_result(uint index, VKM_SUM sum)
+{
+    tile_store(block_row + index / BLOCK_COLS, block_col + index % BLOCK_COLS, sum);
+}
+
+void block_product()
+{
+    uvec2 x[BLOCK_ROWS];
+    uvec2 columns[BLOCK_COLS];
+#ifdef SWIGLU
+    uvec2 up_columns[BLOCK_COLS];
+#endif
+    [[unroll]] for (uint r = 0u; r < BLOCK_ROWS; r++)
+        x[r] = tile_in(block_row + r);
+    [[unroll]] for (uint c = 0u; c < BLOCK_COLS; c++) {
+        columns[c] = tile_column(block_col + c);
+#ifdef SWIGLU
+        up_columns[c] = tile_up_column(block_col + c);
+#endif
+    }
+    VKM_SUM sums[VKM_SUMS];
+    [[unroll]] for (uint i = 0u; i < VKM_SUMS; i++)
+        sums[i] = VKM_SUM(0);
+    for (uint k = team_lane(); k < IN_LD / 4u; k += team_lanes()) {
+        vec4 weights[BLOCK_COLS];
+#ifdef SWIGLU
+        vec4 up_weights[BLOCK_COLS];
+#endif
+        [[unroll]] for (uint c = 0u; c < BLOCK_COLS; c++) {
+            weights[c] = ld_weights(columns[c], k);
+#ifdef SWIGLU
+            up_weights[c] = ld_weights(up_columns[c], k);
+#endif
+        }
+        [[unroll]] for (uint r = 0u; r < BLOCK_ROWS; r++) {
+            vec4 v = ld_vec4(x[r], k);
+            [[unroll]] for (uint c = 0u; c < BLOCK_COLS; c++) {
+#ifdef SWIGLU
+                sums[r * BLOCK_COLS + c] += vec2(dot4(weights[c], v), dot4(up_weights[c], v));
+#else
+                sums[r * BLOCK_COLS + c] += dot4(weights[c], v);
+#endif
+            }
+        }
+    }
+    team_finish(sums);
+}
+
+void tile_product()
+{
+    uint stride = gl_NumSubgroups * BLOCK_COLS;
+    for (block_col = gl_SubgroupID * BLOCK_COLS; block_col < VKM_TILE_COLS; block_col += stride)
+        for (block_row = 0u; block_row < tile_rows; block_row += BLOCK_ROWS)
+            block_product();
+}

@@ -1,0 +1,36 @@
+/* What the tests share. */
+#ifndef VKM_TEST_SUPPORT_H
+#define VKM_TEST_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "vkmoe/vkmoe.h"
+
+/* A log for devices under test: counts error lines (validation messages among them) and prints
+ * them. */
+struct test_log {
+    vkmoe_log log; /* hand &log to params */
+    int errors;
+};
+void test_log_init(struct test_log *t);
+
+/* Fails the test with the error's sentence unless status is OK. */
+#define assert_ok(status, err) test_assert_ok((status), (err), #status, __FILE__, __LINE__)
+void test_assert_ok(vkmoe_status status, const vkmoe_error *err, const char *expression,
+                    const char *file, int line);
+
+/* Fails unless status is `expected` and the sentence has `part` in it and no newline. */
+void test_assert_fails(vkmoe_status status, const vkmoe_error *err, vkmoe_status expected,
+                       const char *part);
+
+/* A new empty folder below $TMPDIR; removed, with what is in it, by test_folder_remove (which frees
+ * the string). */
+char *test_folder_make(void);
+void test_folder_remove(char *folder);
+
+#endif
