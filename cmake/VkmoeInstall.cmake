@@ -12,6 +12,9 @@ write_basic_package_version_file(${CMAKE_BINARY_DIR}/vkmoe-config-version.cmake
 install(FILES ${CMAKE_BINARY_DIR}/vkmoe-config.cmake ${CMAKE_BINARY_DIR}/vkmoe-config-version.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/vkmoe)
 
+# From the folder of vkmoe.pc back to the prefix, so that an installed tree can be moved.
+file(RELATIVE_PATH VKMOE_PC_UP /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+string(REGEX REPLACE "/$" "" VKMOE_PC_UP "${VKMOE_PC_UP}")
 configure_file(cmake/vkmoe.pc.in ${CMAKE_BINARY_DIR}/vkmoe.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/vkmoe.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -33,14 +33,15 @@ void vkmoe_tokenizer_destroy(vkmoe_tokenizer *tokenizer);
 /* The token ids of `size` bytes of UTF-8 `text`. With add_bos, the BOS token comes first if the
  * tokenizer's configuration asks for one (add_bos_token) and the text does not begin with it
  * already. *ids belongs to the caller and is released with vkmoe_tokenizer_free. Fails with
- * BAD_FORMAT, naming the byte offset, where the text is not UTF-8. */
+ * BAD_FORMAT, naming the byte offset, where the text is not UTF-8, and with UNSUPPORTED where the
+ * vocabulary has no token for a byte or a pattern of the tokenizer needs too many steps. */
 vkmoe_status vkmoe_tokenizer_encode(const vkmoe_tokenizer *tokenizer, const char *text, size_t size,
                                     bool add_bos, int32_t **ids, size_t *count, vkmoe_error *err);
 
 /* The bytes that the ids stand for: any bytes, not only UTF-8. Special tokens give their text only
  * if `special` is set, else nothing. *bytes is zero-terminated (not counted in *size), belongs to
- * the caller and is released with vkmoe_tokenizer_free. Fails with INVALID_ARGUMENT for an id outside
- * the vocabulary. */
+ * the caller and is released with vkmoe_tokenizer_free. Fails with INVALID_ARGUMENT for an id
+ * outside the vocabulary. */
 vkmoe_status vkmoe_tokenizer_decode(const vkmoe_tokenizer *tokenizer, const int32_t *ids,
                                     size_t count, bool special, char **bytes, size_t *size,
                                     vkmoe_error *err);

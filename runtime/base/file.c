@@ -101,6 +101,8 @@ vkmoe_status vkm_file_read(const vkmoe_allocator *a, const char *path, uint64_t 
     return VKMOE_OK;
 }
 
+#define TEMPORARY_SUFFIX 32 /* bytes that a temporary file's name is longer, at most */
+
 struct vkm_writer {
     const vkmoe_allocator *allocator;
     FILE *file;
@@ -119,6 +121,20 @@ static void writer_destroy(struct vkm_writer *w)
     vkm_free(a, w);
 }
 
+/* A new file beside the path, with the mode that the process's umask leaves. (mkstemp would make it
+ * private, and the umask cannot be asked for without changing it under other threads.) */
+static int create_temporary(struct vkm_writer *w)
+{
+    int fd = -1;
+    for (unsigned i = 0; i < 1000 && fd < 0; i++) {
+        sprintf(w->temporary, "%s.%d-%u.tmp", w->path, (int)getpid(), i);
+        fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd < 0 && errno != EEXIST)
+            break;
+    }
+    return fd;
+}
+
 vkmoe_status vkm_writer_open(const vkmoe_allocator *a, const char *path, struct vkm_writer **out,
                              vkmoe_error *err)
 {
@@ -127,19 +143,14 @@ vkmoe_status vkm_writer_open(const vkmoe_allocator *a, const char *path, struct 
         return vkm_fail_memory(err, sizeof(*w), path);
     w->allocator = a;
     w->path = vkm_strdup(a, path);
-    w->temporary = vkm_format(a, "%s.XXXXXX", path);
+    w->temporary = vkm_malloc(a, strlen(path) + TEMPORARY_SUFFIX, 1);
     if (!w->path || !w->temporary) {
         writer_destroy(w);
         return vkm_fail_memory(err, strlen(path), path);
     }
-    int fd = mkstemp(w->temporary);
-    if (fd >= 0) {
-        /* mkstemp makes it private; give it the mode that open() would have. */
-        mode_t mask = umask(0);
-        umask(mask);
-        if (fchmod(fd, 0666 & ~mask) == 0)
-            w->file = fdopen(fd, "wb");
-    }
+    int fd = create_temporary(w);
+    if (fd >= 0)
+        w->file = fdopen(fd, "wb");
     if (!w->file) {
         vkmoe_status status =
             vkm_fail(err, VKMOE_IO, "cannot write beside %s: %s", path, strerror(errno));
