@@ -35,6 +35,24 @@ static bool conflicts(const struct vkm_recorder *r, const struct vkm_access *acc
     return false;
 }
 
+/* Adds the range of a view to `touched`; a view that leaves its buffer sticks an error. */
+static void collect_view(struct vkm_recorder *r, const char *kernel, const char *field,
+                         const struct vkm_view *view, bool write, struct vkm_access *touched,
+                         uint32_t *n)
+{
+    if (!view->buffer || r->error.status != VKMOE_OK)
+        return;
+    uint64_t size = view->buffer->size;
+    if (view->offset > size || view->size > size - view->offset)
+        vkm_fail(&r->error, VKMOE_INTERNAL,
+                 "kernel %s, view %s: bytes %llu + %llu of a buffer of %llu bytes", kernel, field,
+                 (unsigned long long)view->offset, (unsigned long long)view->size,
+                 (unsigned long long)size);
+    else if (view->size > 0)
+        touched[(*n)++] = (struct vkm_access){view->buffer, view->offset,
+                                              view->offset + view->size, write};
+}
+
 /* The ranges that a dispatch touches; returns how many, or sticks an error. */
 static uint32_t collect(struct vkm_recorder *r, const struct vkm_kernel *kernel,
                         const struct vkm_dispatch *d, struct vkm_access *touched)
@@ -45,22 +63,20 @@ static uint32_t collect(struct vkm_recorder *r, const struct vkm_kernel *kernel,
         if (!vkm_field_is_view(field->kind))
             continue;
         const struct vkm_view *view = vkm_params_view(d->params, field);
-        if (!view->buffer)
-            continue;
-        if (view->offset > view->buffer->size || view->size > view->buffer->size - view->offset ||
-            view->offset % 16 != 0) {
+        collect_view(r, kernel->name, field->name, view, vkm_field_writes(field->kind), touched,
+                     &n);
+        if (view->buffer && view->offset % 16 != 0 && r->error.status == VKMOE_OK)
             vkm_fail(&r->error, VKMOE_INTERNAL,
-                     "kernel %s, view %s: bytes %llu + %llu of a buffer of %llu bytes",
-                     kernel->name, field->name, (unsigned long long)view->offset,
-                     (unsigned long long)view->size, (unsigned long long)view->buffer->size);
-            return 0;
-        }
-        touched[n++] = (struct vkm_access){view->buffer, view->offset, view->offset + view->size,
-                                           vkm_field_writes(field->kind)};
+                     "kernel %s, view %s: offset %llu is no multiple of 16", kernel->name,
+                     field->name, (unsigned long long)view->offset);
     }
-    if (d->indirect.buffer)
-        touched[n++] = (struct vkm_access){d->indirect.buffer, d->indirect.offset,
-                                           d->indirect.offset + d->indirect.size, false};
+    collect_view(r, kernel->name, "indirect", &d->indirect, false, touched, &n);
+    if (d->indirect.buffer && r->error.status == VKMOE_OK &&
+        (d->indirect.size < 12 || d->indirect.offset % 4 != 0))
+        vkm_fail(&r->error, VKMOE_INTERNAL,
+                 "kernel %s: indirect counts take 12 bytes at a multiple of 4, not %llu at %llu",
+                 kernel->name, (unsigned long long)d->indirect.size,
+                 (unsigned long long)d->indirect.offset);
     return n;
 }
 

@@ -3,7 +3,7 @@
 #include "base/array.h"
 #include "text/pretokenizer_steps.h"
 
-/* Bounds the cutter's recursion; DeepSeek's tokenizers have up to seven steps. */
+/* Bounds the cutter's recursion. */
 #define STEP_LIMIT 64
 
 /* `tokenizers` runs patterns through Oniguruma, whose ^ and $ match at every line. */

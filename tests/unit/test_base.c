@@ -55,8 +55,9 @@ static void every_bf16_survives_float32_and_back(void **state)
     }
 }
 
-/* Between neighbours a < b of a 16-bit format: below the middle goes to a, above it to b, the middle
- * itself to the one whose last bit is 0. `from` and `to` convert; codes of one sign are in order. */
+/* Between neighbours a < b of a 16-bit format: below the middle goes to a, above it to b, the
+ * middle itself to the one whose last bit is 0. `from` and `to` convert; codes of one sign are in
+ * order. */
 static void check_rounding(uint16_t first, uint16_t last, float (*from)(uint16_t),
                            uint16_t (*to)(float))
 {
@@ -69,8 +70,7 @@ static void check_rounding(uint16_t first, uint16_t last, float (*from)(uint16_t
         for (int sign = 0; sign < 2; sign++) {
             float s = sign ? -1.0f : 1.0f;
             uint16_t bit = (uint16_t)(sign << 15);
-            if (to(s * middle) != (even | bit) ||
-                to(s * nextafterf(middle, 0)) != (low | bit) ||
+            if (to(s * middle) != (even | bit) || to(s * nextafterf(middle, 0)) != (low | bit) ||
                 to(s * nextafterf(middle, INFINITY)) != (high | bit))
                 fail_msg("around %a, between %04x and %04x: %04x %04x %04x", (double)(s * middle),
                          low, high, to(s * nextafterf(middle, 0)), to(s * middle),

@@ -1,0 +1,384 @@
+/* The base layer's files: maps, whole files, and writes that appear whole or not at all. */
+#include "scratch.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+#define NOBODY 65534
+
+static int open_scratch(void **state)
+{
+    *state = NULL;
+    /* Others, too, may look into it: some tests run as another user. */
+    return chmod(scratch_open(), 0755);
+}
+
+static int close_scratch(void **state)
+{
+    (void)state;
+    scratch_close();
+    return 0;
+}
+
+/* Permissions do not hold root back: until be_owner, act as a user without rights. */
+static void be_stranger(void)
+{
+    if (geteuid() == 0)
+        assert_int_equal(seteuid(NOBODY), 0);
+}
+
+static void be_owner(void)
+{
+    if (getuid() == 0)
+        assert_int_equal(seteuid(0), 0);
+}
+
+static size_t count_files(void)
+{
+    size_t n = 0;
+    DIR *dir = opendir(scratch_path("."));
+    assert_non_null(dir);
+    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
+        n += entry->d_name[0] != '.';
+    closedir(dir);
+    return n;
+}
+
+static void expect_content(const char *name, const char *text)
+{
+    size_t size;
+    char *content = scratch_read(scratch_path(name), &size);
+    assert_string_equal(content, text);
+    assert_int_equal(size, strlen(text));
+    free(content);
+}
+
+/* --- reading --- */
+
+static void a_map_shows_the_file(void **state)
+{
+    (void)state;
+    vkmoe_error err;
+    struct vkm_map map;
+    scratch_write_text("file", "what is in it");
+    assert_int_equal(vkm_map_open(scratch_path("file"), &map, &err), VKMOE_OK);
+    assert_int_equal(map.size, 13);
+    assert_memory_equal(map.data, "what is in it", 13);
+    vkm_map_close(&map);
+    assert_null(map.data);
+    vkm_map_close(&map);
+}
+
+static void the_map_of_an_empty_file_is_empty(void **state)
+{
+    (void)state;
+    vkmoe_error err;
+    struct vkm_map map;
+    scratch_write_text("empty", "");
+    assert_int_equal(vkm_map_open(scratch_path("empty"), &map, &err), VKMOE_OK);
+    assert_null(map.data);
+    assert_int_equal(map.size, 0);
+    vkm_map_close(&map);
+}
+
+static void released_pages_still_hold_the_file(void **state)
+{
+    (void)state;
+    enum { SIZE = 70001 };
+    static unsigned char bytes[SIZE];
+    vkmoe_error err;
+    struct vkm_map map;
+    for (int i = 0; i < SIZE; i++)
+        bytes[i] = (unsigned char)(i * 31 >> 3);
+    scratch_write("pages", bytes, SIZE);
+    assert_int_equal(vkm_map_open(scratch_path("pages"), &map, &err), VKMOE_OK);
+    static const uint64_t ranges[][2] = {{0, SIZE}, {1, 10}, {4095, 4098}, {8191, SIZE - 8191},
+                                         {SIZE, 0}, {0, 0},  {69999, 2}};
+    for (size_t i = 0; i < VKM_COUNT(ranges); i++) {
+        vkm_map_release_pages(&map, ranges[i][0], ranges[i][1]);
+        assert_memory_equal(map.data, bytes, SIZE);
+    }
+    vkm_map_close(&map);
+}
+
+static void what_is_no_file_is_refused_without_waiting(void **state)
+{
+    (void)state;
+    vkmoe_error err;
+    struct vkm_map map;
+    char *data = NULL;
+    size_t size = 0;
+    scratch_write_text("file", "text");
+    assert_int_equal(mkfifo(scratch_path("pipe"), 0600), 0);
+    assert_int_equal(symlink("loop", scratch_path("loop")), 0);
+    const struct {
+        const char *path;
+        vkmoe_status status;
+    } cases[] = {
+        {"nothing", VKMOE_NOT_FOUND}, {"file/below", VKMOE_NOT_FOUND},
+        {".", VKMOE_BAD_FORMAT},      {"pipe", VKMOE_BAD_FORMAT},
+        {"loop", VKMOE_IO},
+    };
+    for (size_t i = 0; i < VKM_COUNT(cases); i++) {
+        const char *path = scratch_path(cases[i].path);
+        expect_failure(vkm_map_open(path, &map, &err), &err, cases[i].status, path, NULL);
+        expect_failure(vkm_file_read(NULL, path, 100, &data, &size, &err), &err, cases[i].status,
+                       path, NULL);
+    }
+    expect_failure(vkm_file_read(NULL, "/dev/zero", 100, &data, &size, &err), &err,
+                   VKMOE_BAD_FORMAT, "/dev/zero", "not a regular file");
+    assert_null(data);
+}
+
+static void a_file_that_may_not_be_read_is_an_io_failure(void **state)
+{
+    (void)state;
+    vkmoe_error err;
+    struct vkm_map map;
+    char *data;
+    size_t size;
+    scratch_write_text("secret", "text");
+    assert_int_equal(chmod(scratch_path("secret"), 0), 0);
+    be_stranger();
+    vkmoe_status mapped = vkm_map_open(scratch_path("secret"), &map, &err);
+    vkmoe_status read = vkm_file_read(NULL, scratch_path("secret"), 100, &data, &size, &err);
+    be_owner();
+    assert_int_equal(mapped, VKMOE_IO);
+    expect_failure(read, &err, VKMOE_IO, "secret", strerror(EACCES));
+}
+
+static void a_whole_file_is_read_up_to_the_limit(void **state)
+{
+    (void)state;
+    vkmoe_error err;
+    char *data = NULL;
+    size_t size = 99;
+    scratch_write("file", "ten\0bytes!", 10);
+    assert_int_equal(vkm_file_read(NULL, scratch_path("file"), 10, &data, &size, &err), VKMOE_OK);
+    assert_int_equal(size, 10);
+    assert_memory_equal(data, "ten\0bytes!", 11);
+    vkm_free(NULL, data);
+    expect_failure(vkm_file_read(NULL, scratch_path("file"), 9, &data, &size, &err), &err,
+                   VKMOE_BAD_FORMAT, "10 bytes", "at most 9");
+    scratch_write_text("file", "");
+    assert_int_equal(vkm_file_read(NULL, scratch_path("file"), 0, &data, &size, &err), VKMOE_OK);
+    assert_int_equal(size, 0);
+    assert_string_equal(data, "");
+    vkm_free(NULL, data);
+}
+
+static void reading_without_memory_fails_cleanly(void **state)
+{
+    (void)state;
+    vkmoe_error err;
+    char *data = NULL;
+    size_t size = 0;
+    struct scarce scarce = {.fail_at = 0};
+    vkmoe_allocator a = scarce_allocator(&scarce);
+    scratch_write_text("file", "text");
+    expect_failure(vkm_file_read(&a, scratch_path("file"), 100, &data, &size, &err), &err,
+                   VKMOE_OUT_OF_HOST_MEMORY, "file", NULL);
+    assert_null(data);
+    assert_int_equal(scarce.live, 0);
+}
+
+/* --- writing --- */
+
+static struct vkm_writer *open_writer(const char *name)
+{
+    vkmoe_error err;
+    struct vkm_writer *w = NULL;
+    if (vkm_writer_open(NULL, scratch_path(name), &w, &err) != VKMOE_OK)
+        fail_msg("%s", err.message);
+    return w;
+}
+
+static void a_commit_replaces_the_old_file_whole(void **state)
+{
+    (void)state;
+    vkmoe_error err;
+    struct vkm_map before;
+    scratch_write_text("out", "the old text");
+    assert_int_equal(vkm_map_open(scratch_path("out"), &before, &err), VKMOE_OK);
+    struct vkm_writer *w = open_writer("out");
+    vkm_writer_write(w, "new ", 4);
+    vkm_writer_write(w, NULL, 0);
+    vkm_writer_write(w, "text", 4);
+    expect_content("out", "the old text");
+    assert_int_equal(vkm_writer_commit(w, &err), VKMOE_OK);
+    expect_content("out", "new text");
+    assert_int_equal(count_files(), 1);
+    /* who has the old one open keeps it */
+    assert_memory_equal(before.data, "the old text", 12);
+    vkm_map_close(&before);
+}
+
+static void an_abort_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    scratch_write_text("out", "the old text");
+    struct vkm_writer *w = open_writer("out");
+    vkm_writer_write(w, "new", 3);
+    vkm_writer_abort(w);
+    w = open_writer("never");
+    vkm_writer_abort(w);
+    vkm_writer_abort(NULL);
+    expect_content("out", "the old text");
+    assert_int_equal(count_files(), 1);
+}
+
+static void two_writers_of_one_path_do_not_meet(void **state)
+{
+    (void)state;
+    vkmoe_error err;
+    struct vkm_writer *first = open_writer("out"), *second = open_writer("out");
+    vkm_writer_write(first, "first", 5);
+    vkm_writer_write(second, "second", 6);
+    assert_int_equal(vkm_writer_commit(second, &err), VKMOE_OK);
+    expect_content("out", "second");
+    assert_int_equal(vkm_writer_commit(first, &err), VKMOE_OK);
+    expect_content("out", "first");
+    assert_int_equal(count_files(), 1);
+}
+
+static void the_mode_is_what_the_umask_leaves(void **state)
+{
+    (void)state;
+    static const mode_t masks[] = {022, 027, 077, 0};
+    vkmoe_error err;
+    mode_t old = umask(022);
+    for (size_t i = 0; i < VKM_COUNT(masks); i++) {
+        struct stat st;
+        umask(masks[i]);
+        struct vkm_writer *w = open_writer("out");
+        mode_t during = umask(masks[i]);
+        assert_int_equal(vkm_writer_commit(w, &err), VKMOE_OK);
+        assert_int_equal(stat(scratch_path("out"), &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0666 & ~masks[i]);
+        assert_int_equal(during, masks[i]);
+    }
+    umask(old);
+}
+
+/* A full disk, as far as one can be had without a disk: files may not grow beyond `bytes`. */
+static void check_full_disk(rlim_t bytes, size_t size)
+{
+    vkmoe_error err;
+    struct rlimit old, limit;
+    unsigned char *data = calloc(size, 1);
+    assert_non_null(data);
+    scratch_write_text("out", "the old text");
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    limit = (struct rlimit){.rlim_cur = bytes, .rlim_max = old.rlim_max};
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    struct vkm_writer *w = open_writer("out");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    vkm_writer_write(w, data, size);
+    vkm_writer_write(w, "more", 4);
+    vkmoe_status status = vkm_writer_commit(w, &err);
+    setrlimit(RLIMIT_FSIZE, &old);
+    signal(SIGXFSZ, handler);
+    free(data);
+    expect_failure(status, &err, VKMOE_IO, "out", strerror(EFBIG));
+    expect_content("out", "the old text");
+    assert_int_equal(count_files(), 1);
+}
+
+static void a_write_that_does_not_fit_leaves_the_old_file(void **state)
+{
+    (void)state;
+    check_full_disk(4096, 1 << 20);
+}
+
+static void a_flush_that_does_not_fit_leaves_the_old_file(void **state)
+{
+    (void)state;
+    check_full_disk(0, 16);
+}
+
+static void a_rename_that_fails_leaves_the_old_entry(void **state)
+{
+    (void)state;
+    vkmoe_error err;
+    struct stat st;
+    assert_int_equal(mkdir(scratch_path("folder"), 0755), 0);
+    struct vkm_writer *w = open_writer("folder");
+    vkm_writer_write(w, "text", 4);
+    expect_failure(vkm_writer_commit(w, &err), &err, VKMOE_IO, "folder", strerror(EISDIR));
+    assert_int_equal(stat(scratch_path("folder"), &st), 0);
+    assert_true(S_ISDIR(st.st_mode));
+    assert_int_equal(count_files(), 1);
+}
+
+static void a_folder_that_may_not_be_written_is_an_io_failure(void **state)
+{
+    (void)state;
+    vkmoe_error err;
+    struct vkm_writer *w = NULL;
+    scratch_write_text("out", "the old text");
+    assert_int_equal(chmod(scratch_path("."), 0555), 0);
+    be_stranger();
+    vkmoe_status status = vkm_writer_open(NULL, scratch_path("out"), &w, &err);
+    be_owner();
+    assert_int_equal(chmod(scratch_path("."), 0755), 0);
+    expect_failure(status, &err, VKMOE_IO, "out", strerror(EACCES));
+    assert_null(w);
+    expect_failure(vkm_writer_open(NULL, scratch_path("no/where"), &w, &err), &err, VKMOE_IO,
+                   "no/where", strerror(ENOENT));
+    expect_failure(vkm_writer_open(NULL, scratch_path("out/below"), &w, &err), &err, VKMOE_IO,
+                   "out/below", strerror(ENOTDIR));
+    assert_null(w);
+    expect_content("out", "the old text");
+    assert_int_equal(count_files(), 1);
+}
+
+static void writing_without_memory_fails_cleanly(void **state)
+{
+    (void)state;
+    vkmoe_error err;
+    struct vkm_writer *w = NULL;
+    for (long n = 0;; n++) {
+        struct scarce scarce = {.fail_at = n};
+        vkmoe_allocator a = scarce_allocator(&scarce);
+        if (vkm_writer_open(&a, scratch_path("out"), &w, &err) == VKMOE_OK) {
+            assert_true(n >= 3);
+            vkm_writer_abort(w);
+            assert_int_equal(scarce.live, 0);
+            break;
+        }
+        assert_int_equal(err.status, VKMOE_OUT_OF_HOST_MEMORY);
+        assert_int_equal(scarce.live, 0);
+    }
+    assert_int_equal(count_files(), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_scratch, close_scratch)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_map_shows_the_file),
+        TEST(the_map_of_an_empty_file_is_empty),
+        TEST(released_pages_still_hold_the_file),
+        TEST(what_is_no_file_is_refused_without_waiting),
+        TEST(a_file_that_may_not_be_read_is_an_io_failure),
+        TEST(a_whole_file_is_read_up_to_the_limit),
+        TEST(reading_without_memory_fails_cleanly),
+        TEST(a_commit_replaces_the_old_file_whole),
+        TEST(an_abort_leaves_nothing_behind),
+        TEST(two_writers_of_one_path_do_not_meet),
+        TEST(the_mode_is_what_the_umask_leaves),
+        TEST(a_write_that_does_not_fit_leaves_the_old_file),
+        TEST(a_flush_that_does_not_fit_leaves_the_old_file),
+        TEST(a_rename_that_fails_leaves_the_old_entry),
+        TEST(a_folder_that_may_not_be_written_is_an_io_failure),
+        TEST(writing_without_memory_fails_cleanly),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
