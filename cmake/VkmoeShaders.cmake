@@ -1,28 +1,21 @@
 # Builds every variant that runtime/kernels/table.def declares, and writes vkm_spirv.inc: the SPIR-V
 # as C arrays and, for each kernel, its list of variants.
 find_program(GLSLANG_VALIDATOR glslangValidator REQUIRED)
-find_program(SPIRV_VAL spirv-val)
 
 set(VKMOE_SPIRV_DIR ${CMAKE_CURRENT_BINARY_DIR}/spirv)
 set(table ${CMAKE_CURRENT_SOURCE_DIR}/runtime/kernels/table.def)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${table})
-file(GLOB shader_headers CONFIGURE_DEPENDS shaders/lib/*.glsl shaders/params.h)
 file(MAKE_DIRECTORY ${VKMOE_SPIRV_DIR})
 
 # Compiles one module to <symbol>.h, which defines the array <symbol>.
 function(vkmoe_shader symbol source defines)
   set(output ${VKMOE_SPIRV_DIR}/${symbol}.h)
-  set(module ${VKMOE_SPIRV_DIR}/${symbol}.spv)
-  set(glslang ${GLSLANG_VALIDATOR} --quiet --target-env vulkan1.3
-      -I${CMAKE_CURRENT_SOURCE_DIR}/shaders ${defines})
   set(input ${CMAKE_CURRENT_SOURCE_DIR}/shaders/${source})
-  set(commands COMMAND ${glslang} -V -o ${module} ${input})
-  if(SPIRV_VAL)
-    list(APPEND commands COMMAND ${SPIRV_VAL} --target-env vulkan1.3 ${module})
-  endif()
-  list(APPEND commands COMMAND ${glslang} -V --vn ${symbol} -o ${output} ${input})
-  add_custom_command(OUTPUT ${output} ${module} ${commands}
-                     DEPENDS ${input} ${shader_headers} COMMENT "GLSL ${symbol}" VERBATIM)
+  add_custom_command(
+    OUTPUT ${output}
+    COMMAND ${GLSLANG_VALIDATOR} --quiet -V --target-env vulkan1.3 ${defines} --vn ${symbol}
+            --depfile ${output}.d -I${CMAKE_CURRENT_SOURCE_DIR}/shaders -o ${output} ${input}
+    DEPENDS ${input} DEPFILE ${output}.d COMMENT "GLSL ${symbol}" VERBATIM)
   set_property(GLOBAL APPEND PROPERTY VKMOE_SPIRV ${output})
   set_property(GLOBAL APPEND_STRING PROPERTY VKMOE_SPIRV_INC "#include \"${symbol}.h\"\n")
 endfunction()

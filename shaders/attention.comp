@@ -1,8 +1,8 @@
 /* y[r, h] = sum over p <= rows[r].position of softmax_p(scale q[r, h] . k[p]) v[p]: online softmax
- * over the blocks of the KV cache. Workgroups: (query heads, rows), 64 lanes each.
- * For the scores, a lane takes four neighbouring positions and every fourth element of the head; for
- * the values, pairs of elements lane, lane + 64, ... of the head and every position. Positions past
- * the row's own count for nothing, whatever the cache holds there. */
+ * over runs of 256 positions, four blocks of the KV cache. Workgroups: (query heads, rows), 64
+ * lanes each. For the scores, a lane takes four neighbouring positions; for the values, pairs of
+ * elements lane, lane + 64, ... of the head and every position. Positions past the row's own count
+ * for nothing, whatever the cache holds there. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
@@ -11,12 +11,19 @@
 layout(constant_id = 1) const uint PAIRS = 1; /* of elements, for each lane: ceil(head_dim / 128) */
 
 const uint LANES = 64u;
-const uint QUADS = VKM_KV_BLOCK / 4u;
+const uint QUADS = VKM_KV_BLOCK / 4u; /* of positions in a block */
+const uint RUN = LANES * 4u;          /* positions */
 
 shared float query[1024];
-shared vec4 partial[4u * QUADS];
-shared vec4 scores[QUADS];
-shared vec4 weights[QUADS];
+shared vec4 tops[LANES / 4u];
+shared vec4 weights[LANES];
+
+/* The block of the cache that holds position `at` of the row's sequence, from base on. */
+uvec2 block_address(uvec4 row, uint at, uint kv_head)
+{
+    uint block = ld_u32(p.blocks, row.z * p.block_stride + at / VKM_KV_BLOCK);
+    return umul64(block * p.n_kv_heads + kv_head, p.head_dim * VKM_KV_BLOCK * 4u);
+}
 
 void main()
 {
@@ -26,7 +33,6 @@ void main()
     uvec4 row = ld_uvec4(p.rows, r);
     uint kv_head = head / (p.n_heads / p.n_kv_heads);
     uint pairs = p.head_dim / 2u;
-    uint head_bytes = p.head_dim * VKM_KV_BLOCK * 4u;
     uint length = row.y + 1u;
 
     uvec2 q = addr_add(addr_row(p.qkv, r, p.qkv_ld * 4u), head * p.head_dim * 4u);
@@ -35,62 +41,67 @@ void main()
     barrier();
 
     float largest = -VKM_FLT_MAX;
-    float sum = 0.0;
+    vec4 sums = vec4(0.0);
     vec2 y[PAIRS];
     [[unroll]] for (uint j = 0u; j < PAIRS; j++)
         y[j] = vec2(0.0);
 
-    for (uint first = 0u; first < length; first += VKM_KV_BLOCK) {
-        uint count = min(length - first, VKM_KV_BLOCK);
-        uint block = ld_u32(p.blocks, row.z * p.block_stride + first / VKM_KV_BLOCK);
-        uvec2 offset = umul64(block * p.n_kv_heads + kv_head, head_bytes);
-        uvec2 keys = addr_add(p.k_cache, offset);
-        uvec2 values = addr_add(p.v_cache, offset);
-
-        uint quad = lane % QUADS;
-        uint part = lane / QUADS;
-        vec4 dots = vec4(0.0);
-        if (quad * 4u < count) {
-            for (uint d = part; d < p.head_dim; d += 4u)
-                dots += query[d] * ld_vec4(keys, d * QUADS + quad);
+    for (uint first = 0u; first < length; first += RUN) {
+        uint mine = first + lane * 4u; /* and the three positions that follow */
+        uvec4 positions = mine + uvec4(0u, 1u, 2u, 3u);
+        vec4 scores = vec4(-VKM_FLT_MAX);
+        if (mine < length) {
+            uvec2 keys = addr_add(p.k_cache, block_address(row, mine, kv_head));
+            uint quad = lane % QUADS;
+            scores = vec4(0.0);
+            for (uint d = 0u; d < p.head_dim; d += 2u) {
+                scores += query[d] * ld_vec4(keys, d * QUADS + quad);
+                scores += query[d + 1u] * ld_vec4(keys, d * QUADS + QUADS + quad);
+            }
+            scores = mix(vec4(-VKM_FLT_MAX), scores * p.scale, lessThan(positions, uvec4(length)));
         }
-        partial[part * QUADS + quad] = dots;
+        tops[lane / 4u][lane % 4u] = max(max(scores.x, scores.y), max(scores.z, scores.w));
         barrier();
-        float score = 0.0;
-        for (uint i = 0u; i < 4u; i++)
-            score += partial[i * QUADS + lane / 4u][lane % 4u];
-        score = lane < count ? score * p.scale : -VKM_FLT_MAX;
-        scores[lane / 4u][lane % 4u] = score;
-        barrier();
-        vec4 tops = scores[0];
-        for (uint i = 1u; i < QUADS; i++)
-            tops = max(tops, scores[i]);
-        float top = max(largest, max(max(tops.x, tops.y), max(tops.z, tops.w)));
-        float weight = lane < count ? exp(clamp(score - top, -100.0, 0.0)) : 0.0;
-        weights[lane / 4u][lane % 4u] = weight;
+        vec4 top4 = tops[0];
+        for (uint i = 1u; i < LANES / 4u; i++)
+            top4 = max(top4, tops[i]);
+        float top = max(largest, max(max(top4.x, top4.y), max(top4.z, top4.w)));
+        vec4 w = exp(clamp(scores - top, -100.0, 0.0));
+        w = mix(vec4(0.0), w, lessThan(positions, uvec4(length)));
+        weights[lane] = w;
         barrier();
 
         float shrink = exp(clamp(largest - top, -100.0, 0.0));
         largest = top;
-        vec4 block_sum = vec4(0.0);
-        for (uint i = 0u; i < QUADS; i++)
-            block_sum += weights[i];
-        sum = sum * shrink + dot(block_sum, vec4(1.0));
-        [[unroll]] for (uint j = 0u; j < PAIRS; j++) {
-            uint i = lane + j * LANES;
-            if (i >= pairs)
-                continue;
-            vec2 v = y[j] * shrink;
-            for (uint at = 0u; at < count; at += 4u) {
-                vec4 w = weights[at / 4u];
-                /* A quad's end past count has weight 0 and repeats the last value. */
-                [[unroll]] for (uint t = 0u; t < 4u; t++)
-                    v += w[t] * ld_vec2(values, min(at + t, count - 1u) * pairs + i);
+        sums = sums * shrink + w;
+        [[unroll]] for (uint j = 0u; j < PAIRS; j++)
+            y[j] *= shrink;
+        uint end = min(length - first, RUN);
+        for (uint from = 0u; from < end; from += VKM_KV_BLOCK) {
+            uvec2 values = addr_add(p.v_cache, block_address(row, first + from, kv_head));
+            uint count = min(end - from, VKM_KV_BLOCK);
+            [[unroll]] for (uint j = 0u; j < PAIRS; j++) {
+                uint i = lane + j * LANES;
+                if (i >= pairs)
+                    continue;
+                vec2 v = y[j];
+                for (uint at = 0u; at < count; at += 4u) {
+                    vec4 w4 = weights[(from + at) / 4u];
+                    /* A quad's end past count has weight 0 and repeats the last value. */
+                    [[unroll]] for (uint t = 0u; t < 4u; t++)
+                        v += w4[t] * ld_vec2(values, min(at + t, count - 1u) * pairs + i);
+                }
+                y[j] = v;
             }
-            y[j] = v;
         }
     }
 
+    tops[lane / 4u][lane % 4u] = dot(sums, vec4(1.0));
+    barrier();
+    vec4 total = vec4(0.0);
+    for (uint i = 0u; i < LANES / 4u; i++)
+        total += tops[i];
+    float sum = dot(total, vec4(1.0));
     uvec2 y_row = addr_row(p.y, r, p.y_ld * 4u);
     [[unroll]] for (uint j = 0u; j < PAIRS; j++) {
         uint i = lane + j * LANES;

@@ -5,9 +5,9 @@
  *            gathered through order and h stays sorted; else h is read sorted and y's rows are
  *            scattered through order
  * A workgroup makes a tile of VKM_TILE_ROWS rows by VKM_TILE_COLS columns, through shared memory
- * (lib/gemm_shared.glsl) or, with subgroup arithmetic, with lanes along K (lib/gemm_team.glsl), which
- * suits CPU drivers. Workgroups: column tiles on x, folded into z where x does not suffice; row tiles
- * on y. */
+ * (lib/gemm_shared.glsl) or, with subgroup arithmetic, with lanes along K (lib/gemm_team.glsl),
+ * which suits CPU drivers. Workgroups: column tiles on x, folded into z where x does not suffice;
+ * row tiles on y. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"

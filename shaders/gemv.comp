@@ -2,9 +2,9 @@
  *   ADD      adds to what y holds
  *   SWIGLU   h[r, o] = silu(gate[o] . x[r]) * (up[o] . x[r]) for one FFN
  *   EXPERTS  with SWIGLU: each row is a (row, slot) pair with an expert's FFN of its own
- * A team (lib/team.glsl) owns NR outputs of RB batch rows, its lanes stride along K four elements at
- * a time, so that each weight is loaded and decoded once for RB rows. Workgroups: teams on x, folded
- * into z where x does not suffice; blocks of RB rows (or pairs, with RB = 1) on y. */
+ * A team (lib/team.glsl) owns NR outputs of RB batch rows; its lanes stride along K four elements
+ * at a time, so that each weight is loaded and decoded once for RB rows. Workgroups: teams on x,
+ * folded into z where x does not suffice; blocks of RB rows (or pairs, with RB = 1) on y. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"

@@ -1,14 +1,14 @@
 /* From the histograms: where each sort tile's pairs of each expert begin in the sorted order, the
- * list of tiles of at most VKM_TILE_ROWS sorted pairs of one expert, and the workgroup counts of the
- * products over them. One workgroup; a lane owns a run of neighbouring experts. */
+ * list of tiles of at most VKM_TILE_ROWS sorted pairs of one expert, and the workgroup counts of
+ * the products over them. One workgroup; a lane owns a run of neighbouring experts. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
 
-shared uint counts[VKM_MAX_EXPERTS_SORTED];       /* pairs of each expert */
-shared uint begins[VKM_MAX_EXPERTS_SORTED];       /* its first sorted index */
-shared uint tile_begins[VKM_MAX_EXPERTS_SORTED];  /* its first tile */
-shared uvec2 lane_sums[gl_WorkGroupSize.x];       /* pairs and tiles of each lane's experts */
+shared uint counts[VKM_MAX_EXPERTS_SORTED];      /* pairs of each expert */
+shared uint begins[VKM_MAX_EXPERTS_SORTED];      /* its first sorted index */
+shared uint tile_begins[VKM_MAX_EXPERTS_SORTED]; /* its first tile */
+shared uvec2 lane_sums[gl_WorkGroupSize.x];      /* pairs and tiles of each lane's experts */
 
 uint tiles_of(uint pairs)
 {

@@ -137,10 +137,10 @@
  * logit and the sum of exp((logit - largest) * sampler.inverse_temperature); at [rows, blocks]: the
  * index of the largest, lower index on ties, NaN last. The exponent's argument and the logit taken
  * off are clamped as in softmax, a NaN logit adds nothing; where all are NaN, the largest is NaN.
- * sampler [sequences]: 4 words each: inverse temperature (float, 0 = greedy), seed low, seed high,
+ * samplers [sequences]: 4 words each: inverse temperature (float, 0 = greedy), seed low, seed high,
  * 0. */
 #define VKM_PARAMS_sample_blocks(K, R, W, I, X, T, U, F)                                           \
-    R(K, logits) R(K, rows) R(K, index) R(K, sampler) W(K, best) I(K, at) U(K, vocab) U(K, ld)     \
+    R(K, logits) R(K, rows) R(K, index) R(K, samplers) W(K, best) I(K, at) U(K, vocab) U(K, ld)    \
     U(K, use_index)
 
 /* sampled[i]: greedy, the index of the largest logit; else the token at which the running sum of
@@ -149,7 +149,7 @@
  * sequence, 0, 0) of batch row j = index[i] if use_index else i. Token 0 if all are NaN.
  * next_rows[i]: that row with the sampled token and position + 1. One workgroup per row (y). */
 #define VKM_PARAMS_sample(K, R, W, I, X, T, U, F)                                                  \
-    R(K, logits) R(K, rows) R(K, index) R(K, sampler) R(K, best) R(K, at) I(K, sampled)            \
+    R(K, logits) R(K, rows) R(K, index) R(K, samplers) R(K, best) R(K, at) I(K, sampled)           \
     I(K, next_rows) U(K, vocab) U(K, ld) U(K, use_index)
 
 #endif

@@ -1,5 +1,5 @@
 /* Root-mean-square norm: y[i] = weight * x[j] / sqrt(mean(x[j]^2) + eps), j = index[i] or i.
- * One workgroup per row, lanes along the row; its padding is zero and so stays zero. */
+ * One workgroup per row, lanes along the row. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
@@ -17,6 +17,10 @@ void main()
         squares += dot(v, v);
     }
     float norm = 1.0 / sqrt(group_sum(squares) / float(p.width) + p.eps);
-    for (uint c = gl_LocalInvocationID.x; c < p.ld / 4u; c += gl_WorkGroupSize.x)
-        st_vec4(y, c, ld_vec4(p.weight, c) * (ld_vec4(x, c) * norm));
+    for (uint c = gl_LocalInvocationID.x; c < p.ld / 4u; c += gl_WorkGroupSize.x) {
+        vec4 v = ld_vec4(p.weight, c) * (ld_vec4(x, c) * norm);
+        /* Padding stays zero even where the norm is NaN. */
+        bvec4 padding = greaterThanEqual(c * 4u + uvec4(0u, 1u, 2u, 3u), uvec4(p.width));
+        st_vec4(y, c, mix(v, vec4(0.0), padding));
+    }
 }

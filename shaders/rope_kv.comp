@@ -1,7 +1,7 @@
 /* Rotates queries in place and keys on their way into the cache; copies values into the cache.
- * Workgroups: (query, key, value heads; rows); lanes along half a head: element i of the first half
- * turns with element i of the second by position * frequency[i], whose cos and sin are composed from
- * the tables of (position mod 256) and (position div 256). */
+ * Workgroups: (query, key, value heads; rows); lanes along half a head: element i of the first
+ * half turns with element i of the second by position * frequency[i], whose cos and sin are
+ * composed from the tables of (position mod 256) and (position div 256). */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"

@@ -1,8 +1,8 @@
-/* Chooses a token for each row from the block summaries that sample_blocks left: the largest logit,
- * or the token at which the running sum of exp((logit - largest) * inverse temperature), in id
- * order, passes u times the total. Writes it, and the batch row that comes next. One workgroup per
- * row. A lane owns a run of neighbouring blocks; the sum runs over lanes, then over the blocks of the
- * lane where it passed, then over the tokens of the block where it passed. */
+/* Chooses a token for each row from the block summaries that sample_blocks left: the largest
+ * logit, or the token at which the running sum of exp((logit - largest) * inverse temperature), in
+ * id order, passes u times the total. Writes it, and the batch row that comes next. One workgroup
+ * per row. A lane owns a run of neighbouring blocks; the sum runs over lanes, then over the blocks
+ * of the lane where it passed, then over the tokens of the block where it passed. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"

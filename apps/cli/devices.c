@@ -62,7 +62,10 @@ static int print_json(const vkmoe_device_info *devices, size_t count)
     int failed = json_dumpf(root, stdout, JSON_INDENT(2));
     fputc('\n', stdout);
     json_decref(root);
-    return failed ? EXIT_FAILED : EXIT_DONE;
+    if (!failed || ferror(stdout)) /* which is reported at the end */
+        return EXIT_DONE;
+    fputs("vkmoe: the list of devices cannot be put as JSON\n", stderr);
+    return EXIT_FAILED;
 }
 
 static void print_device(const vkmoe_device_info *d, bool verbose)
@@ -97,9 +100,13 @@ static int list(const struct cli_common *common, bool as_json)
         return cli_failed(&err);
     size_t capacity = count;
     vkmoe_device_info *devices = calloc(count, sizeof(*devices));
-    if (!devices || vkmoe_device_list(&params, devices, capacity, &count, &err) != VKMOE_OK) {
+    if (!devices) {
+        fprintf(stderr, "vkmoe: host memory ran out for the list of %zu devices\n", count);
+        return EXIT_FAILED;
+    }
+    if (vkmoe_device_list(&params, devices, capacity, &count, &err) != VKMOE_OK) {
         free(devices);
-        return devices ? cli_failed(&err) : EXIT_FAILED;
+        return cli_failed(&err);
     }
     int code = EXIT_DONE;
     if (as_json)

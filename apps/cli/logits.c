@@ -84,7 +84,7 @@ static int compute(const struct options *o, struct cli_engine *e, const int32_t 
     vkmoe_trace trace = {0};
     vkmoe_session *session = NULL;
     const vkmoe_model_info *info = vkmoe_model_get_info(e->model);
-    vkmoe_session_params params = {.context = count < info->max_context ? 0 : (uint32_t)count};
+    vkmoe_session_params params = {.context = (uint32_t)count};
     if (!alloc_trace(info, count, &trace)) {
         free_trace(&trace);
         fprintf(stderr, "vkmoe: host memory ran out for the logits of %zu tokens\n", count);

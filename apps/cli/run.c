@@ -107,8 +107,14 @@ static void on_interrupt(int signal)
 struct output {
     const vkmoe_tokenizer *tokenizer;
     double first_token; /* when it came */
-    bool broken;        /* stdout took no more */
+    int error;          /* errno of the write that stdout refused */
 };
+
+static void write_text(struct output *out, const char *bytes, size_t size)
+{
+    if (!out->error && (fwrite(bytes, 1, size, stdout) != size || fflush(stdout) != 0))
+        out->error = errno ? errno : EIO;
+}
 
 static bool print_token(void *user, int32_t token)
 {
@@ -118,10 +124,10 @@ static bool print_token(void *user, int32_t token)
     if (out->first_token == 0)
         out->first_token = cli_now();
     if (vkmoe_tokenizer_decode(out->tokenizer, &token, 1, false, &bytes, &size, NULL) == VKMOE_OK) {
-        out->broken = fwrite(bytes, 1, size, stdout) != size || fflush(stdout) != 0;
+        write_text(out, bytes, size);
         vkmoe_tokenizer_free(out->tokenizer, bytes);
     }
-    return !interrupted && !out->broken;
+    return !interrupted && !out->error;
 }
 
 static void print_stats(const struct cli_engine *e, const vkmoe_session *session,
@@ -178,16 +184,16 @@ static int generate(const struct options *o, struct cli_engine *e, const char *p
     if (evaluated)
         status = vkmoe_session_generate(session, &generation, NULL, &err);
     if (evaluated) {
-        fputc('\n', stdout);
-        fflush(stdout);
-        print_stats(e, session, &out, start);
+        write_text(&out, "\n", 1);
+        if (!out.error)
+            print_stats(e, session, &out, start);
     }
     vkmoe_tokenizer_free(e->tokenizer, ids);
     vkmoe_session_destroy(session);
     if (interrupted)
         return EXIT_INTERRUPTED;
-    if (out.broken) {
-        fprintf(stderr, "vkmoe: cannot write to stdout: %s\n", strerror(errno));
+    if (out.error) {
+        fprintf(stderr, "vkmoe: cannot write to stdout: %s\n", strerror(out.error));
         return EXIT_FAILED;
     }
     return status == VKMOE_OK ? EXIT_DONE : cli_failed(&err);

@@ -89,7 +89,7 @@ static int convert(const struct cli_common *common, bool back, bool bos)
         free(text);
     }
     vkmoe_tokenizer_destroy(tokenizer);
-    return fflush(stdout) == 0 ? code : EXIT_FAILED;
+    return code;
 }
 
 int cmd_tokenize(int argc, char **argv)

@@ -22,7 +22,7 @@ bool vkm_case(struct vkm_suite *s, const char *format, ...)
     uint64_t key = vkm_hash(VKM_HASH_INIT, &s->params->seed, sizeof(s->params->seed));
     key = vkm_hash(key, kernel, strlen(kernel));
     s->random = (struct vkm_random){.key = vkm_hash(key, s->name, strlen(s->name))};
-    s->used = 0;
+    s->views.used = s->tables.used = 0;
     return true;
 }
 
@@ -33,19 +33,24 @@ static void poison(unsigned char *bytes, uint64_t n)
         memcpy(bytes + i, &word, sizeof(word));
 }
 
-struct vkm_view vkm_case_alloc(struct vkm_suite *s, uint64_t bytes)
+struct vkm_view vkm_case_alloc_in(struct vkm_suite *s, struct vkm_arena *arena, uint64_t bytes)
 {
-    uint64_t begin = vkm_align_up(s->used + GUARD, ALIGN) + ALIGN_OFFSET;
+    uint64_t begin = vkm_align_up(arena->used + GUARD, ALIGN) + ALIGN_OFFSET;
     uint64_t end = vkm_align_up(begin + bytes + GUARD, 4);
-    if (end > s->arena->size) {
+    if (end > arena->buffer->size) {
         /* The view stays usable, so that the case can run to its end. */
         vkm_fail(&s->error, VKMOE_INTERNAL, "case %s needs more than the suite's %llu bytes",
-                 s->name, (unsigned long long)s->arena->size);
-        return (struct vkm_view){s->arena, 0, 0};
+                 s->name, (unsigned long long)arena->buffer->size);
+        return (struct vkm_view){arena->buffer, 0, 0};
     }
-    poison(s->arena->mapped + s->used, end - s->used);
-    s->used = end;
-    return (struct vkm_view){s->arena, begin, bytes};
+    poison(arena->buffer->mapped + arena->used, end - arena->used);
+    arena->used = end;
+    return (struct vkm_view){arena->buffer, begin, bytes};
+}
+
+struct vkm_view vkm_case_alloc(struct vkm_suite *s, uint64_t bytes)
+{
+    return vkm_case_alloc_in(s, &s->views, bytes);
 }
 
 void *vkm_case_host(struct vkm_view view)
@@ -57,7 +62,7 @@ void *vkm_case_host(struct vkm_view view)
 static bool find_stray_write(struct vkm_suite *s, const struct vkm_kernel *kernel,
                              const void *params, uint64_t *at)
 {
-    const unsigned char *after = s->arena->mapped;
+    const unsigned char *after = s->views.buffer->mapped;
     for (uint32_t i = 0; i < kernel->n_fields; i++) {
         if (!vkm_field_writes(kernel->fields[i].kind))
             continue;
@@ -65,7 +70,7 @@ static bool find_stray_write(struct vkm_suite *s, const struct vkm_kernel *kerne
         if (view->buffer)
             memcpy(s->before + view->offset, after + view->offset, view->size);
     }
-    if (memcmp(s->before, after, s->used) == 0)
+    if (memcmp(s->before, after, s->views.used) == 0)
         return false;
     for (*at = 0; s->before[*at] == after[*at];)
         ++*at;
@@ -73,8 +78,8 @@ static bool find_stray_write(struct vkm_suite *s, const struct vkm_kernel *kerne
 }
 
 /* Describes a place in the arena by the view that it is in or behind. */
-static void describe_place(const struct vkm_kernel *kernel, const void *params, uint64_t at,
-                           char *text, size_t size)
+static void describe_place(const struct vkm_suite *s, const struct vkm_kernel *kernel,
+                           const void *params, uint64_t at, char *text, size_t size)
 {
     const char *nearest = "any view";
     uint64_t begin = 0, end = 0;
@@ -82,7 +87,7 @@ static void describe_place(const struct vkm_kernel *kernel, const void *params, 
         if (!vkm_field_is_view(kernel->fields[i].kind))
             continue;
         const struct vkm_view *view = vkm_params_view(params, &kernel->fields[i]);
-        if (view->buffer && view->offset <= at && view->offset >= begin) {
+        if (view->buffer == s->views.buffer && view->offset <= at && view->offset >= begin) {
             nearest = kernel->fields[i].name;
             begin = view->offset;
             end = view->offset + view->size;
@@ -143,14 +148,14 @@ static void run_recorded(struct vkm_suite *s, const struct vkm_stream *stream,
         snprintf(sentence, size, "the launch table chose another variant");
         return;
     }
-    memcpy(s->before, s->arena->mapped, s->used);
+    memcpy(s->before, s->views.buffer->mapped, s->views.used);
     vkmoe_status status = vkm_lockstep_op(s->gpu, stream, 0, outcome, &error);
     if (status != VKMOE_OK) {
         snprintf(sentence, size, "%.*s", (int)size - 1, error.message);
         if (ends_suite(status))
             s->error = error;
     } else if (find_stray_write(s, kernel, params, &at)) {
-        describe_place(kernel, params, at, sentence, size);
+        describe_place(s, kernel, params, at, sentence, size);
     } else if (outcome->compare.broken) {
         vkm_lockstep_sentence(outcome, sentence, size);
     }
@@ -161,6 +166,7 @@ void vkm_case_run(struct vkm_suite *s, struct vkm_launch launch, const void *par
     struct vkm_lockstep outcome = {0};
     struct vkm_stream stream;
     struct vkm_recorder recorder;
+    const struct vkm_conform_params *c = s->params;
     char sentence[512] = "";
     if (s->error.status != VKMOE_OK)
         return;
@@ -172,9 +178,10 @@ void vkm_case_run(struct vkm_suite *s, struct vkm_launch launch, const void *par
                  (int)sizeof(sentence) - 32, recorder.error.message);
     else if (stream.ops.count != 1)
         snprintf(sentence, sizeof(sentence), "%zu dispatches were recorded", stream.ops.count);
-    else
+    else if (!c->intercept || !c->intercept(c->user, s->gpu, &stream))
         run_recorded(s, &stream, &outcome, sentence, sizeof(sentence));
-    report(s, s->variant.variant, sentence, &outcome);
+    if (outcome.kernel || sentence[0])
+        report(s, s->variant.variant, sentence, &outcome);
     vkm_recorder_finish(&recorder);
     vkm_stream_finish(&stream);
 }

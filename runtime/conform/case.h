@@ -5,7 +5,7 @@
  *         vkm_case_run(s, (struct vkm_launch){...}, &p);
  *     }
  *
- * Memory comes from one mapped arena, every view with guard bytes before and after, poisoned until
+ * Memory comes from mapped arenas, every view with guard bytes before and after, poisoned until
  * filled. Failures stick to the suite, so cases carry no error plumbing. */
 #ifndef VKM_CASE_H
 #define VKM_CASE_H
@@ -15,6 +15,12 @@
 #include "gpu/recorder.h"
 #include "kernels/ops.h"
 
+/* A mapped buffer from which a case takes its memory. */
+struct vkm_arena {
+    struct vkm_buffer *buffer;
+    uint64_t used;
+};
+
 struct vkm_suite {
     struct vkm_gpu *gpu;
     const struct vkm_conform_params *params;
@@ -23,9 +29,9 @@ struct vkm_suite {
     enum vkm_dtype dtype; /* storage type of weights under test */
     enum vkm_path path;
     struct vkm_random random; /* keyed by seed, kernel and case name */
-    struct vkm_buffer *arena;
-    unsigned char *before; /* the arena as it was before the kernel ran */
-    uint64_t used;         /* bytes of the arena taken by the case */
+    struct vkm_arena views;
+    struct vkm_arena tables; /* what is reached through addresses lies apart from all else */
+    unsigned char *before;   /* the views' arena as it was before the kernel ran */
     char name[128];
     struct vkm_conform_variant variant; /* statistics so far */
     vkmoe_error error;                  /* sticks: the suite cannot go on */
@@ -44,6 +50,7 @@ void vkm_case_run(struct vkm_suite *s, struct vkm_launch launch, const void *par
 
 /* A view of `bytes` bytes, poisoned: an output as it is, an input to be filled by the case. */
 struct vkm_view vkm_case_alloc(struct vkm_suite *s, uint64_t bytes);
+struct vkm_view vkm_case_alloc_in(struct vkm_suite *s, struct vkm_arena *arena, uint64_t bytes);
 /* Its host memory. */
 void *vkm_case_host(struct vkm_view view);
 
@@ -66,15 +73,24 @@ struct vkm_view vkm_case_permutation(struct vkm_suite *s, uint32_t n);
 struct vkm_view vkm_case_batch(struct vkm_suite *s, uint32_t n, uint32_t vocab, uint32_t positions,
                                uint32_t sequences);
 
+/* Whether shapes of n_rows rows are wanted. Products of 2 to 4 rows are pipelines of their own; to
+ * save compilation they are left to one storage type, or out, unless all is wanted. */
+static inline bool vkm_case_wants_rows(const struct vkm_suite *s, uint32_t n_rows)
+{
+    return n_rows == 1 || n_rows > 4 || s->params->level == VKM_CONFORM_FULL ||
+           (s->params->level == VKM_CONFORM_QUICK && s->dtype == VKM_DTYPE_BF16);
+}
+
 static inline uint32_t vkm_ld(uint32_t width)
 {
     return (width + VKM_PAD - 1) / VKM_PAD * VKM_PAD;
 }
 
-/* FFNs in storage order gate, up, down, and the table of their addresses in a shuffled order. */
+/* One FFN with random weights. */
+struct vkm_view vkm_case_ffn(struct vkm_suite *s, uint32_t hidden, uint32_t width);
+/* n of them, in a shuffled order, and the table of their addresses. */
 struct vkm_case_ffns {
     struct vkm_view weights, table;
-    uint64_t bytes; /* of one */
 };
 struct vkm_case_ffns vkm_case_ffns(struct vkm_suite *s, uint32_t n, uint32_t hidden,
                                    uint32_t width);

@@ -88,23 +88,42 @@ struct vkm_view vkm_case_batch(struct vkm_suite *s, uint32_t n, uint32_t vocab, 
     return view;
 }
 
+static uint64_t ffn_bytes(const struct vkm_suite *s, uint32_t hidden, uint32_t width)
+{
+    uint64_t elements = 2 * (uint64_t)width * vkm_ld(hidden) + (uint64_t)hidden * vkm_ld(width);
+    return elements * vkm_dtype_size(s->dtype);
+}
+
+static void fill_ffn(struct vkm_suite *s, unsigned char *data, uint32_t hidden, uint32_t width)
+{
+    data += fill_rows(s, s->dtype, data, 2 * (uint64_t)width, hidden, 3 / sqrtf((float)hidden));
+    fill_rows(s, s->dtype, data, hidden, width, 3 / sqrtf((float)width));
+}
+
+struct vkm_view vkm_case_ffn(struct vkm_suite *s, uint32_t hidden, uint32_t width)
+{
+    struct vkm_view view = vkm_case_alloc(s, ffn_bytes(s, hidden, width));
+    if (view.size > 0)
+        fill_ffn(s, vkm_case_host(view), hidden, width);
+    return view;
+}
+
 struct vkm_case_ffns vkm_case_ffns(struct vkm_suite *s, uint32_t n, uint32_t hidden, uint32_t width)
 {
-    struct vkm_case_ffns f = {
-        .bytes = (2 * (uint64_t)width * vkm_ld(hidden) + (uint64_t)hidden * vkm_ld(width)) *
-                 vkm_dtype_size(s->dtype),
-    };
+    uint64_t bytes = ffn_bytes(s, hidden, width);
     struct vkm_view order = vkm_case_permutation(s, n);
-    f.weights = vkm_case_alloc(s, n * f.bytes);
-    f.table = vkm_case_alloc(s, 8 * (uint64_t)n);
+    struct vkm_case_ffns f = {
+        .weights = vkm_case_alloc_in(s, &s->tables, n * bytes),
+        .table = vkm_case_alloc(s, 8 * (uint64_t)n),
+    };
     if (s->error.status != VKMOE_OK)
         return f;
     unsigned char *data = vkm_case_host(f.weights);
     uint32_t *table = vkm_case_host(f.table), *at = vkm_case_host(order);
     for (uint32_t e = 0; e < n; e++) {
-        uint64_t address = f.weights.buffer->address + f.weights.offset + at[e] * f.bytes;
-        data += fill_rows(s, s->dtype, data, 2 * (uint64_t)width, hidden, 3 / sqrtf((float)hidden));
-        data += fill_rows(s, s->dtype, data, hidden, width, 3 / sqrtf((float)width));
+        uint64_t offset = at[e] * bytes;
+        uint64_t address = f.weights.buffer->address + f.weights.offset + offset;
+        fill_ffn(s, data + offset, hidden, width);
         table[2 * e] = (uint32_t)address;
         table[2 * e + 1] = (uint32_t)(address >> 32);
     }
@@ -157,5 +176,5 @@ void vkm_case_reference(struct vkm_suite *s, enum vkm_kernel_id kernel, uint32_t
         .groups = {1, rows, 1},
     };
     if (s->error.status == VKMOE_OK)
-        vkm_gpu_kernels(s->gpu)->kernels[kernel].reference(&ref, params);
+        vkm_kernels.kernels[kernel].reference(&ref, params);
 }

@@ -172,7 +172,7 @@ void vkm_cases_attention(struct vkm_suite *s)
     attention(s, &wide, (const uint32_t[]){1023}, 1, 1, 1);
     attention(s, &wide, (const uint32_t[]){1024}, 1, 1, 10);
     attention(s, &one, edges, 12, 1, 30);
-    if (s->params->full) {
+    if (s->params->level == VKM_CONFORM_FULL) {
         attention(s, &wide, (const uint32_t[]){5000, 4095, 4096}, 3, 3, 1);
         attention(s, &head_shapes[7], chunk, 100, 2, 1);
     }

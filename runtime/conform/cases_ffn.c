@@ -10,11 +10,12 @@ _Static_assert(sizeof(struct vkm_params_ffn_gemv_up) == sizeof(struct vkm_params
 /* `size` of the activations: large ones drive silu into saturation on both sides. */
 static void ffn_up(struct vkm_suite *s, uint32_t hidden, uint32_t width, uint32_t rows, float size)
 {
-    if (!vkm_case(s, "hidden=%u width=%u rows=%u size=%g", hidden, width, rows, (double)size))
+    if (!vkm_case_wants_rows(s, rows) ||
+        !vkm_case(s, "hidden=%u width=%u rows=%u size=%g", hidden, width, rows, (double)size))
         return;
     uint32_t h_ld = vkm_ld(width);
     struct vkm_params_ffn_gemv_up p = {
-        .w = vkm_case_ffns(s, 1, hidden, width).weights,
+        .w = vkm_case_ffn(s, hidden, width),
         .x = vkm_case_rows(s, rows, hidden, size),
         .h = vkm_case_output(s, (uint64_t)rows * h_ld),
         .k_ld = vkm_ld(hidden),
@@ -38,7 +39,7 @@ static void ffns_up(struct vkm_suite *s)
     ffn_up(s, 64, 50, 2, 20);
     ffn_up(s, 64, 50, 40, 20);
     ffn_up(s, 10944, 9, 2, 1);
-    if (s->params->full) {
+    if (s->params->level == VKM_CONFORM_FULL) {
         ffn_up(s, 2048, 1408, 1, 1);
         ffn_up(s, 2048, 1408, 64, 1);
         ffn_up(s, 2048, 10944, 2, 1);
@@ -111,7 +112,7 @@ static void moe_down(struct vkm_suite *s, const struct moe_shape *m)
         .n_experts = m->n_experts,
     };
     if (m->shared_width > 0) {
-        p.shared_w = vkm_case_ffns(s, 1, m->hidden, m->shared_width).weights;
+        p.shared_w = vkm_case_ffn(s, m->hidden, m->shared_width);
         p.shared_h = vkm_case_rows(s, m->rows, m->shared_width, 1);
         p.shared_width = m->shared_width;
         p.shared_ld = vkm_ld(m->shared_width);
@@ -140,7 +141,7 @@ static void moe_shapes(struct vkm_suite *s,
     };
     for (size_t i = 0; i < VKM_COUNT(shapes); i++)
         run(s, &shapes[i]);
-    for (size_t i = 0; i < VKM_COUNT(large) && s->params->full; i++)
+    for (size_t i = 0; i < VKM_COUNT(large) && s->params->level == VKM_CONFORM_FULL; i++)
         run(s, &large[i]);
 }
 

@@ -120,7 +120,7 @@ static void grouped_shapes(struct vkm_suite *s,
     };
     for (size_t i = 0; i < VKM_COUNT(shapes); i++)
         run(s, &shapes[i]);
-    for (size_t i = 0; i < VKM_COUNT(large) && s->params->full; i++)
+    for (size_t i = 0; i < VKM_COUNT(large) && s->params->level == VKM_CONFORM_FULL; i++)
         run(s, &large[i]);
 }
 

@@ -16,7 +16,7 @@ _Static_assert(sizeof(struct vkm_params_gemv) == sizeof(struct vkm_params_gemm),
 _Static_assert(sizeof(struct vkm_params_gemv) == sizeof(struct vkm_params_gemm_add), "layout");
 
 /* NaN and infinity in single weights and activations; a row of zeros; weights that are denormal in
- * F16, and small activations. */
+ * F16, with small activations. */
 static void put_special(struct vkm_suite *s, const struct shape *shape, void *w, float *x)
 {
     uint32_t ld = vkm_ld(shape->k);
@@ -31,7 +31,7 @@ static void put_special(struct vkm_suite *s, const struct shape *shape, void *w,
             vkm_store_f32(w, s->dtype, last_row + i, -0.0f);
     } else if (shape->special == SPECIAL_TINY) {
         for (size_t i = 0; i < shape->k; i++) {
-            vkm_store_f32(w, s->dtype, i, 0x1p-24f);
+            vkm_store_f32(w, s->dtype, i, 0x1.8p-23f);
             x[i] *= 0x1p-60f;
         }
     }
@@ -40,7 +40,8 @@ static void put_special(struct vkm_suite *s, const struct shape *shape, void *w,
 static void product(struct vkm_suite *s, const struct shape *shape, bool use_bias, bool adds)
 {
     static const char *const specials[] = {"", " nan", " zero", " tiny"};
-    if (!vkm_case(s, "k=%u n=%u rows=%u%s%s", shape->k, shape->n_out, shape->n_rows,
+    if (!vkm_case_wants_rows(s, shape->n_rows) ||
+        !vkm_case(s, "k=%u n=%u rows=%u%s%s", shape->k, shape->n_out, shape->n_rows,
                   use_bias ? " bias" : "", specials[shape->special]))
         return;
     uint32_t k_ld = vkm_ld(shape->k), y_ld = vkm_ld(shape->n_out);
@@ -86,13 +87,16 @@ static void products(struct vkm_suite *s, bool adds)
         product(s, &(struct shape){.k = 40, .n_out = 70, .n_rows = rows[i]}, i % 2, adds);
     for (size_t i = 0; i < VKM_COUNT(specials); i++)
         product(s, &specials[i], i % 2, adds);
-    for (size_t i = 0; i < VKM_COUNT(large) && s->params->full; i++)
+    for (size_t i = 0; i < VKM_COUNT(large) && s->params->level == VKM_CONFORM_FULL; i++)
         product(s, &large[i], i % 2, adds);
 }
 
 void vkm_cases_gemv(struct vkm_suite *s)
 {
     products(s, false);
+    /* More workgroups than one axis holds. */
+    if (s->dtype == VKM_DTYPE_BF16 && s->params->level != VKM_CONFORM_BRIEF)
+        product(s, &(struct shape){.k = 1, .n_out = 300000, .n_rows = 1}, true, false);
 }
 
 void vkm_cases_gemv_add(struct vkm_suite *s)

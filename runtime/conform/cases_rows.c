@@ -44,7 +44,7 @@ void vkm_cases_embed(struct vkm_suite *s)
     };
     for (size_t i = 0; i < VKM_COUNT(shapes); i++)
         embed(s, shapes[i][0], shapes[i][1], shapes[i][2]);
-    if (s->params->full)
+    if (s->params->level == VKM_CONFORM_FULL)
         embed(s, 32000, 2048, 64);
 }
 

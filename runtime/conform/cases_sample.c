@@ -11,10 +11,11 @@ enum vocab_kind {
     VOCAB_TIES,
     VOCAB_SPECIAL, /* NaN and -Inf among the rest, a block of NaN */
     VOCAB_NAN,
+    VOCAB_INFINITE, /* +Inf among the rest */
     VOCAB_COUNT
 };
 
-static const char *const vocab_names[] = {"plain", "peaked", "ties", "special", "nan"};
+static const char *const vocab_names[] = {"plain", "peaked", "ties", "special", "nan", "infinite"};
 
 struct sampling {
     uint32_t vocab, rows;
@@ -30,6 +31,8 @@ static float vocab_logit(struct vkm_random *r, enum vocab_kind kind, uint32_t i)
         return NAN;
     if (kind == VOCAB_SPECIAL && die < 16)
         return -INFINITY;
+    if (kind == VOCAB_INFINITE && die < 2)
+        return INFINITY;
     if (kind == VOCAB_TIES)
         return (float)(die / 8);
     if (kind == VOCAB_PEAKED && die != 0)
@@ -82,7 +85,7 @@ static struct vkm_params_sample_blocks blocks_params(struct vkm_suite *s, const 
         .logits = d->logits,
         .rows = d->rows,
         .index = d->index,
-        .sampler = d->sampler,
+        .samplers = d->sampler,
         .best = vkm_case_output(s, 2 * blocks),
         .at = vkm_case_output(s, blocks),
         .vocab = c->vocab,
@@ -93,8 +96,9 @@ static struct vkm_params_sample_blocks blocks_params(struct vkm_suite *s, const 
 
 static void sample_blocks(struct vkm_suite *s, const struct sampling *c)
 {
-    /* Greedy sums of -Inf mean nothing. */
-    if ((c->kind == VOCAB_SPECIAL && c->inverse_temperature == 0) || !sampling_case(s, c))
+    bool infinite = c->kind == VOCAB_SPECIAL || c->kind == VOCAB_INFINITE;
+    /* Infinity times the zero of a greedy row: such sums mean nothing. */
+    if ((infinite && c->inverse_temperature == 0) || !sampling_case(s, c))
         return;
     struct sampling_data d = make_sampling(s, c);
     struct vkm_params_sample_blocks p = blocks_params(s, c, &d);
@@ -147,7 +151,7 @@ static void sample(struct vkm_suite *s, const struct sampling *c)
         .logits = d.logits,
         .rows = d.rows,
         .index = d.index,
-        .sampler = d.sampler,
+        .samplers = d.sampler,
         .best = blocks.best,
         .at = blocks.at,
         .sampled = vkm_case_output(s, c->rows),
@@ -180,7 +184,7 @@ static void sampling_shapes(struct vkm_suite *s,
     run(s, &(struct sampling){700, 100, VOCAB_TIES, 0, false});
     run(s, &(struct sampling){700, 9, VOCAB_PLAIN, 4, true});
     run(s, &(struct sampling){102400, 1, VOCAB_TIES, 0, false});
-    if (s->params->full)
+    if (s->params->level == VKM_CONFORM_FULL)
         run(s, &(struct sampling){102400, 4, VOCAB_PEAKED, 1.5f, true});
 }
 

@@ -25,11 +25,20 @@ struct vkm_conform_variant {
     char worst[128]; /* the case that it is from */
 };
 
+enum vkm_conform_level {
+    VKM_CONFORM_QUICK,
+    VKM_CONFORM_BRIEF, /* fewer variants of a kind and fewer row blocks */
+    VKM_CONFORM_FULL,  /* large shapes too */
+};
+
 struct vkm_conform_params {
     const char *kernels; /* pattern with * and ?; NULL: all */
     const char *cases;
     uint64_t seed;
-    bool full; /* larger shapes too */
+    enum vkm_conform_level level;
+    /* Sees each recorded case first and may take its place: what returns true is neither run nor
+     * counted. For tests of the suite itself. */
+    bool (*intercept)(void *user, struct vkm_gpu *gpu, struct vkm_stream *stream);
     void (*on_case)(void *user, const struct vkm_conform_case *result);
     void (*on_variant)(void *user, const struct vkm_conform_variant *result);
     void *user;

@@ -247,9 +247,10 @@ void vkm_commands_destroy(struct vkm_commands *c)
     if (!c)
         return;
     struct vkm_gpu *gpu = c->gpu;
-    if (c->queries)
+    bool settled = vkm_gpu_settle(gpu);
+    if (c->queries && settled)
         gpu->vk.DestroyQueryPool(gpu->device, c->queries, NULL);
-    if (c->pool)
+    if (c->pool && settled)
         gpu->vk.DestroyCommandPool(gpu->device, c->pool, NULL);
     vkm_address_check_destroy(gpu, &c->check);
     vkm_free(gpu->params.allocator, c->segments.items);
@@ -297,19 +298,16 @@ vkmoe_status vkm_commands_run(struct vkm_commands *c, vkmoe_error *err)
         vkm_reference_run(gpu, c->stream, 0);
         return VKMOE_OK;
     }
-    VkSemaphoreSubmitInfo upload = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO,
-                                    .semaphore = gpu->transfer.timeline,
-                                    .value = gpu->upload_done,
-                                    .stageMask = VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT};
-    uint64_t before = gpu->compute.submitted;
+    uint64_t first = 1, last = 0, value;
     for (size_t i = 0; i < c->segments.count && status == VKMOE_OK; i++) {
-        bool wait = i == 0 && gpu->upload_done > 0;
-        status = vkm_queue_submit(gpu, &gpu->compute, c->buffers[i], wait ? &upload : NULL, err);
-        if (status == VKMOE_OK && wait)
-            gpu->upload_done = 0;
+        status = vkm_queue_submit(gpu, &gpu->compute, c->buffers[i], &value, err);
+        if (status == VKMOE_OK) {
+            first = i == 0 ? value : first;
+            last = value;
+        }
     }
     /* Waiting submit by submit keeps the time-out about one submit, and lets a failed one end. */
-    for (uint64_t value = before + 1; value <= gpu->compute.submitted; value++) {
+    for (value = first; value <= last; value++) {
         vkmoe_status waited =
             vkm_queue_wait(gpu, &gpu->compute, value, status == VKMOE_OK ? err : NULL);
         if (waited != VKMOE_OK)

@@ -17,7 +17,8 @@ vkmoe_status vkm_vk_fail(struct vkm_gpu *gpu, vkmoe_error *err, VkResult result,
         status = VKMOE_OUT_OF_DEVICE_MEMORY;
     else if (result == VK_ERROR_DEVICE_LOST)
         status = VKMOE_DEVICE_LOST;
-    gpu->lost |= status == VKMOE_DEVICE_LOST;
+    if (status == VKMOE_DEVICE_LOST)
+        gpu->lost = true;
     vkm_log(gpu->params.log, VKMOE_LOG_DEBUG, "%s:%d: vk%.*s: %s", file, line, name, call,
             vkm_vk_result_name(result));
     return vkm_fail(err, status, "%s: vk%.*s failed with %s", gpu->info.name, name, call,
@@ -47,7 +48,7 @@ static vkmoe_status choose(const char *selector, const vkmoe_device_info *infos,
                            uint32_t *choice, vkmoe_error *err)
 {
     uint32_t matches = 0;
-    bool number = selector && is_number(selector);
+    bool number = selector && is_number(selector) && strtoul(selector, NULL, 10) < count;
     for (uint32_t i = 0; i < count; i++) {
         bool match = !selector ? infos[i].is_default
                      : number  ? strtoul(selector, NULL, 10) == i
@@ -249,6 +250,7 @@ vkmoe_status vkm_gpu_open(const struct vkm_gpu_params *params, const struct vkm_
     gpu->set = set;
     if (gpu->params.hang_seconds <= 0)
         gpu->params.hang_seconds = 120;
+    pthread_mutex_init(&gpu->submit_lock, NULL);
     pthread_mutex_init(&gpu->memory_lock, NULL);
     pthread_mutex_init(&gpu->pipeline_lock, NULL);
     vkmoe_status status = VKMOE_OK;
@@ -274,19 +276,21 @@ void vkm_gpu_close(struct vkm_gpu *gpu)
     if (!gpu)
         return;
     const vkmoe_allocator *a = gpu->params.allocator;
-    if (gpu->device) {
-        if (!gpu->lost)
-            gpu->vk.DeviceWaitIdle(gpu->device);
-        vkm_pipelines_finish(gpu);
+    bool settled = vkm_gpu_settle(gpu);
+    if (gpu->compute.submitted + gpu->transfer.submitted > 0 && !gpu->lost)
+        gpu->vk.DeviceWaitIdle(gpu->device);
+    vkm_pipelines_finish(gpu);
+    vkm_memory_finish(gpu);
+    if (settled) {
         if (gpu->compute.timeline)
             gpu->vk.DestroySemaphore(gpu->device, gpu->compute.timeline, NULL);
         if (gpu->transfer.timeline)
             gpu->vk.DestroySemaphore(gpu->device, gpu->transfer.timeline, NULL);
+        if (gpu->device)
+            gpu->vk.DestroyDevice(gpu->device, NULL);
+        vkm_instance_destroy(&gpu->instance, &gpu->vk);
     }
-    vkm_memory_finish(gpu);
-    if (gpu->device)
-        gpu->vk.DestroyDevice(gpu->device, NULL);
-    vkm_instance_destroy(&gpu->instance, &gpu->vk);
+    pthread_mutex_destroy(&gpu->submit_lock);
     pthread_mutex_destroy(&gpu->memory_lock);
     pthread_mutex_destroy(&gpu->pipeline_lock);
     vkm_free(a, gpu->kernel_ns);

@@ -47,9 +47,10 @@ void vkm_memory_init(struct vkm_gpu *gpu)
 static void block_destroy(struct vkm_gpu *gpu, struct vkm_block *block)
 {
     const vkmoe_allocator *a = gpu->params.allocator;
-    if (block->buffer)
+    bool settled = vkm_gpu_settle(gpu);
+    if (block->buffer && settled)
         gpu->vk.DestroyBuffer(gpu->device, block->buffer, NULL);
-    if (block->memory) {
+    if (block->memory && settled) {
         gpu->vk.FreeMemory(gpu->device, block->memory, NULL);
         gpu->heap_used[block->heap] -= block->size;
     }
@@ -253,6 +254,17 @@ static vkmoe_status block_create(struct vkm_gpu *gpu, enum vkm_memory kind, uint
     return VKMOE_OK;
 }
 
+static void drop_block(struct vkm_gpu *gpu, struct vkm_block *block)
+{
+    for (size_t i = 0; i < gpu->blocks.count; i++) {
+        if (gpu->blocks.items[i] == block) {
+            gpu->blocks.items[i] = gpu->blocks.items[--gpu->blocks.count];
+            break;
+        }
+    }
+    block_destroy(gpu, block);
+}
+
 /* First fit; false when no free range is large enough. */
 static bool block_take(struct vkm_block *block, uint64_t size, uint64_t *offset)
 {
@@ -327,6 +339,8 @@ static vkmoe_status take(struct vkm_gpu *gpu, enum vkm_memory kind, uint64_t siz
     }
     if (!reserve_return(gpu, block)) {
         block_give(block, buffer->block_offset, size);
+        if (block->live == 0)
+            drop_block(gpu, block);
         return vkm_fail_memory(err, size, what);
     }
     block->live++;
@@ -360,17 +374,6 @@ vkmoe_status vkm_buffer_create(struct vkm_gpu *gpu, enum vkm_memory memory, uint
     return VKMOE_OK;
 }
 
-static void drop_block(struct vkm_gpu *gpu, struct vkm_block *block)
-{
-    for (size_t i = 0; i < gpu->blocks.count; i++) {
-        if (gpu->blocks.items[i] == block) {
-            gpu->blocks.items[i] = gpu->blocks.items[--gpu->blocks.count];
-            break;
-        }
-    }
-    block_destroy(gpu, block);
-}
-
 void vkm_buffer_destroy(struct vkm_gpu *gpu, struct vkm_buffer *buffer)
 {
     if (!buffer)
@@ -402,20 +405,31 @@ VkBuffer vkm_view_vk(const struct vkm_view *view, VkDeviceSize *offset)
     return block->buffer;
 }
 
+/* The lock is no part of what const promises to leave alone. */
+static pthread_mutex_t *memory_lock(const struct vkm_gpu *gpu)
+{
+    return (pthread_mutex_t *)(uintptr_t)&gpu->memory_lock;
+}
+
 uint64_t vkm_gpu_memory_used(const struct vkm_gpu *gpu)
 {
     uint64_t used = 0;
+    pthread_mutex_lock(memory_lock(gpu));
     for (size_t i = 0; i < gpu->blocks.count; i++)
         used += gpu->blocks.items[i]->size;
+    pthread_mutex_unlock(memory_lock(gpu));
     return used;
 }
 
 const void *vkm_gpu_resolve(const struct vkm_gpu *gpu, uint64_t address)
 {
-    for (size_t i = 0; i < gpu->blocks.count; i++) {
+    const unsigned char *found = NULL;
+    pthread_mutex_lock(memory_lock(gpu));
+    for (size_t i = 0; i < gpu->blocks.count && !found; i++) {
         const struct vkm_block *block = gpu->blocks.items[i];
         if (block->mapped && address >= block->address && address - block->address < block->size)
-            return block->mapped + (address - block->address);
+            found = block->mapped + (address - block->address);
     }
-    return NULL;
+    pthread_mutex_unlock(memory_lock(gpu));
+    return found;
 }

@@ -34,12 +34,13 @@ fail:
 
 void vkm_pipelines_finish(struct vkm_gpu *gpu)
 {
-    for (size_t i = 0; i < gpu->pipelines.count; i++)
+    bool settled = vkm_gpu_settle(gpu);
+    for (size_t i = 0; i < gpu->pipelines.count && settled; i++)
         gpu->vk.DestroyPipeline(gpu->device, gpu->pipelines.items[i].handle, NULL);
     vkm_free(gpu->params.allocator, gpu->pipelines.items);
-    if (gpu->cache)
+    if (gpu->cache && settled)
         gpu->vk.DestroyPipelineCache(gpu->device, gpu->cache, NULL);
-    if (gpu->layout)
+    if (gpu->layout && settled)
         gpu->vk.DestroyPipelineLayout(gpu->device, gpu->layout, NULL);
 }
 

@@ -60,7 +60,8 @@ static void probe_properties(const struct vkm_vk *vk, VkPhysicalDevice device,
     const VkPhysicalDeviceLimits *limits = &properties.properties.limits;
     info->kind = device_kind(properties.properties.deviceType);
     snprintf(info->name, sizeof(info->name), "%s", properties.properties.deviceName);
-    snprintf(info->driver, sizeof(info->driver), "%.120s %.120s", v12.driverName, v12.driverInfo);
+    snprintf(info->driver, sizeof(info->driver), "%.120s%s%.120s", v12.driverName,
+             v12.driverInfo[0] ? " " : "", v12.driverInfo);
     format_uuid(v11.deviceUUID, info->uuid);
     info->driver_id = (uint32_t)v12.driverID;
     info->api_version = properties.properties.apiVersion;

@@ -1,13 +1,14 @@
 /* Queues with a timeline each: submits, and waits that end. */
 #include "gpu/vk.h"
 
+#define SETTLE_NS UINT64_C(10000000000) /* what a timed-out device is given to end */
+
 vkmoe_status vkm_queue_init(struct vkm_gpu *gpu, struct vkm_queue *queue, vkmoe_error *err)
 {
     vkmoe_status status = VKMOE_OK;
     VkSemaphoreTypeCreateInfo type = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO,
                                       .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE};
-    VkSemaphoreCreateInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO,
-                                  .pNext = &type};
+    VkSemaphoreCreateInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, .pNext = &type};
     gpu->vk.GetDeviceQueue(gpu->device, queue->family, 0, &queue->handle);
     VK(CreateSemaphore(gpu->device, &info, NULL, &queue->timeline));
 fail:
@@ -21,12 +22,17 @@ static vkmoe_status fail_lost(const struct vkm_gpu *gpu, vkmoe_error *err)
 }
 
 vkmoe_status vkm_queue_submit(struct vkm_gpu *gpu, struct vkm_queue *queue,
-                              VkCommandBuffer commands, const VkSemaphoreSubmitInfo *wait,
-                              vkmoe_error *err)
+                              VkCommandBuffer commands, uint64_t *value, vkmoe_error *err)
 {
     vkmoe_status status = VKMOE_OK;
     if (gpu->lost)
         return fail_lost(gpu, err);
+    pthread_mutex_lock(&gpu->submit_lock);
+    bool after_upload = queue == &gpu->compute && gpu->upload_done > 0;
+    VkSemaphoreSubmitInfo upload = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO,
+                                    .semaphore = gpu->transfer.timeline,
+                                    .value = gpu->upload_done,
+                                    .stageMask = VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT};
     VkCommandBufferSubmitInfo buffer = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO,
                                         .commandBuffer = commands};
     VkSemaphoreSubmitInfo signal = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO,
@@ -35,16 +41,19 @@ vkmoe_status vkm_queue_submit(struct vkm_gpu *gpu, struct vkm_queue *queue,
                                     .stageMask = VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT};
     VkSubmitInfo2 submit = {
         .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO_2,
-        .waitSemaphoreInfoCount = wait ? 1 : 0,
-        .pWaitSemaphoreInfos = wait,
+        .waitSemaphoreInfoCount = after_upload ? 1 : 0,
+        .pWaitSemaphoreInfos = &upload,
         .commandBufferInfoCount = 1,
         .pCommandBufferInfos = &buffer,
         .signalSemaphoreInfoCount = 1,
         .pSignalSemaphoreInfos = &signal,
     };
     VK(QueueSubmit2(queue->handle, 1, &submit, VK_NULL_HANDLE));
-    queue->submitted++;
+    *value = ++queue->submitted;
+    if (after_upload)
+        gpu->upload_done = 0;
 fail:
+    pthread_mutex_unlock(&gpu->submit_lock);
     return status;
 }
 
@@ -61,7 +70,9 @@ vkmoe_status vkm_queue_wait(struct vkm_gpu *gpu, struct vkm_queue *queue, uint64
     uint64_t timeout = limit < 9e18 ? (uint64_t)limit : UINT64_MAX;
     VkResult result = gpu->vk.WaitSemaphores(gpu->device, &info, timeout);
     if (result == VK_TIMEOUT) {
-        gpu->lost = true;
+        pthread_mutex_lock(&gpu->submit_lock);
+        gpu->lost = gpu->hung = true;
+        pthread_mutex_unlock(&gpu->submit_lock);
         return vkm_fail(err, VKMOE_DEVICE_LOST,
                         "%s is lost or hung: a submit did not finish within %g seconds",
                         gpu->info.name, gpu->params.hang_seconds);
@@ -69,4 +80,30 @@ vkmoe_status vkm_queue_wait(struct vkm_gpu *gpu, struct vkm_queue *queue, uint64
     if (result < 0)
         return vkm_vk_fail(gpu, err, result, "WaitSemaphores", __FILE__, __LINE__);
     return VKMOE_OK;
+}
+
+/* False if the queue's work has not ended in time. A failure means that it never will touch
+ * anything: the driver itself has given the device up. */
+static bool queue_ended(struct vkm_gpu *gpu, const struct vkm_queue *queue)
+{
+    VkSemaphoreWaitInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
+                                .semaphoreCount = 1,
+                                .pSemaphores = &queue->timeline,
+                                .pValues = &queue->submitted};
+    return !queue->timeline || gpu->vk.WaitSemaphores(gpu->device, &info, SETTLE_NS) != VK_TIMEOUT;
+}
+
+bool vkm_gpu_settle(struct vkm_gpu *gpu)
+{
+    pthread_mutex_lock(&gpu->submit_lock);
+    if (gpu->hung) {
+        gpu->hung = false;
+        gpu->abandoned = !queue_ended(gpu, &gpu->compute) || !queue_ended(gpu, &gpu->transfer);
+        if (gpu->abandoned)
+            vkm_log(gpu->params.log, VKMOE_LOG_WARNING,
+                    "%s does not end what it was given; its memory is left to it", gpu->info.name);
+    }
+    bool settled = !gpu->abandoned;
+    pthread_mutex_unlock(&gpu->submit_lock);
+    return settled;
 }

@@ -49,8 +49,8 @@ static void collect_view(struct vkm_recorder *r, const char *kernel, const char 
                  (unsigned long long)view->offset, (unsigned long long)view->size,
                  (unsigned long long)size);
     else if (view->size > 0)
-        touched[(*n)++] = (struct vkm_access){view->buffer, view->offset,
-                                              view->offset + view->size, write};
+        touched[(*n)++] =
+            (struct vkm_access){view->buffer, view->offset, view->offset + view->size, write};
 }
 
 /* The ranges that a dispatch touches; returns how many, or sticks an error. */
@@ -86,8 +86,8 @@ static bool check_limits(struct vkm_recorder *r, const struct vkm_kernel *kernel
     for (int axis = 0; axis < 3 && !d->indirect.buffer; axis++) {
         if (d->groups[axis] > r->caps->max_groups[axis]) {
             vkm_fail(&r->error, VKMOE_UNSUPPORTED,
-                     "kernel %s needs %u workgroups on axis %d; the device grants %u",
-                     kernel->name, d->groups[axis], axis, r->caps->max_groups[axis]);
+                     "kernel %s needs %u workgroups on axis %d; the device grants %u", kernel->name,
+                     d->groups[axis], axis, r->caps->max_groups[axis]);
             return false;
         }
     }
@@ -151,7 +151,7 @@ void vkm_record(struct vkm_recorder *r, const struct vkm_dispatch *d)
         vkm_fail_memory(&r->error, n * sizeof(*touched), "hazard tracking");
         return;
     }
-    if (append(r, d, (uint32_t)(variant - kernel->variants), barrier)) {
+    if (append(r, d, (uint32_t)(variant - kernel->variants), barrier) && n > 0) {
         memcpy(r->open.items + r->open.count, touched, n * sizeof(*touched));
         r->open.count += n;
     }

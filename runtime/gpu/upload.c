@@ -115,9 +115,7 @@ static vkmoe_status copy(struct vkm_gpu *gpu, struct slot *slot, struct vkm_view
     gpu->vk.CmdPipelineBarrier2(slot->commands, &dependency);
     VK(EndCommandBuffer(slot->commands));
     struct vkm_queue *queue = copy_queue(gpu);
-    status = vkm_queue_submit(gpu, queue, slot->commands, NULL, err);
-    if (status == VKMOE_OK)
-        slot->busy_until = queue->submitted;
+    status = vkm_queue_submit(gpu, queue, slot->commands, &slot->busy_until, err);
 fail:
     return status;
 }
@@ -161,8 +159,11 @@ vkmoe_status vkm_uploader_flush(struct vkm_uploader *u, vkmoe_error *err)
     }
     if (last == 0)
         return VKMOE_OK;
-    if (queue == &gpu->transfer)
-        gpu->upload_done = last;
+    if (queue == &gpu->transfer) {
+        pthread_mutex_lock(&gpu->submit_lock);
+        gpu->upload_done = last > gpu->upload_done ? last : gpu->upload_done;
+        pthread_mutex_unlock(&gpu->submit_lock);
+    }
     return vkm_queue_wait(gpu, queue, last, err);
 }
 
@@ -173,8 +174,9 @@ void vkm_uploader_destroy(struct vkm_uploader *u)
     struct vkm_gpu *gpu = u->gpu;
     if (!gpu->lost)
         (void)vkm_uploader_flush(u, NULL);
+    bool settled = vkm_gpu_settle(gpu);
     for (int i = 0; i < SLOTS; i++) {
-        if (u->slots[i].pool)
+        if (u->slots[i].pool && settled)
             gpu->vk.DestroyCommandPool(gpu->device, u->slots[i].pool, NULL);
         vkm_buffer_destroy(gpu, u->slots[i].buffer);
     }

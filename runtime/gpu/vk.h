@@ -3,6 +3,7 @@
 #define VKM_VK_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <volk.h>
 
 #include "gpu/gpu.h"
@@ -112,8 +113,12 @@ struct vkm_gpu {
     bool memory_budget;
     double timestamp_period; /* nanoseconds in a tick; 0: no timestamps */
     uint64_t timestamp_mask;
+    atomic_bool lost;
+
+    pthread_mutex_t submit_lock;
     uint64_t upload_done; /* transfer timeline value that the next compute submit must wait for */
-    bool lost;
+    bool hung;            /* lost by time-out, and not yet known to have ended */
+    bool abandoned;       /* it never ended: its Vulkan objects are not destroyed */
 
     pthread_mutex_t memory_lock;
     struct {
@@ -149,13 +154,17 @@ const char *vkm_vk_result_name(VkResult result);
     } while (0)
 
 vkmoe_status vkm_queue_init(struct vkm_gpu *gpu, struct vkm_queue *queue, vkmoe_error *err);
-/* Submits one command buffer and advances the queue's timeline. wait: another queue's timeline value
- * to wait for first, or NULL. */
+/* Submits one command buffer and advances the queue's timeline, to *value. Compute waits for uploads
+ * that were flushed. Thread-safe. */
 vkmoe_status vkm_queue_submit(struct vkm_gpu *gpu, struct vkm_queue *queue, VkCommandBuffer commands,
-                              const VkSemaphoreSubmitInfo *wait, vkmoe_error *err);
+                              uint64_t *value, vkmoe_error *err);
 /* Waits for a timeline value; DEVICE_LOST after params.hang_seconds. */
 vkmoe_status vkm_queue_wait(struct vkm_gpu *gpu, struct vkm_queue *queue, uint64_t value,
                             vkmoe_error *err);
+/* To be asked before anything is destroyed that a submit may touch. A device that timed out may
+ * still be at work: this waits for it, once and not for long. False if it goes on even so; then the
+ * Vulkan objects must be left alone, which leaks them, but pulls no memory away under the driver. */
+bool vkm_gpu_settle(struct vkm_gpu *gpu);
 
 void vkm_memory_init(struct vkm_gpu *gpu);
 void vkm_memory_finish(struct vkm_gpu *gpu);

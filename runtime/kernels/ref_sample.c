@@ -56,7 +56,7 @@ void vkm_ref_sample_blocks(const struct vkm_ref *ref, const void *params)
     struct batch batch = {
         .rows = vkm_ref_in(ref, &p->rows),
         .index = p->use_index ? vkm_ref_in(ref, &p->index) : NULL,
-        .samplers = vkm_ref_in(ref, &p->sampler),
+        .samplers = vkm_ref_in(ref, &p->samplers),
     };
     float *best = vkm_ref_out(ref, &p->best);
     uint32_t *at = vkm_ref_out(ref, &p->at);
@@ -96,7 +96,7 @@ void vkm_ref_sample(const struct vkm_ref *ref, const void *params)
     struct batch batch = {
         .rows = vkm_ref_in(ref, &p->rows),
         .index = p->use_index ? vkm_ref_in(ref, &p->index) : NULL,
-        .samplers = vkm_ref_in(ref, &p->sampler),
+        .samplers = vkm_ref_in(ref, &p->samplers),
     };
     uint32_t *sampled = vkm_ref_out(ref, &p->sampled);
     struct vkm_row *next = vkm_ref_out(ref, &p->next_rows);

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "model/json.h"
+#include "base/json.h"
 
 #define FIELD(key) #key, offsetof(struct vkm_config, key)
 #define IS_FLOAT(key) (sizeof(((struct vkm_config *)NULL)->key) == sizeof(float))

@@ -1,7 +1,7 @@
 #include <string.h>
 
+#include "base/json.h"
 #include "model/config.h"
-#include "model/json.h"
 
 static vkmoe_status read_defaults(const struct vkm_json_source *s,
                                   struct vkm_generation_defaults *d)

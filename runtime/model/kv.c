@@ -75,7 +75,7 @@ vkmoe_status vkm_kv_sequence_init(struct vkm_kv *kv, struct vkm_kv_sequence *s,
 vkmoe_status vkm_kv_extend(struct vkm_kv *kv, struct vkm_kv_sequence *s, uint32_t extra,
                            vkmoe_error *err)
 {
-    uint32_t wanted = vkm_ceil_div(s->length + extra, VKM_KV_BLOCK);
+    uint64_t wanted = ((uint64_t)s->length + extra + VKM_KV_BLOCK - 1) / VKM_KV_BLOCK;
     if (wanted > s->capacity || (wanted > s->count && wanted - s->count > kv->n_free))
         return vkm_fail(err, VKMOE_CONTEXT_FULL,
                         "the context is full: %u tokens are in it and %u more do not fit",

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/array.h"
-#include "model/json.h"
+#include "base/json.h"
 
 /* Every dtype of the format: a file may hold tensors that the runtime never asks for. */
 static const struct {

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/json.h"
+#include "base/json.h"
 #include "model/safetensors.h"
 
 /* The place of a tensor's data behind the header. */

@@ -2,7 +2,7 @@
 #ifndef VKM_TEXT_SOURCE_H
 #define VKM_TEXT_SOURCE_H
 
-#include "model/json.h"
+#include "base/json.h"
 
 struct vkm_source {
     const vkmoe_allocator *allocator;

@@ -2,8 +2,9 @@
 
 #include <string.h>
 
-#include "model/config.h"
 #include "text/byte_level.h"
+
+#define MAX_IDS (1 << 24) /* as many as a model may have */
 
 struct totals {
     size_t entries, bytes;
@@ -15,10 +16,10 @@ static vkmoe_status check_id(const struct vkm_source *s, const json_t *id, const
 {
     char printable[VKM_PRINTABLE_SIZE];
     if (!json_is_integer(id) || json_integer_value(id) < 0 ||
-        json_integer_value(id) >= VKM_MAX_VOCAB)
+        json_integer_value(id) >= MAX_IDS)
         return vkm_fail(s->err, VKMOE_BAD_FORMAT,
                         "%s: the id of the token \"%s\" is not an integer from 0 to %d", s->file,
-                        vkm_printable(printable, text), (int)VKM_MAX_VOCAB - 1);
+                        vkm_printable(printable, text), MAX_IDS - 1);
     totals->entries++;
     totals->bytes += strlen(text) + 1;
     if (totals->largest < json_integer_value(id))

@@ -1,5 +1,5 @@
-/* gemm.comp's tile by subgroups with lanes along K, as in gemv.comp: each makes blocks of BLOCK_ROWS
- * rows by BLOCK_COLS columns, without shared memory or barriers. */
+/* gemm.comp's tile by subgroups with lanes along K, as in gemv.comp: each makes blocks of
+ * BLOCK_ROWS rows by BLOCK_COLS columns, without shared memory or barriers. */
 const uint BLOCK_ROWS = 8u;
 #ifdef SWIGLU
 const uint BLOCK_COLS = 4u;

@@ -1,8 +1,7 @@
-/* What the host hands to every kernel: the workgroup size, as specialisation constant 0, and the push
- * constants `p`, made from the kernel's list in params.h (VKM_PARAMS names it). */
+/* What the host hands to every kernel: the workgroup size, as specialisation constant 0, and the
+ * push constants `p`, made from the kernel's list in params.h (VKM_PARAMS names it). */
 layout(local_size_x_id = 0) in;
 
-#define sampler samplers /* the word is a type in GLSL */
 #include "../params.h"
 
 #define VKM_VIEW(kernel, name) uvec2 name;

@@ -44,7 +44,7 @@ uvec2 weight_row(uvec2 matrix, uint row, uint ld)
     return addr_row(matrix, row, ld * VKM_WEIGHT_BYTES);
 }
 
-/* In an FFN's weights: gate rows [width, hidden_ld], up rows alike, down rows [hidden, ld(width)]. */
+/* Rows of an FFN: gate [width, hidden_ld], then up alike, then down [hidden, ld(width)]. */
 uvec2 ffn_gate(uvec2 ffn, uint row, uint hidden_ld)
 {
     return weight_row(ffn, row, hidden_ld);

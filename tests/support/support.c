@@ -13,11 +13,16 @@ static void count_line(void *user, vkmoe_log_level level, const char *line)
         t->errors++;
         fprintf(stderr, "%s\n", line);
     }
+    if (level == VKMOE_LOG_WARNING) {
+        t->warnings++;
+        snprintf(t->warning, sizeof(t->warning), "%s", line);
+    }
 }
 
 void test_log_init(struct test_log *t)
 {
-    *t = (struct test_log){.log = {.write = count_line, .user = t}};
+    memset(t, 0, sizeof(*t));
+    t->log = (vkmoe_log){.write = count_line, .user = t};
 }
 
 void test_assert_ok(vkmoe_status status, const vkmoe_error *err, const char *expression,

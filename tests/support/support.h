@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,10 +13,12 @@
 #include "vkmoe/vkmoe.h"
 
 /* A log for devices under test: counts error lines (validation messages among them) and prints
- * them. */
+ * them; counts warnings, and keeps the last. */
 struct test_log {
     vkmoe_log log; /* hand &log to params */
-    int errors;
+    atomic_int errors;
+    atomic_int warnings;
+    char warning[1024];
 };
 void test_log_init(struct test_log *t);
 

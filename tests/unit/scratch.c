@@ -36,6 +36,20 @@ void scratch_close(void)
     remove_all(folder);
 }
 
+int scratch_setup(void **state)
+{
+    (void)state;
+    scratch_open();
+    return 0;
+}
+
+int scratch_teardown(void **state)
+{
+    (void)state;
+    scratch_close();
+    return 0;
+}
+
 const char *scratch_path(const char *name)
 {
     static char paths[4][512];
@@ -56,6 +70,26 @@ void scratch_write(const char *name, const void *bytes, size_t size)
 void scratch_write_text(const char *name, const char *text)
 {
     scratch_write(name, text, strlen(text));
+}
+
+void scratch_write_padded(const char *name, const char *header, size_t length, size_t size)
+{
+    size_t total = 8 + length + size;
+    unsigned char *bytes = malloc(total);
+    assert_non_null(bytes);
+    memset(bytes, ' ', total);
+    for (unsigned i = 0; i < 8; i++)
+        bytes[i] = (unsigned char)((uint64_t)length >> (8 * i));
+    memcpy(bytes + 8, header, strlen(header));
+    for (size_t i = 0; i < size; i++)
+        bytes[8 + length + i] = (unsigned char)i;
+    scratch_write(name, bytes, total);
+    free(bytes);
+}
+
+void scratch_write_tensors(const char *name, const char *header, size_t size)
+{
+    scratch_write_padded(name, header, (strlen(header) + 7) / 8 * 8, size);
 }
 
 char *scratch_read(const char *path, size_t *size)

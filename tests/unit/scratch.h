@@ -20,10 +20,23 @@
 const char *scratch_open(void);
 /* Removes the folder and all in it. */
 void scratch_close(void);
+/* A test that has an empty folder of its own. */
+int scratch_setup(void **state);
+int scratch_teardown(void **state);
+#define SCRATCH_TEST(function)                                                                     \
+    cmocka_unit_test_setup_teardown(function, scratch_setup, scratch_teardown)
 /* FOLDER/name, in one of a few static buffers. */
 const char *scratch_path(const char *name);
 void scratch_write(const char *name, const void *bytes, size_t size);
 void scratch_write_text(const char *name, const char *text);
+
+/* A safetensors file: the header with spaces up to `length` bytes (without one: to a multiple of 8)
+ * and `size` bytes of data that count up. */
+void scratch_write_padded(const char *name, const char *header, size_t length, size_t size);
+void scratch_write_tensors(const char *name, const char *header, size_t size);
+/* A tensor's entry in such a header. */
+#define ENTRY(dtype, shape, begin, end)                                                            \
+    "{\"dtype\":" dtype ",\"shape\":" shape ",\"data_offsets\":[" #begin "," #end "]}"
 
 /* The whole of a file, to be freed. */
 char *scratch_read(const char *path, size_t *size);

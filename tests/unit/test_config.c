@@ -1,24 +1,10 @@
-/* config.json and generation_config.json: every key, its default, and what is refused. */
+/* config.json: every key, its default, and what is refused. */
 #include <jansson.h>
 #include <math.h>
 
 #include "base/base.h"
 #include "model/config.h"
 #include "scratch.h"
-
-static int open_scratch(void **state)
-{
-    (void)state;
-    scratch_open();
-    return 0;
-}
-
-static int close_scratch(void **state)
-{
-    (void)state;
-    scratch_close();
-    return 0;
-}
 
 static const char small[] = "{\"vocab_size\": 100, \"hidden_size\": 64, \"intermediate_size\": 96,"
                             " \"moe_intermediate_size\": 24, \"num_hidden_layers\": 5,"
@@ -472,83 +458,6 @@ static void a_configuration_made_elsewhere_is_checked_the_same_way(void **state)
                    NULL);
 }
 
-static const struct vkm_generation_defaults start = {true, 0.5f, 0.25f, 7, {5, 6}, 2};
-
-static vkmoe_status load_generation(const char *text, struct vkm_generation_defaults *d,
-                                    vkmoe_error *err)
-{
-    *d = start;
-    if (text)
-        scratch_write_text("generation_config.json", text);
-    return vkm_generation_load(NULL, scratch_path("."), d, err);
-}
-
-static void generation_defaults_are_read(void **state)
-{
-    (void)state;
-    vkmoe_error err = {VKMOE_OK, "untouched"};
-    struct vkm_generation_defaults d = start;
-    assert_int_equal(vkm_generation_load(NULL, VKMOE_TEST_MODEL, &d, &err), VKMOE_OK);
-    assert_true(d.do_sample);
-    assert_true(d.temperature == 0.8f);
-    assert_true(d.top_p == 0.95f);
-    assert_int_equal(d.top_k, 7);
-    assert_int_equal(d.n_eos, 1);
-    assert_int_equal(d.eos_token_ids[0], 1535);
-    assert_int_equal(load_generation("{\"do_sample\": false, \"top_k\": 50, \"temperature\": 1,"
-                                     " \"eos_token_id\": [3, 2, 1]}",
-                                     &d, &err),
-                     VKMOE_OK);
-    assert_false(d.do_sample);
-    assert_int_equal(d.top_k, 50);
-    assert_true(d.temperature == 1.0f);
-    assert_true(d.top_p == 0.25f);
-    assert_int_equal(d.n_eos, 3);
-    assert_int_equal(d.eos_token_ids[2], 1);
-    assert_string_equal(err.message, "untouched");
-}
-
-static void absent_generation_defaults_leave_what_was_there(void **state)
-{
-    (void)state;
-    vkmoe_error err = {VKMOE_OK, "untouched"};
-    struct vkm_generation_defaults d;
-    static const char *const texts[] = {NULL, "{}", "{\"top_p\": null, \"eos_token_id\": null}"};
-    for (size_t i = 0; i < VKM_COUNT(texts); i++) {
-        assert_int_equal(load_generation(texts[i], &d, &err), VKMOE_OK);
-        assert_memory_equal(&d, &start, sizeof(d));
-        assert_string_equal(err.message, "untouched");
-    }
-}
-
-static void malformed_generation_defaults_are_refused_and_change_nothing(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text;
-        vkmoe_status status;
-        const char *key;
-    } rows[] = {
-        {"", VKMOE_BAD_FORMAT, "not valid JSON"},
-        {"{\"do_sample\": 1}", VKMOE_BAD_FORMAT, "do_sample"},
-        {"{\"do_sample\": false, \"temperature\": -1}", VKMOE_BAD_FORMAT, "temperature"},
-        {"{\"temperature\": \"1\"}", VKMOE_BAD_FORMAT, "temperature"},
-        {"{\"top_p\": 1.5}", VKMOE_BAD_FORMAT, "top_p"},
-        {"{\"top_k\": -1}", VKMOE_BAD_FORMAT, "top_k"},
-        {"{\"top_k\": 1.0}", VKMOE_BAD_FORMAT, "top_k"},
-        {"{\"eos_token_id\": \"x\"}", VKMOE_BAD_FORMAT, "eos_token_id"},
-        {"{\"eos_token_id\": [1, -1]}", VKMOE_BAD_FORMAT, "eos_token_id[1]"},
-        {"{\"eos_token_id\": [1,2,3,4,5,6,7,8,9]}", VKMOE_UNSUPPORTED, "9 entries"},
-    };
-    for (size_t i = 0; i < VKM_COUNT(rows); i++) {
-        struct vkm_generation_defaults d;
-        vkmoe_error err;
-        expect_failure(load_generation(rows[i].text, &d, &err), &err, rows[i].status, rows[i].key,
-                       "generation_config.json");
-        assert_memory_equal(&d, &start, sizeof(d));
-    }
-}
-
 static void memory_running_out_at_any_allocation_is_a_status_and_no_leak(void **state)
 {
     (void)state;
@@ -557,12 +466,9 @@ static void memory_running_out_at_any_allocation_is_a_status_and_no_leak(void **
         assert_true(n < 1000);
         struct scarce scarce = {.fail_at = n};
         vkmoe_allocator a = scarce_allocator(&scarce);
-        struct vkm_generation_defaults d = start;
         struct vkm_config c;
         vkmoe_error err;
         status = vkm_config_load(&a, VKMOE_TEST_MODEL, &c, &err);
-        if (status == VKMOE_OK)
-            status = vkm_generation_load(&a, VKMOE_TEST_MODEL, &d, &err);
         if (status != VKMOE_OK)
             expect_failure(status, &err, VKMOE_OUT_OF_HOST_MEMORY, NULL, NULL);
         assert_int_equal(scarce.live, 0);
@@ -588,39 +494,32 @@ static void the_error_may_be_null(void **state)
 {
     (void)state;
     struct vkm_config c;
-    struct vkm_generation_defaults d;
     assert_int_equal(load_with("{\"vocab_size\": 0}", &c, NULL), VKMOE_BAD_FORMAT);
-    assert_int_equal(load_generation("[]", &d, NULL), VKMOE_BAD_FORMAT);
 }
-
-#define TEST(function) cmocka_unit_test_setup_teardown(function, open_scratch, close_scratch)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(the_shipped_model_has_the_shape_it_is_described_with),
-        TEST(absent_keys_take_the_defaults_of_deepseek_config),
-        TEST(given_values_are_taken),
-        TEST(null_counts_as_absent),
-        TEST(without_routed_experts_every_layer_is_dense),
-        TEST(the_layer_pattern_follows_first_k_and_frequency),
-        TEST(ffn_widths_are_needed_only_for_the_layers_that_have_them),
-        TEST(rope_scaling_reads_its_type_and_factor),
-        TEST(of_a_list_of_eos_ids_the_first_is_kept),
-        TEST(the_published_shapes_are_accepted),
-        TEST(every_required_key_is_missed_by_name),
-        TEST(every_key_of_a_wrong_type_is_refused_by_name),
-        TEST(every_value_out_of_range_or_in_contradiction_is_refused),
-        TEST(what_another_runtime_could_serve_is_unsupported_by_name),
-        TEST(a_file_that_is_no_json_object_is_refused),
-        TEST(a_file_with_one_byte_changed_never_crashes_the_reader),
-        TEST(a_configuration_made_elsewhere_is_checked_the_same_way),
-        TEST(generation_defaults_are_read),
-        TEST(absent_generation_defaults_leave_what_was_there),
-        TEST(malformed_generation_defaults_are_refused_and_change_nothing),
-        TEST(memory_running_out_at_any_allocation_is_a_status_and_no_leak),
-        TEST(memory_running_out_in_the_json_library_is_a_sentence_and_no_leak),
-        TEST(the_error_may_be_null),
+        SCRATCH_TEST(the_shipped_model_has_the_shape_it_is_described_with),
+        SCRATCH_TEST(absent_keys_take_the_defaults_of_deepseek_config),
+        SCRATCH_TEST(given_values_are_taken),
+        SCRATCH_TEST(null_counts_as_absent),
+        SCRATCH_TEST(without_routed_experts_every_layer_is_dense),
+        SCRATCH_TEST(the_layer_pattern_follows_first_k_and_frequency),
+        SCRATCH_TEST(ffn_widths_are_needed_only_for_the_layers_that_have_them),
+        SCRATCH_TEST(rope_scaling_reads_its_type_and_factor),
+        SCRATCH_TEST(of_a_list_of_eos_ids_the_first_is_kept),
+        SCRATCH_TEST(the_published_shapes_are_accepted),
+        SCRATCH_TEST(every_required_key_is_missed_by_name),
+        SCRATCH_TEST(every_key_of_a_wrong_type_is_refused_by_name),
+        SCRATCH_TEST(every_value_out_of_range_or_in_contradiction_is_refused),
+        SCRATCH_TEST(what_another_runtime_could_serve_is_unsupported_by_name),
+        SCRATCH_TEST(a_file_that_is_no_json_object_is_refused),
+        SCRATCH_TEST(a_file_with_one_byte_changed_never_crashes_the_reader),
+        SCRATCH_TEST(a_configuration_made_elsewhere_is_checked_the_same_way),
+        SCRATCH_TEST(memory_running_out_at_any_allocation_is_a_status_and_no_leak),
+        SCRATCH_TEST(memory_running_out_in_the_json_library_is_a_sentence_and_no_leak),
+        SCRATCH_TEST(the_error_may_be_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

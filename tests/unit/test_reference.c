@@ -385,7 +385,7 @@ static void sampling_follows_the_mass(void **state)
         .logits = VIEW(logits),
         .rows = VIEW(rows),
         .index = VIEW(index),
-        .sampler = VIEW(sampler),
+        .samplers = VIEW(sampler),
         .sampled = VIEW(sampled),
         .next_rows = VIEW(next),
         .vocab = 4,

@@ -7,41 +7,6 @@
 #include "model/safetensors.h"
 #include "scratch.h"
 
-static int open_scratch(void **state)
-{
-    (void)state;
-    scratch_open();
-    return 0;
-}
-
-static int close_scratch(void **state)
-{
-    (void)state;
-    scratch_close();
-    return 0;
-}
-
-/* Writes the header with spaces up to `length` bytes, and `size` bytes of data that count up. */
-static void write_padded(const char *name, const char *header, size_t length, size_t size)
-{
-    size_t total = 8 + length + size;
-    unsigned char *bytes = malloc(total);
-    assert_non_null(bytes);
-    memset(bytes, ' ', total);
-    for (unsigned i = 0; i < 8; i++)
-        bytes[i] = (unsigned char)((uint64_t)length >> (8 * i));
-    memcpy(bytes + 8, header, strlen(header));
-    for (size_t i = 0; i < size; i++)
-        bytes[8 + length + i] = (unsigned char)i;
-    scratch_write(name, bytes, total);
-    free(bytes);
-}
-
-static void write_raw(const char *name, const char *header, size_t size)
-{
-    write_padded(name, header, (size_t)vkm_align_up(strlen(header), 8), size);
-}
-
 /* Opens FOLDER/name; on success looks at every tensor, byte by byte, and closes it again. */
 static vkmoe_status try_file(const char *name, vkmoe_error *err)
 {
@@ -236,15 +201,15 @@ static void tensors_of_dtypes_the_runtime_lacks_are_listed_under_their_name(void
 {
     (void)state;
     struct vkm_checkpoint *c;
-    write_raw("f",
-              "{\"__metadata__\":{\"format\":\"pt\"},"
-              "\"a\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[0,16]},"
-              "\"b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[16,19]},"
-              "\"c\":{\"dtype\":\"F8_E4M3\",\"shape\":[1],\"data_offsets\":[19,20]},"
-              "\"d\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[21,29]},"
-              "\"e\":{\"dtype\":\"F4\",\"shape\":[2],\"data_offsets\":[20,21]},"
-              "\"f\":{\"dtype\":\"Q99\",\"shape\":[2],\"data_offsets\":[29,34]}}",
-              34);
+    scratch_write_tensors("f",
+                          "{\"__metadata__\":{\"format\":\"pt\"},"
+                          "\"a\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[0,16]},"
+                          "\"b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[16,19]},"
+                          "\"c\":{\"dtype\":\"F8_E4M3\",\"shape\":[1],\"data_offsets\":[19,20]},"
+                          "\"d\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[21,29]},"
+                          "\"e\":{\"dtype\":\"F4\",\"shape\":[2],\"data_offsets\":[20,21]},"
+                          "\"f\":{\"dtype\":\"Q99\",\"shape\":[2],\"data_offsets\":[29,34]}}",
+                          34);
     assert_int_equal(vkm_checkpoint_open_file(NULL, scratch_path("f"), &c, NULL), VKMOE_OK);
     static const char *const names[] = {"F64", "U8", "F8_E4M3", "I64", "F4", "Q99"};
     assert_int_equal(vkm_checkpoint_count(c), 6);
@@ -255,9 +220,6 @@ static void tensors_of_dtypes_the_runtime_lacks_are_listed_under_their_name(void
     }
     vkm_checkpoint_close(c);
 }
-
-#define ENTRY(dtype, shape, begin, end)                                                            \
-    "{\"dtype\":" dtype ",\"shape\":" shape ",\"data_offsets\":[" #begin "," #end "]}"
 
 static void every_malformed_header_is_refused_with_its_reason(void **state)
 {
@@ -316,7 +278,7 @@ static void every_malformed_header_is_refused_with_its_reason(void **state)
     };
     for (size_t i = 0; i < VKM_COUNT(rows); i++) {
         vkmoe_error err;
-        write_raw("bad", rows[i].header, rows[i].size);
+        scratch_write_tensors("bad", rows[i].header, rows[i].size);
         expect_failure(try_file("bad", &err), &err, VKMOE_BAD_FORMAT, rows[i].text, rows[i].text2);
         assert_non_null(strstr(err.message, scratch_path("bad")));
     }
@@ -326,7 +288,7 @@ static void more_dimensions_than_the_runtime_holds_are_unsupported(void **state)
 {
     (void)state;
     vkmoe_error err;
-    write_raw("f", "{\"a\":" ENTRY("\"F32\"", "[1,1,1,1,1]", 0, 4) "}", 4);
+    scratch_write_tensors("f", "{\"a\":" ENTRY("\"F32\"", "[1,1,1,1,1]", 0, 4) "}", 4);
     expect_failure(try_file("f", &err), &err, VKMOE_UNSUPPORTED, "5 dimensions", "at most 4");
 }
 
@@ -336,7 +298,7 @@ static void a_tensor_off_its_elements_alignment_is_refused(void **state)
     vkmoe_error err;
     static const char header[] = "{\"a\":" ENTRY("\"F16\"", "[1]", 0, 2) "}";
     for (size_t length = strlen(header); length < strlen(header) + 4; length++) {
-        write_padded("f", header, length, 2);
+        scratch_write_padded("f", header, length, 2);
         if (length % 2 == 0)
             assert_int_equal(try_file("f", &err), VKMOE_OK);
         else
@@ -354,7 +316,7 @@ static void a_long_name_leaves_room_for_the_rest_of_the_sentence(void **state)
     for (size_t i = 2; i < 4000; i += 2)
         memcpy(header + i, "\xc3\xa9", 2);
     strcpy(header + 4000, "\":{\"dtype\":5}}");
-    write_raw("f", header, 0);
+    scratch_write_tensors("f", header, 0);
     expect_failure(try_file("f", &err), &err, VKMOE_BAD_FORMAT, "\xc3\xa9...\" has no dtype", NULL);
 }
 
@@ -426,7 +388,7 @@ static void only_regular_files_are_opened(void **state)
     assert_int_equal(mkdir(scratch_path("folder"), 0700), 0);
     assert_int_equal(mkfifo(scratch_path("pipe"), 0600), 0);
     scratch_write("empty", "", 0);
-    write_raw("good", "{}", 0);
+    scratch_write_tensors("good", "{}", 0);
     assert_int_equal(symlink("good", scratch_path("link")), 0);
     assert_int_equal(symlink("nowhere", scratch_path("dangling")), 0);
     expect_failure(try_file("folder", &err), &err, VKMOE_BAD_FORMAT, "not a regular file", NULL);
@@ -435,110 +397,6 @@ static void only_regular_files_are_opened(void **state)
     expect_failure(try_file("dangling", &err), &err, VKMOE_NOT_FOUND, "dangling", NULL);
     expect_failure(try_file("absent", &err), &err, VKMOE_NOT_FOUND, "absent", NULL);
     assert_int_equal(try_file("link", &err), VKMOE_OK);
-}
-
-#define INDEX "model.safetensors.index.json"
-
-static vkmoe_status try_folder(const char *sub, vkmoe_error *err, size_t *count)
-{
-    struct vkm_checkpoint *c = NULL;
-    vkmoe_status status = vkm_checkpoint_open(NULL, scratch_path(sub), &c, err);
-    if (status == VKMOE_OK)
-        *count = vkm_checkpoint_count(c);
-    vkm_checkpoint_close(c);
-    return status;
-}
-
-static void write_shards(void)
-{
-    write_raw("one.safetensors",
-              "{\"a\":" ENTRY("\"F32\"", "[1]", 0, 4) ",\"b\":" ENTRY("\"F32\"", "[1]", 4, 8) "}",
-              8);
-    write_raw("two.safetensors",
-              "{\"b\":" ENTRY("\"F32\"", "[1]", 0, 4) ",\"z\":" ENTRY("\"F32\"", "[1]", 4, 8) "}",
-              8);
-}
-
-static void shards_open_as_one_checkpoint_of_what_the_index_maps(void **state)
-{
-    (void)state;
-    vkmoe_error err = {VKMOE_OK, "untouched"};
-    struct vkm_checkpoint *c;
-    write_shards();
-    scratch_write_text(INDEX, "{\"metadata\":{\"total_size\":8},\"weight_map\":"
-                              "{\"b\":\"two.safetensors\",\"a\":\"one.safetensors\"}}");
-    assert_int_equal(vkm_checkpoint_open(NULL, scratch_path("."), &c, &err), VKMOE_OK);
-    assert_string_equal(err.message, "untouched");
-    assert_int_equal(vkm_checkpoint_count(c), 2);
-    assert_string_equal(vkm_checkpoint_at(c, 0)->name, "a");
-    const struct vkm_tensor *b = vkm_checkpoint_find(c, "b");
-    assert_non_null(strstr(b->file, "two.safetensors"));
-    assert_int_equal(b->data[0], 0);
-    assert_null(vkm_checkpoint_find(c, "z"));
-    vkm_checkpoint_close(c);
-}
-
-static void one_file_is_preferred_to_an_index(void **state)
-{
-    (void)state;
-    vkmoe_error err;
-    size_t count = 9;
-    scratch_write_text(INDEX, "broken");
-    write_raw("model.safetensors", "{}", 0);
-    assert_int_equal(try_folder(".", &err, &count), VKMOE_OK);
-    assert_int_equal(count, 0);
-    scratch_write_text("model.safetensors", "broken");
-    expect_failure(try_folder(".", &err, &count), &err, VKMOE_BAD_FORMAT,
-                   "/model.safetensors:", NULL);
-}
-
-static void a_folder_without_weights_is_not_found_by_both_names(void **state)
-{
-    (void)state;
-    vkmoe_error err;
-    size_t count;
-    expect_failure(try_folder(".", &err, &count), &err, VKMOE_NOT_FOUND,
-                   "neither model.safetensors", INDEX);
-    expect_failure(try_folder("absent", &err, &count), &err, VKMOE_NOT_FOUND, "neither", "absent");
-}
-
-static void every_malformed_index_is_refused_with_its_reason(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *map;
-        vkmoe_status status;
-        const char *text, *text2;
-    } rows[] = {
-        {"", VKMOE_BAD_FORMAT, INDEX, "not valid JSON"},
-        {"[]", VKMOE_BAD_FORMAT, INDEX, "expected an object"},
-        {"{}", VKMOE_BAD_FORMAT, "weight_map is absent", NULL},
-        {"{\"weight_map\":[]}", VKMOE_BAD_FORMAT, "weight_map is an array", NULL},
-        {"{\"weight_map\":{\"a\":1}}", VKMOE_BAD_FORMAT, "a is 1", "plain name"},
-        {"{\"weight_map\":{\"a\":\"\"}}", VKMOE_BAD_FORMAT, "a is \"\"", "plain name"},
-        {"{\"weight_map\":{\"a\":\".\"}}", VKMOE_BAD_FORMAT, "a is \".\"", "plain name"},
-        {"{\"weight_map\":{\"a\":\"..\"}}", VKMOE_BAD_FORMAT, "a is \"..\"", "plain name"},
-        {"{\"weight_map\":{\"a\":\"../x\"}}", VKMOE_BAD_FORMAT, "a is \"../x\"", "plain name"},
-        {"{\"weight_map\":{\"a\":\"/dev/zero\"}}", VKMOE_BAD_FORMAT, "/dev/zero", "plain name"},
-        {"{\"weight_map\":{\"a\":\"..\\\\x\"}}", VKMOE_BAD_FORMAT, "..\\x", "plain name"},
-        {"{\"weight_map\":{\"a\\n\":\"x\\ny\"}}", VKMOE_BAD_FORMAT, "a? is \"x?y\"", NULL},
-        {"{\"weight_map\":{\"a\":\"gone.safetensors\"}}", VKMOE_NOT_FOUND, INDEX, "gone"},
-        {"{\"weight_map\":{\"a\":\"one.safetensors\",\"a\":\"two.safetensors\"}}", VKMOE_BAD_FORMAT,
-         "duplicate", NULL},
-        {"{\"weight_map\":{\"a\":\"two.safetensors\"}}", VKMOE_BAD_FORMAT, "tensor \"a\"",
-         "two.safetensors"},
-        {"{\"weight_map\":{\"a\":\"one.safetensors\",\"q\":\"one.safetensors\"}}", VKMOE_BAD_FORMAT,
-         "tensor \"q\"", "one.safetensors"},
-        {"{\"weight_map\":{\"a\":\"" INDEX "\"}}", VKMOE_BAD_FORMAT, "header claims", NULL},
-    };
-    write_shards();
-    for (size_t i = 0; i < VKM_COUNT(rows); i++) {
-        vkmoe_error err;
-        size_t count;
-        scratch_write_text(INDEX, rows[i].map);
-        expect_failure(try_folder(".", &err, &count), &err, rows[i].status, rows[i].text,
-                       rows[i].text2);
-    }
 }
 
 static void tens_of_thousands_of_tensors_are_found_by_name(void **state)
@@ -570,24 +428,6 @@ static void memory_running_out_at_any_allocation_is_a_status_and_no_leak(void **
 {
     (void)state;
     vkmoe_status status = VKMOE_OUT_OF_HOST_MEMORY;
-    write_shards();
-    scratch_write_text(INDEX, "{\"weight_map\":{\"b\":\"two.safetensors\","
-                              "\"a\":\"one.safetensors\"}}");
-    for (long n = 0; status != VKMOE_OK; n++) {
-        assert_true(n < 1000);
-        struct scarce scarce = {.fail_at = n};
-        vkmoe_allocator a = scarce_allocator(&scarce);
-        struct vkm_checkpoint *c = NULL;
-        vkmoe_error err;
-        status = vkm_checkpoint_open(&a, scratch_path("."), &c, &err);
-        if (status != VKMOE_OK)
-            expect_failure(status, &err, VKMOE_OUT_OF_HOST_MEMORY, NULL, NULL);
-        else
-            assert_true(n > 10);
-        vkm_checkpoint_close(c);
-        assert_int_equal(scarce.live, 0);
-    }
-    status = VKMOE_OUT_OF_HOST_MEMORY;
     for (long n = 0; status != VKMOE_OK; n++) {
         assert_true(n < 1000);
         struct scarce scarce = {.fail_at = n};
@@ -634,45 +474,37 @@ static void memory_running_out_in_the_json_library_is_a_sentence_and_no_leak(voi
 static void the_error_may_be_null(void **state)
 {
     (void)state;
-    size_t count;
-    write_raw("bad", "{\"a\":1}", 0);
+    scratch_write_tensors("bad", "{\"a\":1}", 0);
     assert_int_equal(try_file("bad", NULL), VKMOE_BAD_FORMAT);
     assert_int_equal(try_file("absent", NULL), VKMOE_NOT_FOUND);
-    assert_int_equal(try_folder(".", NULL, &count), VKMOE_NOT_FOUND);
     assert_int_equal(vkm_safetensors_write(NULL, scratch_path("no/such"), samples, 1, NULL),
                      VKMOE_IO);
     vkm_checkpoint_close(NULL);
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, open_scratch, close_scratch)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(the_shipped_model_opens_with_every_tensor_in_place),
-        TEST(golden_files_hold_the_tokens_of_their_manifest),
-        TEST(written_tensors_read_back_bit_for_bit),
-        TEST(the_order_of_the_tensors_does_not_change_the_file),
-        TEST(no_tensors_at_all_make_a_valid_file),
-        TEST(the_writer_refuses_what_no_reader_would_take),
-        TEST(a_folder_that_does_not_exist_cannot_be_written_to),
-        TEST(tensors_of_dtypes_the_runtime_lacks_are_listed_under_their_name),
-        TEST(every_malformed_header_is_refused_with_its_reason),
-        TEST(more_dimensions_than_the_runtime_holds_are_unsupported),
-        TEST(a_tensor_off_its_elements_alignment_is_refused),
-        TEST(a_long_name_leaves_room_for_the_rest_of_the_sentence),
-        TEST(a_header_longer_than_the_file_or_the_format_allows_is_refused),
-        TEST(a_file_cut_at_any_byte_is_refused),
-        TEST(a_file_with_one_byte_changed_never_crashes_the_reader),
-        TEST(only_regular_files_are_opened),
-        TEST(shards_open_as_one_checkpoint_of_what_the_index_maps),
-        TEST(one_file_is_preferred_to_an_index),
-        TEST(a_folder_without_weights_is_not_found_by_both_names),
-        TEST(every_malformed_index_is_refused_with_its_reason),
-        TEST(tens_of_thousands_of_tensors_are_found_by_name),
-        TEST(memory_running_out_at_any_allocation_is_a_status_and_no_leak),
-        TEST(memory_running_out_in_the_json_library_is_a_sentence_and_no_leak),
-        TEST(the_error_may_be_null),
+        SCRATCH_TEST(the_shipped_model_opens_with_every_tensor_in_place),
+        SCRATCH_TEST(golden_files_hold_the_tokens_of_their_manifest),
+        SCRATCH_TEST(written_tensors_read_back_bit_for_bit),
+        SCRATCH_TEST(the_order_of_the_tensors_does_not_change_the_file),
+        SCRATCH_TEST(no_tensors_at_all_make_a_valid_file),
+        SCRATCH_TEST(the_writer_refuses_what_no_reader_would_take),
+        SCRATCH_TEST(a_folder_that_does_not_exist_cannot_be_written_to),
+        SCRATCH_TEST(tensors_of_dtypes_the_runtime_lacks_are_listed_under_their_name),
+        SCRATCH_TEST(every_malformed_header_is_refused_with_its_reason),
+        SCRATCH_TEST(more_dimensions_than_the_runtime_holds_are_unsupported),
+        SCRATCH_TEST(a_tensor_off_its_elements_alignment_is_refused),
+        SCRATCH_TEST(a_long_name_leaves_room_for_the_rest_of_the_sentence),
+        SCRATCH_TEST(a_header_longer_than_the_file_or_the_format_allows_is_refused),
+        SCRATCH_TEST(a_file_cut_at_any_byte_is_refused),
+        SCRATCH_TEST(a_file_with_one_byte_changed_never_crashes_the_reader),
+        SCRATCH_TEST(only_regular_files_are_opened),
+        SCRATCH_TEST(tens_of_thousands_of_tensors_are_found_by_name),
+        SCRATCH_TEST(memory_running_out_at_any_allocation_is_a_status_and_no_leak),
+        SCRATCH_TEST(memory_running_out_in_the_json_library_is_a_sentence_and_no_leak),
+        SCRATCH_TEST(the_error_may_be_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,549 @@
+/* The command line program as scripts see it: stdout, stderr, exit codes, and what is left behind.
+ */
+#include "../golden/checkpoint.h"
+#include "../golden/manifest.h"
+
+#include <dirent.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "process.h"
+
+static struct golden golden;
+static char *folder; /* of the running test */
+
+/* FOLDER/name, in static storage. */
+static const char *path_of(const char *name)
+{
+    static char path[4096];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    return path;
+}
+
+static void write_file(const char *name, const void *bytes, size_t size)
+{
+    FILE *file = fopen(path_of(name), "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+static size_t count_files(void)
+{
+    size_t n = 0;
+    DIR *dir = opendir(folder);
+    assert_non_null(dir);
+    for (const struct dirent *entry; (entry = readdir(dir));)
+        n += entry->d_name[0] != '.';
+    closedir(dir);
+    return n;
+}
+
+static void expect_part(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("'%s' is not in: %s", part, text);
+}
+
+/* Nothing on stdout, and on stderr one line that has `part` in it. */
+static void expect_sentence(const struct test_process *p, int code, const char *part)
+{
+    if (p->code != code)
+        fail_msg("exit code %d, expected %d: %s%s", p->code, code, p->err, p->out);
+    assert_string_equal(p->out ? p->out : "", "");
+    expect_part(p->err, part);
+    const char *end = strchr(p->err, '\n');
+    if (!end || end[1])
+        fail_msg("not one line: %s", p->err);
+}
+
+static void expect_done(const struct test_process *p)
+{
+    if (p->code != 0)
+        fail_msg("exit code %d: %s", p->code, p->err);
+}
+
+/* --- usage --- */
+
+struct usage {
+    const char *arguments[8];
+    const char *part; /* of the sentence */
+};
+
+static const struct usage usages[] = {
+    {{"frobnicate"}, "frobnicate"},
+    {{"run"}, "-p TEXT or -f FILE"},
+    {{"run", "-p", "a", "-f", "b"}, "-p or -f, not both"},
+    {{"run", "-p", "a", "b"}, "'b'"},
+    {{"run", "-p"}, "'p'"},
+    {{"run", "-p", "a", "--frobnicate"}, "--frobnicate"},
+    {{"run", "-p", "a", "-n", "many"}, "-n: 'many'"},
+    {{"run", "-p", "a", "-n", "0"}, "-n: '0'"},
+    {{"run", "-p", "a", "-n", "-1"}, "-n: '-1'"},
+    {{"run", "-p", "a", "-n", "1x"}, "-n: '1x'"},
+    {{"run", "-p", "a", "-n", "99999999999999999999"}, "-n: '99999999999999999999'"},
+    {{"run", "-p", "a", "-c", "0"}, "-c: '0'"},
+    {{"run", "-p", "a", "--temp", "hot"}, "--temp: 'hot'"},
+    {{"run", "-p", "a", "--temp", "-1"}, "--temp: '-1'"},
+    {{"run", "-p", "a", "--temp", "nan"}, "--temp: 'nan'"},
+    {{"run", "-p", "a", "--seed", "x"}, "--seed: 'x'"},
+    {{"run", "-p", "a", "--tiled-rows", "0"}, "--tiled-rows: '0'"},
+    {{"logits", "-o", "x"}, "--tokens LIST or -p TEXT"},
+    {{"logits", "--tokens", "1"}, "-o FILE"},
+    {{"logits", "--tokens", "1", "-p", "a", "-o", "x"}, "--tokens or -p, not both"},
+    {{"logits", "--tokens", "1,two", "-o", "x"}, "--tokens: 'two'"},
+    {{"logits", "--tokens", "-1", "-o", "x"}, "--tokens: '-1'"},
+    {{"logits", "--tokens", "99999999999", "-o", "x"}, "--tokens: '99999999999'"},
+    {{"devices", "--frobnicate"}, "--frobnicate"},
+    {{"devices", "all"}, "'all'"},
+    {{"tokenize", "text"}, "'text'"},
+    {{"detokenize", "--bos"}, "--bos"},
+};
+
+static void wrong_usage_is_one_sentence_that_names_it(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(usages) / sizeof(usages[0]); i++) {
+        const char *const *a = usages[i].arguments;
+        struct test_process p = {.folder = folder};
+        test_vkmoe(&p, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]);
+        expect_sentence(&p, 2, usages[i].part);
+        test_process_free(&p);
+    }
+    assert_int_equal(count_files(), 0);
+}
+
+static void help_is_a_result(void **state)
+{
+    static const char *const commands[] = {"run", "logits", "devices", "tokenize", "detokenize"};
+    static const char *const flags[] = {"-h", "--help"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct test_process all = {0};
+        test_vkmoe(&all, flags[i]);
+        expect_done(&all);
+        assert_string_equal(all.err, "");
+        for (size_t j = 0; j < sizeof(commands) / sizeof(commands[0]); j++) {
+            struct test_process p = {0};
+            char start[64];
+            test_vkmoe(&p, commands[j], flags[i]);
+            expect_done(&p);
+            assert_string_equal(p.err, "");
+            snprintf(start, sizeof(start), "usage: vkmoe %s ", commands[j]);
+            assert_memory_equal(p.out, start, strlen(start));
+            expect_part(all.out, commands[j]);
+            test_process_free(&p);
+        }
+        test_process_free(&all);
+    }
+}
+
+/* --- run --- */
+
+/* The likeliest text after "ROMEO:\n". */
+static const struct golden_greedy *romeo(void)
+{
+    assert_string_equal(golden.greedy[0].prompt, "ROMEO:\n");
+    return &golden.greedy[0];
+}
+
+static void expect_text(const struct test_process *p, const char *text)
+{
+    size_t size = strlen(text);
+    expect_done(p);
+    assert_int_equal(p->out_size, size + 1);
+    assert_memory_equal(p->out, text, size);
+    assert_int_equal(p->out[size], '\n');
+}
+
+static void run_needs_no_model_in_any_folder(void **state)
+{
+    struct test_process p = {.folder = folder};
+    (void)state;
+    test_vkmoe(&p, "run", "-p", romeo()->prompt, "--temp", "0", "-n", "64");
+    expect_text(&p, romeo()->text);
+    test_process_free(&p);
+}
+
+static void run_prints_text_alone_and_tells_the_rest_on_stderr(void **state)
+{
+    struct test_process p = {0};
+    (void)state;
+    test_vkmoe(&p, "run", "-p", romeo()->prompt, "--temp", "0", "-n", "64", "-vv");
+    expect_text(&p, romeo()->text);
+    expect_part(p.err, "prompt 4 tokens");
+    expect_part(p.err, "text 64 tokens");
+    test_process_free(&p);
+}
+
+static void run_reads_its_prompt_from_stdin_or_a_file(void **state)
+{
+    const char *prompt = romeo()->prompt;
+    (void)state;
+    write_file("prompt.txt", prompt, strlen(prompt));
+    for (int i = 0; i < 2; i++) {
+        struct test_process p = {
+            .folder = folder, .input = prompt, .input_size = i ? 0 : strlen(prompt)};
+        test_vkmoe(&p, "run", "-f", i ? "prompt.txt" : "-", "--temp", "0", "-n", "64");
+        expect_text(&p, romeo()->text);
+        test_process_free(&p);
+    }
+}
+
+static void run_uses_the_device_it_is_told_to(void **state)
+{
+    struct test_process p = {0};
+    (void)state;
+    test_vkmoe(&p, "run", "-p", romeo()->prompt, "--temp", "0", "-n", "64", "--device",
+               "reference");
+    expect_text(&p, romeo()->text);
+    test_process_free(&p);
+}
+
+static void an_interrupt_keeps_the_text_so_far(void **state)
+{
+    struct test_process p = {0};
+    (void)state;
+    test_process_start(&p, (const char *const[]){VKMOE_PROGRAM, "run", "-p", romeo()->prompt,
+                                                 "--temp", "0", "-n", "100000", "-c", "100000",
+                                                 "--ignore-eos", NULL});
+    size_t seen = 0;
+    for (int i = 0; i < 24000 && seen < 30; i++) {
+        usleep(5000);
+        seen = test_process_written(&p);
+    }
+    kill(p.pid, SIGINT);
+    test_process_wait(&p);
+    assert_int_equal(p.code, 130);
+    assert_true(seen >= 30 && p.out_size > seen);
+    assert_int_equal(p.out[p.out_size - 1], '\n');
+    size_t known = strlen(romeo()->text);
+    assert_memory_equal(p.out, romeo()->text, p.out_size - 1 < known ? p.out_size - 1 : known);
+    expect_part(p.err, "text ");
+    test_process_free(&p);
+}
+
+static void lost_output_is_a_failure(void **state)
+{
+    static const enum test_output outputs[] = {TEST_OUTPUT_UNREAD, TEST_OUTPUT_CLOSED,
+                                               TEST_OUTPUT_FULL};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct test_process p = {.output = outputs[i]};
+        test_vkmoe(&p, "run", "-p", romeo()->prompt, "-n", "50");
+        expect_sentence(&p, 1, "stdout");
+        test_process_free(&p);
+    }
+    for (size_t i = 1; i < 3; i++) {
+        struct test_process help = {.output = outputs[i]}, devices = {.output = outputs[i]};
+        struct test_process text = {.output = outputs[i], .input = "text", .input_size = 4};
+        test_vkmoe(&help, "run", "-h");
+        expect_sentence(&help, 1, "stdout");
+        test_vkmoe(&devices, "devices", "--json");
+        expect_sentence(&devices, 1, "stdout");
+        test_vkmoe(&text, "tokenize");
+        expect_sentence(&text, 1, "stdout");
+        test_process_free(&help);
+        test_process_free(&devices);
+        test_process_free(&text);
+    }
+}
+
+/* --- failures --- */
+
+static const char *const model_files[] = {"config.json", "generation_config.json",
+                                          "model.safetensors", "tokenizer.json",
+                                          "tokenizer_config.json"};
+
+/* Makes the test's folder a copy of the shipped model, but for one file. */
+static void copy_model_without(const char *left_out)
+{
+    for (size_t i = 0; i < sizeof(model_files) / sizeof(model_files[0]); i++) {
+        char from[4096];
+        snprintf(from, sizeof(from), "%s/%s", VKMOE_TEST_MODEL, model_files[i]);
+        if (strcmp(model_files[i], left_out) != 0)
+            assert_int_equal(symlink(from, path_of(model_files[i])), 0);
+    }
+}
+
+static void expect_run_fails(const char *model, const char *part)
+{
+    struct test_process p = {0};
+    test_vkmoe(&p, "run", "-m", model, "-p", "a", "-n", "2");
+    expect_sentence(&p, 1, part);
+    test_process_free(&p);
+}
+
+static void a_model_that_is_not_there_is_named(void **state)
+{
+    (void)state;
+    expect_run_fails("/nowhere/at/all", "/nowhere/at/all");
+    expect_run_fails(folder, folder);
+}
+
+static void each_file_that_is_missing_is_named(void **state)
+{
+    static const char *const needed[] = {"config.json", "model.safetensors", "tokenizer.json"};
+    (void)state;
+    copy_model_without("");
+    for (size_t i = 0; i < 3; i++) {
+        char away[4096];
+        snprintf(away, sizeof(away), "%s/away", folder);
+        assert_int_equal(rename(path_of(needed[i]), away), 0);
+        expect_run_fails(folder, needed[i]);
+        assert_int_equal(rename(away, path_of(needed[i])), 0);
+    }
+}
+
+static void a_truncated_checkpoint_is_named(void **state)
+{
+    static char bytes[100000];
+    (void)state;
+    copy_model_without("model.safetensors");
+    FILE *whole = fopen(VKMOE_TEST_MODEL "/model.safetensors", "rb");
+    assert_non_null(whole);
+    assert_int_equal(fread(bytes, 1, sizeof(bytes), whole), sizeof(bytes));
+    fclose(whole);
+    write_file("model.safetensors", bytes, sizeof(bytes));
+    expect_run_fails(folder, path_of("model.safetensors"));
+    write_file("model.safetensors", bytes, 100);
+    expect_run_fails(folder, path_of("model.safetensors"));
+}
+
+static void a_broken_configuration_is_named(void **state)
+{
+    static const char *const texts[] = {"", "{", "[]", "{\"hidden_size\": \"wide\"}"};
+    (void)state;
+    copy_model_without("config.json");
+    for (size_t i = 0; i < 4; i++) {
+        write_file("config.json", texts[i], strlen(texts[i]));
+        expect_run_fails(folder, path_of("config.json"));
+    }
+}
+
+static void a_missing_tensor_is_named(void **state)
+{
+    const struct test_shape shape =
+        test_shape_complete(&(struct test_shape){.missing = "model.norm.weight"});
+    (void)state;
+    checkpoint_write(&shape, folder);
+    assert_int_equal(symlink(VKMOE_TEST_MODEL "/tokenizer.json", path_of("tokenizer.json")), 0);
+    expect_run_fails(folder, "model.norm.weight");
+}
+
+static void what_was_asked_for_wrongly_is_named(void **state)
+{
+    static const struct usage failures[] = {
+        {{"run", "-p", "a", "--device", "voodoo"}, "voodoo"},
+        {{"run", "-p", "ab\xff", "-n", "2"}, "byte offset 2"},
+        {{"run", "-f", "no-such-file"}, "no-such-file"},
+        {{"run", "-f", "."}, "."},
+        {{"run", "-p", "a b c d e f g", "-c", "2"}, "2 tokens"},
+        {{"logits", "--tokens", "1,1536", "-o", "out"}, "1536"},
+        {{"logits", "--tokens", "", "-o", "out"}, "no tokens"},
+        {{"logits", "-p", "\xc3", "-o", "out"}, "byte offset 0"},
+        {{"logits", "--tokens", "1", "-o", "nowhere/out"}, "nowhere/out"},
+        {{"logits", "--tokens", "1", "-o", "."}, "."},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
+        const char *const *a = failures[i].arguments;
+        struct test_process p = {.folder = folder};
+        test_vkmoe(&p, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]);
+        expect_sentence(&p, 1, failures[i].part);
+        test_process_free(&p);
+        assert_int_equal(count_files(), 0);
+    }
+}
+
+static void a_full_disk_leaves_the_old_file_alone(void **state)
+{
+    struct test_process p = {.folder = folder, .file_limit = 5000};
+    struct test_process good = {.folder = folder};
+    (void)state;
+    write_file("out", "old", 3);
+    test_vkmoe(&p, "logits", "--tokens", "1,2", "-o", "out", "--reference");
+    expect_sentence(&p, 1, "out");
+    assert_int_equal(count_files(), 1);
+    FILE *file = fopen(path_of("out"), "rb");
+    char text[8] = "";
+    assert_int_equal(fread(text, 1, sizeof(text), file), 3);
+    fclose(file);
+    assert_string_equal(text, "old");
+    test_vkmoe(&good, "logits", "--tokens", "1,2", "-o", "out", "--reference");
+    expect_done(&good);
+    assert_int_equal(count_files(), 1);
+    struct test_trace t = test_trace_read(path_of("out"));
+    assert_int_equal(t.count, 2);
+    test_trace_free(&t);
+    test_process_free(&p);
+    test_process_free(&good);
+}
+
+/* --- devices --- */
+
+static void devices_are_listed_as_json_with_one_default(void **state)
+{
+    struct test_process p = {0};
+    size_t defaults = 0;
+    (void)state;
+    test_vkmoe(&p, "devices", "--json");
+    expect_done(&p);
+    json_t *root = json_loads(p.out, 0, NULL);
+    assert_non_null(root);
+    const json_t *devices = json_object_get(root, "devices");
+    assert_true(json_array_size(devices) > 0);
+    for (size_t i = 0; i < json_array_size(devices); i++) {
+        const json_t *device = json_array_get(devices, i);
+        assert_int_equal(json_integer_value(json_object_get(device, "index")), i);
+        assert_true(strlen(json_string_value(json_object_get(device, "name"))) > 0);
+        assert_true(strlen(json_string_value(json_object_get(device, "reason"))) > 0);
+        assert_true(json_array_size(json_object_get(device, "heaps")) > 0);
+        defaults += json_is_true(json_object_get(device, "default"));
+    }
+    assert_int_equal(defaults, 1);
+    json_decref(root);
+    test_process_free(&p);
+}
+
+static void a_device_answers_to_its_uuid_and_name(void **state)
+{
+    struct test_process p = {0};
+    (void)state;
+    test_vkmoe(&p, "devices", "--json");
+    expect_done(&p);
+    json_t *root = json_loads(p.out, 0, NULL);
+    const json_t *devices = json_object_get(root, "devices");
+    const json_t *device = json_array_get(devices, 0);
+    static const char *const keys[] = {"uuid", "name"};
+    /* Of several devices some may share both. */
+    for (size_t i = 0; i < 2 && json_array_size(devices) == 1; i++) {
+        struct test_process run = {0};
+        test_vkmoe(&run, "run", "-p", "a", "-n", "2", "--device",
+                   json_string_value(json_object_get(device, keys[i])));
+        expect_done(&run);
+        test_process_free(&run);
+    }
+    json_decref(root);
+    test_process_free(&p);
+}
+
+/* --- tokenize, detokenize --- */
+
+static void tokens_are_one_line_and_give_the_text_back(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < golden.n_cases; i++) {
+        const struct golden_case *c = &golden.cases[i];
+        struct test_process ids = {.input = c->text, .input_size = strlen(c->text)};
+        test_vkmoe(&ids, "tokenize");
+        expect_done(&ids);
+        assert_string_equal(ids.err, "");
+        const char *at = ids.out;
+        for (size_t j = 1; j < c->n_ids; j++) { /* after BOS */
+            char *end;
+            assert_int_equal(strtol(at, &end, 10), c->ids[j]);
+            assert_int_equal(*end, j + 1 < c->n_ids ? ' ' : '\n');
+            at = end;
+        }
+        assert_string_equal(at, "\n");
+        struct test_process back = {.input = ids.out, .input_size = ids.out_size};
+        test_vkmoe(&back, "detokenize");
+        expect_done(&back);
+        assert_string_equal(back.err, "");
+        assert_int_equal(back.out_size, strlen(c->text));
+        assert_memory_equal(back.out, c->text, back.out_size);
+        test_process_free(&ids);
+        test_process_free(&back);
+    }
+}
+
+static void the_first_token_is_bos_where_asked_for(void **state)
+{
+    struct test_process p = {.input = "ROMEO:\n", .input_size = 7};
+    (void)state;
+    test_vkmoe(&p, "tokenize", "--bos");
+    expect_done(&p);
+    assert_string_equal(p.out, "1534 887 58 10\n");
+    test_process_free(&p);
+}
+
+static void what_stands_for_no_token_is_named(void **state)
+{
+    struct test_process word = {.input = "1 two 3", .input_size = 7};
+    struct test_process number = {.input = "1 1536", .input_size = 6};
+    struct test_process text = {.input = "a\xff", .input_size = 2};
+    (void)state;
+    test_vkmoe(&word, "detokenize");
+    expect_sentence(&word, 1, "two");
+    test_vkmoe(&number, "detokenize");
+    expect_sentence(&number, 1, "1536");
+    test_vkmoe(&text, "tokenize");
+    expect_sentence(&text, 1, "byte offset 1");
+    test_process_free(&word);
+    test_process_free(&number);
+    test_process_free(&text);
+}
+
+/* --- all of it --- */
+
+static int load(void **state)
+{
+    (void)state;
+    golden_load(&golden);
+    return 0;
+}
+
+static int unload(void **state)
+{
+    (void)state;
+    golden_free(&golden);
+    return 0;
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    folder = test_folder_make();
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    test_folder_remove(folder);
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(wrong_usage_is_one_sentence_that_names_it),
+        TEST(help_is_a_result),
+        TEST(run_needs_no_model_in_any_folder),
+        TEST(run_prints_text_alone_and_tells_the_rest_on_stderr),
+        TEST(run_reads_its_prompt_from_stdin_or_a_file),
+        TEST(run_uses_the_device_it_is_told_to),
+        TEST(an_interrupt_keeps_the_text_so_far),
+        TEST(lost_output_is_a_failure),
+        TEST(a_model_that_is_not_there_is_named),
+        TEST(each_file_that_is_missing_is_named),
+        TEST(a_truncated_checkpoint_is_named),
+        TEST(a_broken_configuration_is_named),
+        TEST(a_missing_tensor_is_named),
+        TEST(what_was_asked_for_wrongly_is_named),
+        TEST(a_full_disk_leaves_the_old_file_alone),
+        TEST(devices_are_listed_as_json_with_one_default),
+        TEST(a_device_answers_to_its_uuid_and_name),
+        TEST(tokens_are_one_line_and_give_the_text_back),
+        TEST(the_first_token_is_bos_where_asked_for),
+        TEST(what_stands_for_no_token_is_named),
+    };
+    return cmocka_run_group_tests_name("cli", tests, load, unload);
+}

@@ -1,0 +1,493 @@
+/* The shipped model against golden files: logits, experts and text, by every path that a device
+ * offers and through the command line program. */
+#include "manifest.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "process.h"
+
+static struct golden golden;
+
+/* --- an opened model --- */
+
+/* One way of running the model. */
+struct way {
+    const char *name;
+    vkmoe_device_params device;
+    uint32_t chunk;
+};
+
+struct engine {
+    struct test_log log;
+    vkmoe_device *device;
+    vkmoe_model *model;
+    vkmoe_session *session;
+};
+
+static void open_engine(struct engine *e, const struct way *way)
+{
+    vkmoe_error err;
+    vkmoe_device_params params = way->device;
+    vkmoe_session_params session = {.chunk = way->chunk};
+    test_log_init(&e->log);
+    params.log = &e->log.log;
+    assert_ok(vkmoe_device_open(&params, &e->device, &err), &err);
+    assert_ok(vkmoe_model_load(e->device, VKMOE_TEST_MODEL, NULL, &e->model, &err), &err);
+    assert_ok(vkmoe_session_create(e->model, &session, &e->session, &err), &err);
+}
+
+/* Closes it all; nothing may have been logged as an error, validation messages among it. */
+static void close_engine(struct engine *e)
+{
+    vkmoe_session_destroy(e->session);
+    vkmoe_model_destroy(e->model);
+    vkmoe_device_close(e->device);
+    assert_int_equal(e->log.errors, 0);
+}
+
+static const struct way plain = {.name = "default"};
+static struct engine shared; /* opened by the first test that needs no special way */
+
+static struct engine *plain_engine(void)
+{
+    if (!shared.session)
+        open_engine(&shared, &plain);
+    return &shared;
+}
+
+/* --- generation --- */
+
+struct tokens {
+    int32_t ids[512];
+    size_t count;
+};
+
+static bool keep_token(void *user, int32_t token)
+{
+    struct tokens *t = user;
+    assert_true(t->count < sizeof(t->ids) / sizeof(t->ids[0]));
+    t->ids[t->count++] = token;
+    return true;
+}
+
+/* Evaluates the prompt in an empty session and continues it. */
+static void continue_prompt(struct engine *e, const int32_t *ids, size_t count,
+                            const vkmoe_generate_params *params, struct tokens *tokens)
+{
+    vkmoe_error err;
+    vkmoe_generate_params p = *params;
+    size_t n = 0;
+    tokens->count = 0;
+    p.on_token = keep_token;
+    p.user = tokens;
+    vkmoe_session_reset(e->session);
+    assert_ok(vkmoe_session_eval(e->session, ids, count, NULL, &err), &err);
+    assert_ok(vkmoe_session_generate(e->session, &p, &n, &err), &err);
+    assert_int_equal(n, tokens->count);
+    assert_int_equal(vkmoe_session_length(e->session), count + n);
+}
+
+static void check_greedy(struct engine *e, const struct golden_greedy *g, bool ignore_eos)
+{
+    const struct golden_case *prompt = golden_case_find(&golden, g->name);
+    bool ends = g->stops_at_eos && !ignore_eos;
+    size_t expected = g->n_ids - ends; /* EOS itself is not handed out */
+    vkmoe_generate_params params = {.max_tokens = ends ? 400 : g->n_ids, .ignore_eos = ignore_eos};
+    struct tokens tokens;
+    continue_prompt(e, prompt->ids, prompt->n_ids, &params, &tokens);
+    assert_int_equal(tokens.count, expected);
+    assert_memory_equal(tokens.ids, g->ids, expected * sizeof(*g->ids));
+}
+
+/* --- through the library --- */
+
+static void logits_experts_and_greedy_text_match(void **state)
+{
+    const struct way *way = *state;
+    struct test_difference worst = {0};
+    struct engine e;
+    open_engine(&e, way);
+    for (size_t i = 0; i < golden.n_cases; i++) {
+        const struct golden_case *c = &golden.cases[i];
+        struct test_trace t = test_trace_eval(e.model, e.session, c->ids, (uint32_t)c->n_ids);
+        test_trace_compare(&c->trace, 0, &t, c->name, &worst);
+        test_trace_free(&t);
+    }
+    check_greedy(&e, &golden.greedy[0], false);
+    close_engine(&e);
+    print_message("%s: logits within %.2g of the largest, weights within %.2g, %u swapped\n",
+                  way->name, worst.logit, worst.weight, worst.swapped);
+}
+
+static void greedy_tokens_match_golden(void **state)
+{
+    struct engine *e = plain_engine();
+    (void)state;
+    for (size_t i = 0; i < golden.n_greedy; i++)
+        check_greedy(e, &golden.greedy[i], false);
+}
+
+static void ignoring_eos_hands_it_out_and_goes_on(void **state)
+{
+    struct engine *e = plain_engine();
+    (void)state;
+    for (size_t i = 0; i < golden.n_greedy; i++) {
+        if (golden.greedy[i].stops_at_eos)
+            check_greedy(e, &golden.greedy[i], true);
+    }
+}
+
+static void text_goes_on_where_a_token_was_left_pending(void **state)
+{
+    struct engine *e = plain_engine();
+    const struct golden_greedy *g = &golden.greedy[0];
+    const struct golden_case *prompt = golden_case_find(&golden, g->name);
+    vkmoe_error err;
+    struct tokens first;
+    (void)state;
+    /* A few tokens, then those again as a prompt together with what follows, then the rest. */
+    continue_prompt(e, prompt->ids, prompt->n_ids, &(vkmoe_generate_params){.max_tokens = 5},
+                    &first);
+    assert_memory_equal(first.ids, g->ids, 5 * sizeof(*g->ids));
+    assert_ok(vkmoe_session_eval(e->session, g->ids + 5, 3, NULL, &err), &err);
+    struct tokens rest = {.count = 0};
+    vkmoe_generate_params params = {
+        .max_tokens = g->n_ids - 8, .on_token = keep_token, .user = &rest};
+    assert_ok(vkmoe_session_generate(e->session, &params, NULL, &err), &err);
+    assert_int_equal(rest.count, g->n_ids - 8);
+    assert_memory_equal(rest.ids, g->ids + 8, rest.count * sizeof(*g->ids));
+}
+
+static void a_session_repeats_itself_to_the_bit(void **state)
+{
+    struct engine *e = plain_engine();
+    const struct golden_case *c = golden_case_find(&golden, "long");
+    (void)state;
+    struct test_trace a = test_trace_eval(e->model, e->session, c->ids, (uint32_t)c->n_ids);
+    struct test_trace b = test_trace_eval(e->model, e->session, c->ids, (uint32_t)c->n_ids);
+    test_trace_assert_identical(&a, &b);
+    test_trace_free(&a);
+    test_trace_free(&b);
+}
+
+/* --- sampling --- */
+
+static void a_seed_decides_the_text(void **state)
+{
+    struct engine *e = plain_engine();
+    const struct golden_case *c = golden_case_find(&golden, "romeo");
+    vkmoe_generate_params params = {.max_tokens = 24, .temperature = 1, .seed = 1};
+    struct tokens one, same, other;
+    (void)state;
+    continue_prompt(e, c->ids, c->n_ids, &params, &one);
+    continue_prompt(e, c->ids, c->n_ids, &params, &same);
+    assert_int_equal(one.count, same.count);
+    assert_memory_equal(one.ids, same.ids, one.count * sizeof(one.ids[0]));
+    params.seed = 2;
+    continue_prompt(e, c->ids, c->n_ids, &params, &other);
+    assert_true(one.count != other.count ||
+                memcmp(one.ids, other.ids, one.count * sizeof(one.ids[0])) != 0);
+    /* The upper half of a seed counts as well. */
+    params.seed = 1 | (uint64_t)1 << 32;
+    continue_prompt(e, c->ids, c->n_ids, &params, &other);
+    assert_true(one.count != other.count ||
+                memcmp(one.ids, other.ids, one.count * sizeof(one.ids[0])) != 0);
+}
+
+/* softmax(logits / temperature) */
+static void expected_shares(const float *logits, uint32_t n, double temperature, double *shares)
+{
+    double largest = (double)logits[test_argmax(logits, n)], sum = 0;
+    for (uint32_t i = 0; i < n; i++)
+        sum += shares[i] = exp(((double)logits[i] - largest) / temperature);
+    for (uint32_t i = 0; i < n; i++)
+        shares[i] /= sum;
+}
+
+/* Pearson's statistic, standardised by the Wilson-Hilferty approximation: about normal. Tokens that
+ * are expected fewer than 5 times count together. */
+static double deviation(const double *shares, const unsigned *seen, uint32_t n, unsigned draws)
+{
+    double sum = 0, rare_expected = 0, rare_seen = 0, cells = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        double expected = shares[i] * draws;
+        if (expected < 5) {
+            rare_expected += expected;
+            rare_seen += seen[i];
+            continue;
+        }
+        sum += (seen[i] - expected) * (seen[i] - expected) / expected;
+        cells++;
+    }
+    if (rare_expected >= 5) {
+        sum += (rare_seen - rare_expected) * (rare_seen - rare_expected) / rare_expected;
+        cells++;
+    }
+    double freedom = cells - 1, spread = 2 / (9 * freedom);
+    assert_true(freedom >= 5);
+    return (cbrt(sum / freedom) - (1 - spread)) / sqrt(spread);
+}
+
+static void first_tokens_are_drawn_from_the_softmax(void **state)
+{
+    enum { DRAWS = 600 };
+    static const double temperatures[] = {1.0, 0.5};
+    struct engine *e = plain_engine();
+    const struct golden_case *c = golden_case_find(&golden, "empty");
+    uint32_t vocab = c->trace.vocab;
+    double *shares = calloc(vocab, sizeof(*shares));
+    unsigned *seen = calloc(vocab, sizeof(*seen));
+    assert_true(shares && seen);
+    (void)state;
+    for (size_t t = 0; t < sizeof(temperatures) / sizeof(temperatures[0]); t++) {
+        memset(seen, 0, vocab * sizeof(*seen));
+        expected_shares(c->trace.logits, vocab, temperatures[t], shares);
+        for (unsigned i = 0; i < DRAWS; i++) {
+            vkmoe_generate_params params = {.max_tokens = 1,
+                                            .temperature = (float)temperatures[t],
+                                            .seed = 1000 + i,
+                                            .ignore_eos = true};
+            struct tokens token;
+            continue_prompt(e, c->ids, c->n_ids, &params, &token);
+            seen[token.ids[0]]++;
+        }
+        double z = deviation(shares, seen, vocab, DRAWS);
+        print_message("temperature %g: %d draws, %.2f standard deviations off\n", temperatures[t],
+                      DRAWS, z);
+        assert_true(z < 4.5);
+    }
+    free(shares);
+    free(seen);
+}
+
+/* --- held-out text --- */
+
+/* -log of the probability that the model gives to the tokens after the first, summed. */
+static double sum_nll(const struct test_trace *t)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i + 1 < t->count; i++) {
+        const float *row = t->logits + (size_t)i * t->vocab;
+        double largest = (double)row[test_argmax(row, t->vocab)], total = 0;
+        for (uint32_t j = 0; j < t->vocab; j++)
+            total += exp((double)row[j] - largest);
+        sum += log(total) + largest - (double)row[t->tokens[i + 1]];
+    }
+    return sum;
+}
+
+static double document_nll(struct engine *e, const vkmoe_tokenizer *tokenizer,
+                           const struct golden_document *d)
+{
+    vkmoe_error err;
+    int32_t *ids;
+    size_t count;
+    assert_ok(vkmoe_tokenizer_encode(tokenizer, d->text, strlen(d->text), true, &ids, &count, &err),
+              &err);
+    assert_true(count >= d->n_tokens + 1);
+    struct test_trace t = test_trace_eval(e->model, e->session, ids, (uint32_t)d->n_tokens + 1);
+    double nll = sum_nll(&t);
+    test_trace_free(&t);
+    vkmoe_tokenizer_free(tokenizer, ids);
+    return nll;
+}
+
+static void held_out_text_is_as_likely_as_it_should_be(void **state)
+{
+    struct engine *e = plain_engine();
+    vkmoe_error err;
+    vkmoe_tokenizer *tokenizer;
+    (void)state;
+    assert_ok(vkmoe_tokenizer_load(VKMOE_TEST_MODEL, NULL, &tokenizer, &err), &err);
+    for (size_t h = 0; h < 2; h++) {
+        const struct golden_held *held = &golden.held[h];
+        double sum = 0, expected = 0;
+        size_t tokens = 0;
+        for (size_t i = 0; i < held->count; i++) {
+            const struct golden_document *d = &held->documents[i];
+            sum += document_nll(e, tokenizer, d);
+            expected += d->nll;
+            tokens += d->n_tokens;
+        }
+        print_message("%s: %zu tokens, mean nll %.7f, expected %.7f\n", held->kind, tokens,
+                      sum / (double)tokens, held->mean_nll);
+        assert_int_equal(tokens, held->n_tokens);
+        assert_true(fabs(sum - expected) <= 1e-4 * expected);
+        assert_true(fabs(sum / (double)tokens - held->mean_nll) <= 1e-4 * held->mean_nll);
+    }
+    vkmoe_tokenizer_destroy(tokenizer);
+}
+
+/* --- through the program --- */
+
+static char *list_of(const int32_t *ids, size_t count)
+{
+    char *text = calloc(count + 1, 12);
+    assert_non_null(text);
+    for (size_t i = 0, at = 0; i < count; i++)
+        at += (size_t)sprintf(text + at, i ? ",%d" : "%d", ids[i]);
+    return text;
+}
+
+/* `vkmoe logits` of a case, with one more argument. */
+static struct test_trace program_logits(const struct golden_case *c, const char *argument)
+{
+    struct test_process p = {0};
+    char *folder = test_folder_make(), *list = list_of(c->ids, c->n_ids), path[4096];
+    snprintf(path, sizeof(path), "%s/out.safetensors", folder);
+    test_vkmoe(&p, "logits", "--tokens", list, "-o", path, argument);
+    if (p.code != 0)
+        fail_msg("%s: exit code %d: %s", c->name, p.code, p.err);
+    assert_string_equal(p.out, "");
+    struct test_trace t = test_trace_read(path);
+    test_process_free(&p);
+    test_folder_remove(folder);
+    free(list);
+    return t;
+}
+
+/* Of all cases of at most `longest` tokens. */
+static void check_program_logits(const char *argument, size_t longest)
+{
+    struct test_difference worst = {0};
+    for (size_t i = 0; i < golden.n_cases; i++) {
+        if (golden.cases[i].n_ids > longest)
+            continue;
+        struct test_trace t = program_logits(&golden.cases[i], argument);
+        assert_int_equal(t.count, golden.cases[i].n_ids);
+        test_trace_compare(&golden.cases[i].trace, 0, &t, golden.cases[i].name, &worst);
+        test_trace_free(&t);
+    }
+    print_message("program: logits within %.2g of the largest, weights within %.2g, %u swapped\n",
+                  worst.logit, worst.weight, worst.swapped);
+}
+
+static void program_writes_golden_logits_and_experts(void **state)
+{
+    (void)state;
+    check_program_logits(NULL, 512);
+}
+
+static void program_writes_golden_logits_on_the_reference(void **state)
+{
+    (void)state;
+    check_program_logits("--reference", 40);
+}
+
+static void program_repeats_itself_to_the_bit(void **state)
+{
+    const struct golden_case *c = golden_case_find(&golden, "mixed");
+    (void)state;
+    struct test_trace a = program_logits(c, NULL), b = program_logits(c, NULL);
+    test_trace_assert_identical(&a, &b);
+    test_trace_free(&a);
+    test_trace_free(&b);
+}
+
+static void program_takes_text_as_it_takes_its_tokens(void **state)
+{
+    struct test_process p = {0};
+    const struct golden_case *c = golden_case_find(&golden, "unicode");
+    char *folder = test_folder_make(), path[4096];
+    (void)state;
+    snprintf(path, sizeof(path), "%s/out.safetensors", folder);
+    test_vkmoe(&p, "logits", "-p", c->text, "-o", path);
+    assert_int_equal(p.code, 0);
+    struct test_trace t = test_trace_read(path);
+    assert_int_equal(t.count, c->n_ids);
+    test_trace_compare(&c->trace, 0, &t, c->name, NULL);
+    test_trace_free(&t);
+    test_process_free(&p);
+    test_folder_remove(folder);
+}
+
+static void program_prints_golden_text(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < golden.n_greedy; i++) {
+        const struct golden_greedy *g = &golden.greedy[i];
+        struct test_process p = {0};
+        char n[16];
+        size_t length = strlen(g->text);
+        snprintf(n, sizeof(n), "%zu", g->stops_at_eos ? 400 : g->n_ids);
+        test_vkmoe(&p, "run", "-p", g->prompt, "--temp", "0", "-n", n);
+        assert_int_equal(p.code, 0);
+        assert_int_equal(p.out_size, length + 1);
+        assert_memory_equal(p.out, g->text, length);
+        assert_int_equal(p.out[length], '\n');
+        test_process_free(&p);
+    }
+}
+
+static void program_draws_the_same_text_from_the_same_seed(void **state)
+{
+    static const char *const seeds[] = {"7", "7", "8"};
+    struct test_process p[3] = {{0}};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        test_vkmoe(&p[i], "run", "-p", "ROMEO:\n", "--temp", "1", "-n", "24", "--seed", seeds[i]);
+        assert_int_equal(p[i].code, 0);
+    }
+    assert_string_equal(p[0].out, p[1].out);
+    assert_string_not_equal(p[0].out, p[2].out);
+    for (size_t i = 0; i < 3; i++)
+        test_process_free(&p[i]);
+}
+
+/* --- all of it --- */
+
+static int load(void **state)
+{
+    (void)state;
+    golden_load(&golden);
+    return 0;
+}
+
+static int unload(void **state)
+{
+    (void)state;
+    if (shared.session)
+        close_engine(&shared);
+    golden_free(&golden);
+    return 0;
+}
+
+#define WAY(words, ...)                                                                            \
+    {                                                                                              \
+        .name = "logits, experts and greedy text match golden: " words,                            \
+        .test_func = logits_experts_and_greedy_text_match,                                         \
+        .initial_state = &(struct way){.name = words, __VA_ARGS__},                                \
+    }
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WAY("default", .chunk = 0),
+        WAY("only what every device has", .device.no_subgroups = true),
+        WAY("tiled from two rows on", .device.tiled_rows = 1),
+        WAY("tiled, only what every device has", .device = {.tiled_rows = 1, .no_subgroups = true}),
+        WAY("never tiled", .device.tiled_rows = 1000),
+        WAY("staged uploads", .device.force_staging = true),
+        WAY("prompt in chunks of 7", .chunk = 7),
+        WAY("addresses checked", .device.check_addresses = true),
+        WAY("validated", .device.validation = true, .chunk = 64),
+        WAY("reference", .device.selector = "reference"),
+        cmocka_unit_test(greedy_tokens_match_golden),
+        cmocka_unit_test(ignoring_eos_hands_it_out_and_goes_on),
+        cmocka_unit_test(text_goes_on_where_a_token_was_left_pending),
+        cmocka_unit_test(a_session_repeats_itself_to_the_bit),
+        cmocka_unit_test(a_seed_decides_the_text),
+        cmocka_unit_test(first_tokens_are_drawn_from_the_softmax),
+        cmocka_unit_test(held_out_text_is_as_likely_as_it_should_be),
+        cmocka_unit_test(program_writes_golden_logits_and_experts),
+        cmocka_unit_test(program_writes_golden_logits_on_the_reference),
+        cmocka_unit_test(program_repeats_itself_to_the_bit),
+        cmocka_unit_test(program_takes_text_as_it_takes_its_tokens),
+        cmocka_unit_test(program_prints_golden_text),
+        cmocka_unit_test(program_draws_the_same_text_from_the_same_seed),
+    };
+    return cmocka_run_group_tests_name("golden", tests, load, unload);
+}

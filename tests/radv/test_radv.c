@@ -1,0 +1,236 @@
+/* What Mesa's compiler makes of every kernel on AMD GPUs of three generations, without having one:
+ * on RADV's null device each pipeline is compiled as the launch table would have it there, and
+ * nothing is ever submitted. A pipeline that spills registers fails. Tables in Markdown go to
+ * stdout. */
+#include "support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gpu/vk.h"
+#include "launches.h"
+
+/* --- a device that can compile and nothing else --- */
+
+static PFN_vkGetInstanceProcAddr real_instance_call;
+static PFN_vkGetDeviceProcAddr real_device_call;
+
+/* The null device cannot make semaphores, and nobody will wait for one. */
+static VKAPI_ATTR VkResult VKAPI_CALL create_semaphore(VkDevice device,
+                                                       const VkSemaphoreCreateInfo *info,
+                                                       const VkAllocationCallbacks *allocator,
+                                                       VkSemaphore *semaphore)
+{
+    (void)device, (void)info, (void)allocator;
+    *semaphore = VK_NULL_HANDLE;
+    return VK_SUCCESS;
+}
+
+static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL device_call(VkDevice device, const char *name)
+{
+    if (strcmp(name, "vkCreateSemaphore") == 0)
+        return (PFN_vkVoidFunction)create_semaphore;
+    return real_device_call(device, name);
+}
+
+static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL instance_call(VkInstance instance, const char *name)
+{
+    PFN_vkVoidFunction call = real_instance_call(instance, name);
+    if (strcmp(name, "vkGetDeviceProcAddr") != 0)
+        return call;
+    real_device_call = (PFN_vkGetDeviceProcAddr)call;
+    return (PFN_vkVoidFunction)device_call;
+}
+
+static int divert_calls(void **state)
+{
+    (void)state;
+    size_t count;
+    vkmoe_error err;
+    const struct vkm_gpu_params params = {0};
+    setenv("RADV_DEBUG", "shaderstats,nocache", 1);
+    setenv("RADV_FORCE_FAMILY", "navi31", 1);
+    if (vkm_gpu_list(&params, NULL, 0, &count, &err) != VKMOE_OK) { /* loads the loader */
+        print_error("%s\n", err.message);
+        return -1;
+    }
+    real_instance_call = vkGetInstanceProcAddr;
+    vkGetInstanceProcAddr = instance_call;
+    return 0;
+}
+
+/* --- compiling, and what the driver says of it --- */
+
+struct stats {
+    unsigned sgprs, vgprs, spilled_sgprs, spilled_vgprs, code, lds, scratch, subgroups;
+};
+
+static unsigned number_after(const char *text, const char *key)
+{
+    const char *found = strstr(text, key);
+    if (!found)
+        fail_msg("the driver's statistics lack '%s': %s", key + 1, text);
+    return (unsigned)strtoul(found + strlen(key), NULL, 10);
+}
+
+static struct stats parse(const char *text)
+{
+    return (struct stats){
+        .sgprs = number_after(text, "\nSGPRs: "),
+        .vgprs = number_after(text, "\nVGPRs: "),
+        .spilled_sgprs = number_after(text, "\nSpilled SGPRs: "),
+        .spilled_vgprs = number_after(text, "\nSpilled VGPRs: "),
+        .code = number_after(text, "\nCode size: "),
+        .lds = number_after(text, "\nLDS size: "),
+        .scratch = number_after(text, "\nScratch size: "),
+        .subgroups = number_after(text, "\nSubgroups per SIMD: "),
+    };
+}
+
+/* Compiles the stream's pipeline, of which the driver then prints statistics to stderr; false if
+ * the device has it already. */
+static bool compile(struct vkm_gpu *gpu, const struct vkm_stream *stream, struct stats *stats)
+{
+    size_t before = gpu->pipelines.count;
+    static char text[65536];
+    vkmoe_error err = {0};
+    FILE *capture = tmpfile();
+    assert_non_null(capture);
+    fflush(stderr);
+    int old = dup(STDERR_FILENO);
+    assert_true(old >= 0 && dup2(fileno(capture), STDERR_FILENO) >= 0);
+    vkmoe_status status = vkm_gpu_compile(gpu, stream, &err);
+    fflush(stderr);
+    dup2(old, STDERR_FILENO);
+    close(old);
+    rewind(capture);
+    text[fread(text, 1, sizeof(text) - 1, capture)] = '\0';
+    fclose(capture);
+    assert_ok(status, &err);
+    if (gpu->pipelines.count == before)
+        return false;
+    *stats = parse(text);
+    return true;
+}
+
+/* --- all kernels on one family --- */
+
+struct tally {
+    unsigned compiled, spilled, not_launched;
+};
+
+static void show(const struct vkm_op *op, const struct stats *s)
+{
+    const struct vkm_kernel *kernel = &vkm_kernels.kernels[op->kernel];
+    const struct vkm_variant *variant = &kernel->variants[op->variant];
+    char constants[64];
+    size_t at = 0;
+    for (uint32_t i = 0; i < kernel->n_spec; i++)
+        at += (size_t)snprintf(constants + at, sizeof(constants) - at, i ? ", %u" : "%u",
+                               op->spec[i]);
+    printf("| %s | %s | %s | %s | %u | %u | %u | %u | %u |\n", kernel->name,
+           kernel->has_weights ? vkm_dtype_name(variant->dtype) : "",
+           variant->path == VKM_PATH_SUBGROUP ? "subgroup" : "base", constants, s->vgprs, s->sgprs,
+           s->lds, s->code, s->subgroups);
+}
+
+/* One launch, if the launch table chooses this variant for it. */
+static void try_launch(struct vkm_gpu *gpu, const struct vkm_variant *variant,
+                       struct test_launch launch, struct tally *tally)
+{
+    const struct vkm_kernel *kernel = &vkm_kernels.kernels[launch.kernel];
+    struct vkm_stream stream;
+    struct vkm_recorder recorder;
+    vkmoe_error err;
+    vkm_stream_init(&stream, &vkm_kernels, NULL);
+    vkm_recorder_init(&recorder, &stream, vkm_gpu_caps(gpu));
+    test_record_launch(&recorder, launch);
+    assert_ok(vkm_recorder_status(&recorder, &err), &err);
+    const struct vkm_op *op = stream.ops.items;
+    struct stats s;
+    if (&kernel->variants[op->variant] == variant && compile(gpu, &stream, &s)) {
+        show(op, &s);
+        tally->compiled++;
+        if (s.spilled_sgprs || s.spilled_vgprs || s.scratch) {
+            print_error("%s spills %u SGPRs and %u VGPRs, %u bytes of scratch\n", kernel->name,
+                        s.spilled_sgprs, s.spilled_vgprs, s.scratch);
+            tally->spilled++;
+        }
+    }
+    vkm_recorder_finish(&recorder);
+    vkm_stream_finish(&stream);
+}
+
+static struct vkm_gpu *open_null(const char *family, bool no_subgroups)
+{
+    struct vkm_gpu_params params = {.selector = "0", .cache_dir = "", .no_subgroups = no_subgroups};
+    struct vkm_gpu *gpu = NULL;
+    vkmoe_error err;
+    setenv("RADV_FORCE_FAMILY", family, 1);
+    assert_ok(vkm_gpu_open(&params, &vkm_kernels, &gpu, &err), &err);
+    return gpu;
+}
+
+static void check_family(const char *family)
+{
+    static const uint32_t rows[] = {1, 8}, heads[] = {64, 128, 256};
+    struct vkm_gpu *full = open_null(family, false), *base = open_null(family, true);
+    struct tally tally = {0};
+    printf("\n%s, %s, subgroups of %u\n\n", vkm_gpu_info(full)->name, vkm_gpu_info(full)->driver,
+           vkm_gpu_caps(full)->subgroup_size);
+    printf("| kernel | weights | path | constants | VGPRs | SGPRs | LDS | code | occupancy |\n"
+           "|---|---|---|---|--:|--:|--:|--:|--:|\n");
+    for (uint32_t k = 0; k < vkm_kernels.count; k++) {
+        const struct vkm_kernel *kernel = &vkm_kernels.kernels[k];
+        for (uint32_t v = 0; v < kernel->n_variants; v++) {
+            const struct vkm_variant *variant = &kernel->variants[v];
+            struct vkm_gpu *gpu = variant->path == VKM_PATH_SUBGROUP ? full : base;
+            unsigned before = tally.compiled;
+            for (size_t r = 0; r < VKM_COUNT(rows); r++)
+                for (size_t h = 0; h < VKM_COUNT(heads); h++)
+                    try_launch(gpu, variant,
+                               (struct test_launch){(enum vkm_kernel_id)k, variant->dtype, rows[r],
+                                                    heads[h]},
+                               &tally);
+            tally.not_launched += tally.compiled == before;
+        }
+    }
+    printf("\n%u pipelines, %u with spills; %u variants of the table are not for this device\n",
+           tally.compiled, tally.spilled, tally.not_launched);
+    assert_true(tally.compiled >= vkm_kernels.count);
+    assert_int_equal(tally.spilled, 0);
+    vkm_gpu_close(full);
+    vkm_gpu_close(base);
+}
+
+static void no_kernel_spills_on_polaris(void **state)
+{
+    (void)state;
+    check_family("polaris10");
+}
+
+static void no_kernel_spills_on_rdna_2(void **state)
+{
+    (void)state;
+    check_family("navi21");
+}
+
+static void no_kernel_spills_on_rdna_3(void **state)
+{
+    (void)state;
+    check_family("navi31");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_kernel_spills_on_polaris),
+        cmocka_unit_test(no_kernel_spills_on_rdna_2),
+        cmocka_unit_test(no_kernel_spills_on_rdna_3),
+    };
+    return cmocka_run_group_tests(tests, divert_calls, NULL);
+}
