@@ -23,7 +23,7 @@ fi
 
 for preset in release asan; do
     say "Building in build/$preset."
-    if ! { cmake --preset $preset -DVKMOE_TEST_DRIVERS="$drivers/drivers.txt" &&
+    if ! { cmake --preset $preset -DVKMOE_TESTS=ON -DVKMOE_TEST_DRIVERS="$drivers/drivers.txt" &&
         cmake --build --preset $preset; }; then
         say "The build of preset $preset failed."
         failed=$((failed + 1))
@@ -32,7 +32,10 @@ for preset in release asan; do
     say "Testing preset $preset."
     log=build/$preset/ctest.log
     status=0
-    ctest --preset $preset -j2 --output-on-failure 2>&1 | tee "$log" || status=$?
+    # The sanitizers look at our own code, which does the same on every driver: one is enough.
+    only=()
+    [ $preset = asan ] && only=(-LE "lavapipe-22|swiftshader")
+    ctest --preset $preset -j2 --output-on-failure "${only[@]}" 2>&1 | tee "$log" || status=$?
     # "75% tests passed, 1 tests failed out of 4", where skipped tests count as passed.
     read -r bad total < <(
         sed -n 's/.*tests passed, \([0-9]*\) .* failed out of \([0-9]*\)$/\1 \2/p' "$log" |

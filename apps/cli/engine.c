@@ -80,7 +80,7 @@ static bool show_progress(void *user, uint64_t done, uint64_t total)
     int filled = total ? (int)(40 * done / total) : 40;
     fprintf(stderr, "\rloading [%.*s%*s] %.1f of %.1f MB%s", filled,
             "########################################", 40 - filled, "", (double)done / 1e6,
-            (double)total / 1e6, done < total ? "" : "\n");
+            (double)total / 1e6, done < total ? "" : ", waiting for the shaders");
     return true;
 }
 
@@ -113,7 +113,10 @@ int cli_engine_open(const struct cli_common *common, struct cli_engine *e)
     vkmoe_error err;
     double start = cli_now();
     *e = (struct cli_engine){.log = cli_log(common)};
-    if (open_all(common, e, &err) != VKMOE_OK) {
+    vkmoe_status status = open_all(common, e, &err);
+    if (isatty(STDERR_FILENO))
+        fputs("\r\033[K", stderr); /* the progress bar has served */
+    if (status != VKMOE_OK) {
         cli_engine_close(e);
         return cli_failed(&err);
     }

@@ -42,7 +42,7 @@ static void ffns_up(struct vkm_suite *s)
     if (s->params->level == VKM_CONFORM_FULL) {
         ffn_up(s, 2048, 1408, 1, 1);
         ffn_up(s, 2048, 1408, 64, 1);
-        ffn_up(s, 2048, 10944, 2, 1);
+        ffn_up(s, 1024, 10944, 2, 1);
     }
 }
 

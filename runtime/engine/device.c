@@ -49,6 +49,7 @@ void vkmoe_device_close(vkmoe_device *device)
     if (!device)
         return;
     const vkmoe_allocator *a = vkm_gpu_allocator(device->gpu);
+    vkm_gpu_save_cache(device->gpu); /* pipelines that were first needed after loading */
     vkm_gpu_close(device->gpu);
     vkm_free(a, device);
 }

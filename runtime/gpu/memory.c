@@ -5,7 +5,8 @@
 #include "gpu/vk.h"
 
 #define MAX_BLOCK (UINT64_C(1) << 30)
-#define SHARED_BLOCK (UINT64_C(32) << 20) /* requests below half of it share a block */
+#define SHARED_MIN (UINT64_C(2) << 20) /* blocks that small requests share, from the first ... */
+#define SHARED_MAX (UINT64_C(64) << 20) /* ... to those of a large model */
 #define ALIGNMENT UINT64_C(256)
 
 struct range {
@@ -317,11 +318,24 @@ static bool reserve_return(struct vkm_gpu *gpu, struct vkm_block *block)
     return VKM_ARRAY_RESERVE(gpu->params.allocator, &block->free, extra);
 }
 
+/* Shared blocks grow with what is held already, so a small model wastes little and a large one does
+ * not need many. */
+static uint64_t shared_block_size(const struct vkm_gpu *gpu, enum vkm_memory kind)
+{
+    uint64_t held = 0, size = SHARED_MIN;
+    for (size_t i = 0; i < gpu->blocks.count; i++)
+        held += gpu->blocks.items[i]->kind == kind ? gpu->blocks.items[i]->size : 0;
+    while (size < SHARED_MAX && size < held / 4)
+        size *= 2;
+    return size;
+}
+
 static vkmoe_status take(struct vkm_gpu *gpu, enum vkm_memory kind, uint64_t size,
                          const char *what, struct vkm_buffer *buffer, vkmoe_error *err)
 {
     struct vkm_block *block = NULL;
-    bool shared = size < SHARED_BLOCK / 2 && !gpu->reference;
+    uint64_t shared_size = shared_block_size(gpu, kind);
+    bool shared = size < shared_size / 2 && !gpu->reference;
     for (size_t i = 0; i < gpu->blocks.count && shared && !block; i++) {
         struct vkm_block *candidate = gpu->blocks.items[i];
         if (candidate->kind == kind && block_take(candidate, size, &buffer->block_offset))
@@ -330,7 +344,7 @@ static vkmoe_status take(struct vkm_gpu *gpu, enum vkm_memory kind, uint64_t siz
     if (!block) {
         vkmoe_status status = VKMOE_OUT_OF_DEVICE_MEMORY;
         if (shared)
-            status = block_create(gpu, kind, SHARED_BLOCK, what, &block, NULL);
+            status = block_create(gpu, kind, shared_size, what, &block, NULL);
         if (status != VKMOE_OK)
             status = block_create(gpu, kind, size, what, &block, err);
         if (status != VKMOE_OK)

@@ -355,11 +355,11 @@ static void *churn(void *user)
     struct vkm_gpu *gpu = user;
     uint64_t random = (uint64_t)(uintptr_t)&random;
     bool well = true;
-    for (int i = 0; i < 200 && well; i++) {
+    for (int i = 0; i < 3000 && well; i++) {
         struct vkm_buffer *buffers[4] = {NULL};
         vkmoe_error err;
         for (int j = 0; j < 4; j++) {
-            uint64_t size = test_random(&random) % 100000;
+            uint64_t size = test_random(&random) % 20000;
             well &= vkm_buffer_create(gpu, VKM_MEMORY_HOST, size, "a thread", &buffers[j], &err) ==
                     VKMOE_OK;
             if (buffers[j])

@@ -225,7 +225,7 @@ static void check_refused(struct fixture *f, const struct vkm_dispatch *d, vkmoe
     expect_failure(vkm_recorder_status(&f->recorder, &err), &err, status, text, text2);
     good = (struct vkm_dispatch){.kernel = MIX, .spec = {64}, .groups = {1, 1, 1}, .params = &p};
     vkm_record(&f->recorder, &good);
-    good.groups[0] = 1000; /* another reason to fail */
+    good.path = VKM_PATH_SUBGROUP; /* another reason to fail */
     vkm_record(&f->recorder, &good);
     assert_int_equal(vkm_recorder_status(&f->recorder, NULL), status);
     vkm_recorder_status(&f->recorder, &again);
