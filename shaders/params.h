@@ -69,8 +69,8 @@
     F(K, scale)
 
 /* probs[r] = softmax(logits[r]) over n elements; [rows, ld] each, zeros beyond n. A NaN logit
- * gets 0; the exponent's argument is clamped to [-100, 0] after the largest logit (clamped to
- * +-FLT_MAX) is taken off. */
+ * gets 0; others are clamped to +-FLT_MAX, the exponent's argument, after the largest is taken off,
+ * to [-100, 0]. */
 #define VKM_PARAMS_softmax(K, R, W, I, X, T, U, F) R(K, logits) W(K, probs) U(K, n) U(K, ld)
 
 /* ids[r] = the k experts with the largest logits, falling; ties to the lower id; -0 equals 0; NaN
@@ -135,8 +135,8 @@
 
 /* Summarises each block of VKM_VOCAB_BLOCK logits of row i: best [rows, blocks, 2]: the largest
  * logit and the sum of exp((logit - largest) * sampler.inverse_temperature); at [rows, blocks]: the
- * index of the largest, lower index on ties, NaN last. The exponent's argument and the logit taken
- * off are clamped as in softmax, a NaN logit adds nothing; where all are NaN, the largest is NaN.
+ * index of the largest, lower index on ties, NaN last. Logits and the exponent's argument are
+ * clamped for the sum as in softmax, a NaN logit adds nothing; where all are NaN, the largest is NaN.
  * samplers [sequences]: 4 words each: inverse temperature (float, 0 = greedy), seed low, seed high,
  * 0. */
 #define VKM_PARAMS_sample_blocks(K, R, W, I, X, T, U, F)                                           \

@@ -80,14 +80,20 @@ struct cli_engine {
     vkmoe_device *device;
     vkmoe_model *model;
     vkmoe_tokenizer *tokenizer;
-    double load_seconds;
+    double start, load_seconds;
 };
 
-/* Opens all three, with a progress bar if stderr is a terminal. Returns an exit code; on failure
- * everything is closed and the reason said. */
-int cli_engine_open(const struct cli_common *common, struct cli_engine *e);
-void cli_engine_close(struct cli_engine *e);
+/* Reads the tokenizer of the model into *e, before a device is opened. Returns an exit code. */
+int cli_tokenizer_open(const struct cli_common *common, struct cli_engine *e);
+/* Opens the rest, with a progress bar if stderr is a terminal, for a prompt of so many tokens.
+ * Returns an exit code; the reason for a failure has been said. */
+int cli_engine_open(const struct cli_common *common, uint32_t prompt_tokens, struct cli_engine *e);
+void cli_engine_close(struct cli_engine *e); /* after either; accepts what was not opened */
 double cli_now(void); /* seconds, monotonic */
+
+/* From now on Ctrl-C is noted, to be asked for by cli_interrupted; a second one ends the program. */
+void cli_catch_interrupt(void);
+bool cli_interrupted(void);
 
 int cmd_run(int argc, char **argv);
 int cmd_logits(int argc, char **argv);

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,24 +72,58 @@ vkmoe_log cli_log(const struct cli_common *common)
     return (vkmoe_log){.write = log_line, .user = (void *)(uintptr_t)common};
 }
 
-static bool show_progress(void *user, uint64_t done, uint64_t total)
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal)
 {
-    double *shown = user, seconds = cli_now();
+    (void)signal;
+    interrupted = 1;
+}
+
+void cli_catch_interrupt(void)
+{
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+}
+
+bool cli_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+static void show_progress(double *shown, uint64_t done, uint64_t total)
+{
+    double seconds = cli_now();
     if (done < total && seconds - *shown < 0.1)
-        return true;
+        return;
     *shown = seconds;
     int filled = total ? (int)(40 * done / total) : 40;
     fprintf(stderr, "\rloading [%.*s%*s] %.1f of %.1f MB%s", filled,
             "########################################", 40 - filled, "", (double)done / 1e6,
             (double)total / 1e6, done < total ? "" : ", waiting for the shaders");
-    return true;
 }
 
-static vkmoe_status open_all(const struct cli_common *common, struct cli_engine *e,
-                             vkmoe_error *err)
+static bool on_progress(void *user, uint64_t done, uint64_t total)
+{
+    if (isatty(STDERR_FILENO))
+        show_progress(user, done, total);
+    return !interrupted;
+}
+
+int cli_tokenizer_open(const struct cli_common *common, struct cli_engine *e)
+{
+    vkmoe_error err;
+    *e = (struct cli_engine){.log = cli_log(common), .start = cli_now()};
+    vkmoe_status status =
+        vkmoe_tokenizer_load(cli_model_path(common), NULL, &e->tokenizer, &err);
+    return status == VKMOE_OK ? EXIT_DONE : cli_failed(&err);
+}
+
+static vkmoe_status open_device_and_model(const struct cli_common *common, uint32_t prompt_tokens,
+                                          struct cli_engine *e, vkmoe_error *err)
 {
     double shown = 0;
-    const char *path = cli_model_path(common);
     vkmoe_device_params device = {
         .log = &e->log,
         .selector = common->device,
@@ -97,30 +132,23 @@ static vkmoe_status open_all(const struct cli_common *common, struct cli_engine 
         .tiled_rows = common->tiled_rows,
         .cache_dir = common->no_cache ? "" : NULL,
     };
-    vkmoe_model_params model = {.progress = isatty(STDERR_FILENO) ? show_progress : NULL,
-                                .user = &shown};
-    /* The tokenizer first: it is quick, and a wrong folder is told before a device is opened. */
-    vkmoe_status status = vkmoe_tokenizer_load(path, NULL, &e->tokenizer, err);
+    vkmoe_model_params model = {
+        .progress = on_progress, .user = &shown, .prompt_tokens = prompt_tokens};
+    vkmoe_status status = vkmoe_device_open(&device, &e->device, err);
     if (status == VKMOE_OK)
-        status = vkmoe_device_open(&device, &e->device, err);
-    if (status == VKMOE_OK)
-        status = vkmoe_model_load(e->device, path, &model, &e->model, err);
+        status = vkmoe_model_load(e->device, cli_model_path(common), &model, &e->model, err);
     return status;
 }
 
-int cli_engine_open(const struct cli_common *common, struct cli_engine *e)
+int cli_engine_open(const struct cli_common *common, uint32_t prompt_tokens, struct cli_engine *e)
 {
     vkmoe_error err;
-    double start = cli_now();
-    *e = (struct cli_engine){.log = cli_log(common)};
-    vkmoe_status status = open_all(common, e, &err);
+    vkmoe_status status = open_device_and_model(common, prompt_tokens, e, &err);
     if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr); /* the progress bar has served */
-    if (status != VKMOE_OK) {
-        cli_engine_close(e);
-        return cli_failed(&err);
-    }
-    e->load_seconds = cli_now() - start;
+    if (status != VKMOE_OK)
+        return interrupted ? EXIT_INTERRUPTED : cli_failed(&err);
+    e->load_seconds = cli_now() - e->start;
     return EXIT_DONE;
 }
 

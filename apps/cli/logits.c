@@ -100,17 +100,20 @@ static int compute(const struct options *o, struct cli_engine *e, const int32_t 
     return status == VKMOE_OK ? EXIT_DONE : cli_failed(&err);
 }
 
-static int run_prompt(const struct options *o, struct cli_engine *e)
+/* The ids of the prompt, to be freed with free. */
+static int encode_prompt(const struct options *o, const struct cli_engine *e, int32_t **ids,
+                         size_t *count)
 {
     vkmoe_error err;
-    int32_t *ids;
-    size_t count;
-    if (vkmoe_tokenizer_encode(e->tokenizer, o->prompt, strlen(o->prompt), true, &ids, &count,
+    int32_t *encoded;
+    if (vkmoe_tokenizer_encode(e->tokenizer, o->prompt, strlen(o->prompt), true, &encoded, count,
                                &err) != VKMOE_OK)
         return cli_failed(&err);
-    int code = compute(o, e, ids, count);
-    vkmoe_tokenizer_free(e->tokenizer, ids);
-    return code;
+    *ids = malloc(*count * sizeof(**ids) + 1);
+    if (*ids)
+        memcpy(*ids, encoded, *count * sizeof(**ids));
+    vkmoe_tokenizer_free(e->tokenizer, encoded);
+    return *ids ? EXIT_DONE : EXIT_FAILED;
 }
 
 int cmd_logits(int argc, char **argv)
@@ -124,11 +127,14 @@ int cmd_logits(int argc, char **argv)
         return code;
     if (o.tokens && !cli_parse_tokens("--tokens", o.tokens, &ids, &count))
         return EXIT_USAGE;
-    code = cli_engine_open(&o.common, &e);
-    if (code == EXIT_DONE) {
-        code = o.tokens ? compute(&o, &e, ids, count) : run_prompt(&o, &e);
-        cli_engine_close(&e);
-    }
+    code = cli_tokenizer_open(&o.common, &e);
+    if (code == EXIT_DONE && o.prompt)
+        code = encode_prompt(&o, &e, &ids, &count);
+    if (code == EXIT_DONE)
+        code = cli_engine_open(&o.common, count < UINT32_MAX ? (uint32_t)count : 0, &e);
+    if (code == EXIT_DONE)
+        code = compute(&o, &e, ids, count);
+    cli_engine_close(&e);
     free(ids);
     return code;
 }

@@ -23,6 +23,8 @@ static const char help[] =
     "      --ignore-eos       go on past the end of the document\n"
     CLI_COMMON_HELP;
 
+#define PIECE 256u /* prompt tokens evaluated between two looks for Ctrl-C */
+
 struct options {
     struct cli_common common;
     const char *prompt, *file;
@@ -96,14 +98,6 @@ static int parse(int argc, char **argv, struct options *o)
     return -1;
 }
 
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int signal)
-{
-    (void)signal;
-    interrupted = 1;
-}
-
 struct output {
     const vkmoe_tokenizer *tokenizer;
     double first_token; /* when it came */
@@ -127,11 +121,11 @@ static bool print_token(void *user, int32_t token)
         write_text(out, bytes, size);
         vkmoe_tokenizer_free(out->tokenizer, bytes);
     }
-    return !interrupted && !out->error;
+    return !cli_interrupted() && !out->error;
 }
 
 static void print_stats(const struct cli_engine *e, const vkmoe_session *session,
-                        const struct output *out, double start)
+                        const struct output *out)
 {
     vkmoe_session_stats s;
     vkmoe_session_get_stats(session, &s);
@@ -142,7 +136,7 @@ static void print_stats(const struct cli_engine *e, const vkmoe_session *session
             s.prompt_seconds > 0 ? (double)s.prompt_tokens / s.prompt_seconds : 0.0,
             (unsigned long long)s.generated_tokens,
             s.generation_seconds > 0 ? (double)s.generated_tokens / s.generation_seconds : 0.0,
-            out->first_token > 0 ? out->first_token - start : 0.0, (double)s.device_bytes / 1e6);
+            out->first_token > 0 ? out->first_token - e->start : 0.0, (double)s.device_bytes / 1e6);
 }
 
 static vkmoe_generate_params sampling(const struct options *o, const struct cli_engine *e)
@@ -163,34 +157,41 @@ static vkmoe_generate_params sampling(const struct options *o, const struct cli_
                                    .on_token = print_token};
 }
 
-static int generate(const struct options *o, struct cli_engine *e, const char *prompt, size_t size,
-                    double start)
+/* A prompt goes in by pieces, so that Ctrl-C does not wait for a long one. */
+static vkmoe_status evaluate(vkmoe_session *session, const int32_t *ids, size_t count,
+                             vkmoe_error *err)
+{
+    vkmoe_status status = VKMOE_OK;
+    size_t room = vkmoe_session_context(session);
+    if (count == 0 || count > room) /* all at once, for the sentence that says so */
+        return vkmoe_session_eval(session, ids, count, NULL, err);
+    for (size_t done = 0; done < count && status == VKMOE_OK && !cli_interrupted();) {
+        size_t n = count - done < PIECE ? count - done : PIECE;
+        status = vkmoe_session_eval(session, ids + done, n, NULL, err);
+        done += n;
+    }
+    return status;
+}
+
+static int generate(const struct options *o, struct cli_engine *e, const int32_t *ids, size_t count)
 {
     vkmoe_error err;
     vkmoe_session *session = NULL;
-    int32_t *ids = NULL;
-    size_t count = 0;
     struct output out = {.tokenizer = e->tokenizer};
     vkmoe_session_params params = {.context = (uint32_t)o->context};
     vkmoe_generate_params generation = sampling(o, e);
     generation.user = &out;
-    vkmoe_status status =
-        vkmoe_tokenizer_encode(e->tokenizer, prompt, size, true, &ids, &count, &err);
+    vkmoe_status status = vkmoe_session_create(e->model, &params, &session, &err);
     if (status == VKMOE_OK)
-        status = vkmoe_session_create(e->model, &params, &session, &err);
-    if (status == VKMOE_OK)
-        status = vkmoe_session_eval(session, ids, count, NULL, &err);
-    bool evaluated = status == VKMOE_OK;
-    if (evaluated)
+        status = evaluate(session, ids, count, &err);
+    if (status == VKMOE_OK && !cli_interrupted()) {
         status = vkmoe_session_generate(session, &generation, NULL, &err);
-    if (evaluated) {
         write_text(&out, "\n", 1);
         if (!out.error)
-            print_stats(e, session, &out, start);
+            print_stats(e, session, &out);
     }
-    vkmoe_tokenizer_free(e->tokenizer, ids);
     vkmoe_session_destroy(session);
-    if (interrupted)
+    if (cli_interrupted())
         return EXIT_INTERRUPTED;
     if (out.error) {
         fprintf(stderr, "vkmoe: cannot write to stdout: %s\n", strerror(out.error));
@@ -199,25 +200,41 @@ static int generate(const struct options *o, struct cli_engine *e, const char *p
     return status == VKMOE_OK ? EXIT_DONE : cli_failed(&err);
 }
 
+/* The prompt's ids come first: they tell which shaders will be needed. */
+static int run(const struct options *o, const char *prompt, size_t size)
+{
+    struct cli_engine e;
+    vkmoe_error err;
+    int32_t *ids = NULL;
+    size_t count = 0;
+    int code = cli_tokenizer_open(&o->common, &e);
+    if (code != EXIT_DONE)
+        return code;
+    if (vkmoe_tokenizer_encode(e.tokenizer, prompt, size, true, &ids, &count, &err) != VKMOE_OK) {
+        cli_engine_close(&e);
+        return cli_failed(&err);
+    }
+    code = cli_engine_open(&o->common, count < UINT32_MAX ? (uint32_t)count : 0, &e);
+    if (code == EXIT_DONE)
+        code = generate(o, &e, ids, count);
+    vkmoe_tokenizer_free(e.tokenizer, ids);
+    cli_engine_close(&e);
+    return code;
+}
+
 int cmd_run(int argc, char **argv)
 {
     struct options o;
-    struct cli_engine e;
-    double start = cli_now();
     char *text = NULL;
     int code = parse(argc, argv, &o);
     if (code >= 0)
         return code;
+    cli_catch_interrupt();
+    signal(SIGPIPE, SIG_IGN);
     size_t size = o.prompt ? strlen(o.prompt) : 0;
     if (o.file && !cli_read_all(o.file, &text, &size))
         return EXIT_FAILED;
-    signal(SIGINT, on_interrupt);
-    signal(SIGPIPE, SIG_IGN);
-    code = cli_engine_open(&o.common, &e);
-    if (code == EXIT_DONE) {
-        code = generate(&o, &e, o.prompt ? o.prompt : text, size, start);
-        cli_engine_close(&e);
-    }
+    code = run(&o, o.prompt ? o.prompt : text, size);
     free(text);
     return code;
 }

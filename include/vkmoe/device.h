@@ -68,7 +68,7 @@ typedef struct vkmoe_device_params {
 } vkmoe_device_params;
 
 /* Lists the devices of every installed driver, in the order of --device's index. Writes at most
- * `capacity` entries and the full count to *count; infos may be NULL when capacity is 0. Fails with
+ * `capacity` entries and, on success, the full count to *count; infos may be NULL when capacity is 0. Fails with
  * NO_DEVICE when there is no Vulkan loader or no driver. Thread-safe. */
 vkmoe_status vkmoe_device_list(const vkmoe_device_params *params, vkmoe_device_info *infos,
                                size_t capacity, size_t *count, vkmoe_error *err);

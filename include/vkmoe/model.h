@@ -15,6 +15,9 @@ typedef struct vkmoe_model_params {
      * all; returns false to cancel. NULL: none. */
     bool (*progress)(void *user, uint64_t done, uint64_t total);
     void *user;
+    /* Tokens of the first prompt: shaders for steps of that size are compiled while the weights are
+     * read. 0: unknown, shaders for full chunks are. */
+    uint32_t prompt_tokens;
 } vkmoe_model_params;
 
 /* The shape of a model (keys of DeepseekConfig in config.json). */
@@ -50,7 +53,7 @@ void vkmoe_model_destroy(vkmoe_model *model);
 /* Owned by the model; thread-safe. */
 const vkmoe_model_info *vkmoe_model_get_info(const vkmoe_model *model);
 const vkmoe_generation_defaults *vkmoe_model_get_defaults(const vkmoe_model *model);
-/* Which layer MoE layer `index` (0 .. n_moe_layers - 1) is. */
+/* Which layer MoE layer `index` (0 .. n_moe_layers - 1) is; n_layers for an index beyond. */
 uint32_t vkmoe_model_moe_layer(const vkmoe_model *model, uint32_t index);
 
 #ifdef __cplusplus

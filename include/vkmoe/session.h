@@ -30,7 +30,8 @@ typedef struct vkmoe_trace {
 } vkmoe_trace;
 
 /* Appends tokens to the sequence and computes them. trace may be NULL. Fails with INVALID_ARGUMENT
- * for an id outside the vocabulary, CONTEXT_FULL (nothing is appended), or DEVICE_LOST. */
+ * for an id outside the vocabulary, CONTEXT_FULL, or what the device reports; then nothing is
+ * appended, and another evaluation must succeed before vkmoe_session_generate. */
 vkmoe_status vkmoe_session_eval(vkmoe_session *session, const int32_t *tokens, size_t count,
                                 const vkmoe_trace *trace, vkmoe_error *err);
 
@@ -43,7 +44,7 @@ vkmoe_status vkmoe_trace_write(const vkmoe_model *model, const int32_t *tokens, 
 
 typedef struct vkmoe_generate_params {
     size_t max_tokens;
-    float temperature; /* 0: greedy */
+    float temperature; /* 0 or less: greedy */
     uint64_t seed;     /* the same seed and tokens give the same text on the same device */
     bool ignore_eos;   /* go on past the end of the document */
     /* Called with each token as it is chosen (not with the EOS token that ends it); returns false to
@@ -52,7 +53,7 @@ typedef struct vkmoe_generate_params {
     void *user;
 } vkmoe_generate_params;
 
-/* Continues the sequence token by token, after at least one was evaluated. *count (may be NULL) gets
+/* Continues the sequence token by token, after at least one was evaluated; params is not NULL. *count (may be NULL) gets
  * the number of tokens handed out. Ends with OK at max_tokens, at EOS, or when on_token says so;
  * with CONTEXT_FULL when the sequence is full. */
 vkmoe_status vkmoe_session_generate(vkmoe_session *session, const vkmoe_generate_params *params,

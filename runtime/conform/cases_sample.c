@@ -9,7 +9,7 @@ enum vocab_kind {
     VOCAB_PLAIN,
     VOCAB_PEAKED, /* a few tokens hold nearly all of the mass */
     VOCAB_TIES,
-    VOCAB_SPECIAL, /* NaN and -Inf among the rest, a block of NaN */
+    VOCAB_SPECIAL, /* NaN and -Inf among the rest, a block of each */
     VOCAB_NAN,
     VOCAB_INFINITE, /* +Inf among the rest */
     VOCAB_COUNT
@@ -29,7 +29,7 @@ static float vocab_logit(struct vkm_random *r, enum vocab_kind kind, uint32_t i)
     uint32_t die = vkm_random_below(r, 64);
     if (kind == VOCAB_NAN || (kind == VOCAB_SPECIAL && (i / VKM_VOCAB_BLOCK == 1 || die < 8)))
         return NAN;
-    if (kind == VOCAB_SPECIAL && die < 16)
+    if (kind == VOCAB_SPECIAL && (i / VKM_VOCAB_BLOCK == 2 || die < 16))
         return -INFINITY;
     if (kind == VOCAB_INFINITE && die < 2)
         return INFINITY;

@@ -42,7 +42,7 @@ static const char *check_bits(float got, float expected)
 }
 
 /* The rule of the metric that one pair of finite values breaks, or NULL. A device may flush
- * denormals. */
+ * denormals, so they have no part in the mean error either. */
 static const char *check_metric(enum vkm_metric metric, double got, double expected,
                                 double magnitude)
 {
@@ -71,8 +71,10 @@ void vkm_compare_f32(enum vkm_metric metric, const float *got, const float *expe
         const char *broken = check_bits(got[i], expected[i]);
         if (!broken && isfinite(g) && isfinite(e)) {
             broken = check_metric(metric, g, e, magnitude ? (double)magnitude[i] : 0);
-            error += difference * difference;
-            power += e * e;
+            if (fmax(fabs(g), fabs(e)) >= (double)FLT_MIN) {
+                error += difference * difference;
+                power += e * e;
+            }
         }
         bool first = broken && !out->broken;
         if (first || (!out->broken && difference > worst)) {

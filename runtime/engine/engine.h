@@ -31,15 +31,20 @@ struct vkmoe_session {
     struct vkm_step decode; /* one row: forward and sample */
     int32_t last_token;     /* newest token of the sequence */
     bool pending;           /* it was chosen, but is not in the KV cache yet */
-    uint32_t logits_row;    /* else: the row of state.logits that follows from it */
+    bool has_logits;        /* else: state.logits holds what follows from it, in logits_row */
+    uint32_t logits_row;
     vkmoe_session_stats stats;
 };
 
-/* How a session asks for its state. */
-struct vkm_state_params vkm_session_layout(const struct vkm_config *config,
+/* How a session asks for its state: the chunk halved until activations fit one buffer and the
+ * device's workgroup counts. */
+struct vkm_state_params vkm_session_layout(const struct vkm_gpu *gpu,
+                                           const struct vkm_config *config,
                                            const vkmoe_session_params *params);
 
-/* Compiles the pipelines that a session of the model will need. */
-vkmoe_status vkm_model_compile(struct vkmoe_model *model, vkmoe_error *err);
+/* Compiles the pipelines that a session of the model needs for a prompt of so many tokens (0:
+ * unknown) and for decoding. */
+vkmoe_status vkm_model_compile(struct vkmoe_model *model, uint32_t prompt_tokens,
+                               vkmoe_error *err);
 
 #endif

@@ -5,6 +5,7 @@
 
 struct compile_job {
     struct vkmoe_model *model;
+    uint32_t prompt_tokens;
     pthread_t thread;
     bool started;
     vkmoe_status status;
@@ -14,7 +15,7 @@ struct compile_job {
 static void *compile_thread(void *user)
 {
     struct compile_job *job = user;
-    job->status = vkm_model_compile(job->model, &job->error);
+    job->status = vkm_model_compile(job->model, job->prompt_tokens, &job->error);
     return NULL;
 }
 
@@ -69,7 +70,7 @@ static vkmoe_status load(struct vkmoe_model *m, const char *path, const vkmoe_mo
     if (status == VKMOE_OK)
         status = vkm_weights_bind(m->gpu, &config, checkpoint, &m->weights, err);
     if (status == VKMOE_OK) {
-        struct compile_job job = {.model = m};
+        struct compile_job job = {.model = m, .prompt_tokens = params ? params->prompt_tokens : 0};
         compile_start(&job);
         status = vkm_weights_upload(&m->weights, params ? params->progress : NULL,
                                     params ? params->user : NULL, err);

@@ -1,3 +1,5 @@
+#include <float.h>
+#include <math.h>
 #include <string.h>
 #include <time.h>
 
@@ -15,7 +17,34 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-struct vkm_state_params vkm_session_layout(const struct vkm_config *config,
+static struct vkm_state_params layout_for_chunk(const struct vkm_config *config, uint32_t context,
+                                                uint32_t chunk)
+{
+    uint64_t row_bytes = (uint64_t)vkm_ld(config->vocab_size) * sizeof(float);
+    uint64_t logits = LOGITS_BYTES / row_bytes;
+    return (struct vkm_state_params){
+        .max_rows = chunk,
+        .max_logits = logits < 1 ? 1 : logits < chunk ? (uint32_t)logits : chunk,
+        .sequences = 1,
+        .context = context,
+    };
+}
+
+static bool fits(const struct vkm_gpu *gpu, const struct vkm_config *config,
+                 const struct vkm_state_params *layout)
+{
+    const struct vkm_caps *caps = vkm_gpu_caps(gpu);
+    uint64_t device, host, pairs = (uint64_t)layout->max_rows * config->num_experts_per_tok;
+    if (layout->max_rows > caps->max_groups[1] || pairs > UINT32_MAX ||
+        (pairs > 0 &&
+         vkm_moe_max_tiles((uint32_t)pairs, config->n_routed_experts) > caps->max_groups[1]))
+        return false;
+    vkm_state_bytes(config, layout, &device, &host);
+    return device <= vkm_gpu_max_buffer(gpu);
+}
+
+struct vkm_state_params vkm_session_layout(const struct vkm_gpu *gpu,
+                                           const struct vkm_config *config,
                                            const vkmoe_session_params *params)
 {
     uint32_t context = params ? params->context : 0;
@@ -25,14 +54,10 @@ struct vkm_state_params vkm_session_layout(const struct vkm_config *config,
     if (chunk == 0)
         chunk = DEFAULT_CHUNK;
     chunk = vkm_min_u32(chunk, context);
-    uint64_t row_bytes = (uint64_t)vkm_ld(config->vocab_size) * sizeof(float);
-    uint64_t logits = LOGITS_BYTES / row_bytes;
-    return (struct vkm_state_params){
-        .max_rows = chunk,
-        .max_logits = logits < 1 ? 1 : logits < chunk ? (uint32_t)logits : chunk,
-        .sequences = 1,
-        .context = context,
-    };
+    struct vkm_state_params layout = layout_for_chunk(config, context, chunk);
+    while (layout.max_rows > 1 && !fits(gpu, config, &layout))
+        layout = layout_for_chunk(config, context, layout.max_rows / 2);
+    return layout;
 }
 
 /* --- steps --- */
@@ -91,11 +116,11 @@ static vkmoe_status compile_batch(struct vkmoe_model *m, const struct vkm_state 
     return status;
 }
 
-vkmoe_status vkm_model_compile(struct vkmoe_model *m, vkmoe_error *err)
+vkmoe_status vkm_model_compile(struct vkmoe_model *m, uint32_t prompt_tokens, vkmoe_error *err)
 {
     const struct vkm_config *c = &m->weights.config;
     const vkmoe_allocator *a = vkm_gpu_allocator(m->gpu);
-    struct vkm_state_params params = vkm_session_layout(c, NULL);
+    struct vkm_state_params params = vkm_session_layout(m->gpu, c, NULL);
     struct vkm_state s;
     struct vkm_buffer stand_ins[2];
     struct vkm_buffer cache = {.size = vkm_kv_bytes(c, 1)};
@@ -107,25 +132,30 @@ vkmoe_status vkm_model_compile(struct vkmoe_model *m, vkmoe_error *err)
     struct vkm_kv kv = {.keys = layers, .values = layers};
     vkm_state_plan(&s, c, &params, stand_ins);
     struct vkm_batch decode = {.rows = s.next, .n_rows = 1, .n_logits = 1};
-    struct vkm_batch prefill = {
-        .rows = s.rows, .n_rows = params.max_rows, .n_logits = 1, .select_logits = true};
+    /* The last chunk of a prompt, and the full ones before it. */
+    uint32_t last = prompt_tokens % params.max_rows;
+    bool full = prompt_tokens == 0 || prompt_tokens >= params.max_rows;
+    struct vkm_batch prefill = {.rows = s.rows, .n_logits = 1, .select_logits = true};
     vkmoe_status status = compile_batch(m, &s, &kv, &decode, err);
-    if (status == VKMOE_OK)
+    if (status == VKMOE_OK && last > 0) {
+        prefill.n_rows = last;
         status = compile_batch(m, &s, &kv, &prefill, err);
+    }
+    if (status == VKMOE_OK && full) {
+        prefill.n_rows = params.max_rows;
+        status = compile_batch(m, &s, &kv, &prefill, err);
+    }
     vkm_free(a, layers);
     return status;
 }
 
 /* --- sessions --- */
 
-static vkmoe_status check_params(const struct vkm_config *c, const vkmoe_session_params *params,
-                                 vkmoe_error *err)
+static vkmoe_status check_params(const vkmoe_session_params *params, vkmoe_error *err)
 {
     if (params && params->context > VKM_MAX_CONTEXT)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "a context of %u tokens; at most %u",
                         params->context, VKM_MAX_CONTEXT);
-    if (vkm_session_layout(c, params).context == 0)
-        return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "a context of 0 tokens; at least 1");
     return VKMOE_OK;
 }
 
@@ -134,8 +164,10 @@ static vkmoe_status init(struct vkmoe_session *s, const vkmoe_session_params *pa
 {
     struct vkm_gpu *gpu = s->model->gpu;
     const struct vkm_config *c = &s->model->weights.config;
-    struct vkm_state_params layout = vkm_session_layout(c, params);
-    vkmoe_status status = check_params(c, params, err);
+    vkmoe_status status = check_params(params, err);
+    if (status != VKMOE_OK)
+        return status;
+    struct vkm_state_params layout = vkm_session_layout(gpu, c, params);
     if (status == VKMOE_OK)
         status = vkm_kv_init(&s->kv, gpu, c, vkm_ceil_div(layout.context, VKM_KV_BLOCK), err);
     if (status == VKMOE_OK)
@@ -209,16 +241,28 @@ static vkmoe_status read_routing(struct vkmoe_session *s, struct vkm_view view, 
     return status;
 }
 
+/* The padding between rows is read too: one copy costs less than one for each row. */
+static vkmoe_status read_logits(struct vkmoe_session *s, const vkmoe_trace *t, size_t done,
+                                uint32_t n, vkmoe_error *err)
+{
+    const vkmoe_allocator *a = vkm_gpu_allocator(s->model->gpu);
+    uint32_t vocab = s->model->info.vocab_size, ld = vkm_ld(vocab);
+    uint64_t size = (uint64_t)n * ld * sizeof(float);
+    float *rows = vkm_malloc(a, (size_t)size, 1);
+    if (!rows)
+        return vkm_fail_memory(err, (size_t)size, "logits");
+    vkmoe_status status =
+        vkm_buffer_read(s->model->gpu, vkm_view_slice(s->state.logits, 0, size), rows, err);
+    for (uint32_t i = 0; i < n && status == VKMOE_OK; i++)
+        memcpy(t->logits + (done + i) * vocab, rows + (size_t)i * ld, vocab * sizeof(float));
+    vkm_free(a, rows);
+    return status;
+}
+
 static vkmoe_status read_trace(struct vkmoe_session *s, const vkmoe_trace *t, size_t done,
                                uint32_t n, size_t count, vkmoe_error *err)
 {
-    uint32_t vocab = s->model->info.vocab_size;
-    uint64_t stride = vkm_ld(vocab) * sizeof(float);
-    vkmoe_status status = VKMOE_OK;
-    for (uint32_t i = 0; t->logits && i < n && status == VKMOE_OK; i++)
-        status = vkm_buffer_read(
-            s->model->gpu, vkm_view_slice(s->state.logits, i * stride, vocab * sizeof(float)),
-            t->logits + (done + i) * vocab, err);
+    vkmoe_status status = t->logits ? read_logits(s, t, done, n, err) : VKMOE_OK;
     if (t->topk_ids && status == VKMOE_OK)
         status = read_routing(s, s->state.topk_ids, done, n, count,
                               (unsigned char *)t->topk_ids, err);
@@ -277,6 +321,9 @@ static vkmoe_status append(struct vkmoe_session *s, const int32_t *tokens, size_
     uint32_t chunk = all_logits ? s->state.params.max_logits : s->state.params.max_rows;
     uint32_t length = s->sequence.length;
     vkmoe_status status = extend(s, (uint32_t)count, err);
+    if (status != VKMOE_OK)
+        return status;
+    s->has_logits = false;
     for (size_t done = 0; done < count && status == VKMOE_OK;) {
         uint32_t n = count - done < chunk ? (uint32_t)(count - done) : chunk;
         status = eval_chunk(s, tokens + done, n, all_logits, done + n == count, err);
@@ -291,6 +338,7 @@ static vkmoe_status append(struct vkmoe_session *s, const int32_t *tokens, size_
     }
     s->last_token = tokens[count - 1];
     s->pending = false;
+    s->has_logits = true;
     return VKMOE_OK;
 }
 
@@ -329,7 +377,7 @@ static void set_sampler(struct vkmoe_session *s, const vkmoe_generate_params *p)
     struct vkm_sampler *sampler =
         (struct vkm_sampler *)(void *)(view.buffer->mapped + view.offset);
     *sampler = (struct vkm_sampler){
-        .inverse_temperature = p->temperature > 0 ? 1.0f / p->temperature : 0.0f,
+        .inverse_temperature = p->temperature > 0 ? fminf(1.0f / p->temperature, FLT_MAX) : 0.0f,
         .seed_low = (uint32_t)p->seed,
         .seed_high = (uint32_t)(p->seed >> 32),
     };
@@ -366,6 +414,7 @@ static vkmoe_status decode(struct vkmoe_session *s, const struct vkm_batch *batc
     if (status == VKMOE_OK) {
         s->sequence.length++;
         s->pending = false;
+        s->has_logits = true;
         s->logits_row = 0;
     }
     return status;
@@ -387,7 +436,7 @@ vkmoe_status vkmoe_session_generate(vkmoe_session *session, const vkmoe_generate
     size_t n = 0;
     double start = now();
     vkmoe_status status = VKMOE_OK;
-    if (s->sequence.length == 0)
+    if (!s->pending && !s->has_logits)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
                         "nothing was evaluated yet: there is nothing to continue");
     set_sampler(s, params);
@@ -413,6 +462,7 @@ void vkmoe_session_reset(vkmoe_session *session)
 {
     vkm_kv_truncate(&session->kv, &session->sequence, 0);
     session->pending = false;
+    session->has_logits = false;
 }
 
 uint32_t vkmoe_session_length(const vkmoe_session *session)

@@ -77,7 +77,7 @@ vkmoe_status vkm_address_check_create(struct vkm_gpu *gpu, const struct vkm_stre
     check->record_size = vkm_align_up(sizeof(struct record), 16);
     check->report = stream->ops.count * check->record_size;
     vkmoe_status status =
-        vkm_buffer_create(gpu, VKM_MEMORY_HOST, check->report + sizeof(struct report),
+        vkm_buffer_create(gpu, VKM_MEMORY_SHARED, check->report + sizeof(struct report),
                           "address checks", &check->records, err);
     if (status != VKMOE_OK)
         return status;

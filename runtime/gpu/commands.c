@@ -24,15 +24,16 @@ struct vkm_commands {
     VkCommandBuffer *buffers; /* one for each segment */
     VkQueryPool queries;      /* a start and one end for each op, per segment; or none */
     uint64_t *times;          /* nanoseconds of each op in the last run; NULL without queries */
+    bool timestamps;          /* asked for by the caller */
+    bool learned;             /* a run has timed kernels that were unknown: encode again, better */
     struct vkm_address_check check;
 };
 
+/* Where the counts are indirect, groups holds the recorder's estimate of the work. */
 static double op_groups(const struct vkm_op *op)
 {
-    /* Indirect counts are not known here: such a kernel is timed by the dispatch. */
-    return op->indirect.buffer ? 1.0
-                               : (double)op->groups[0] * (double)op->groups[1] *
-                                     (double)op->groups[2];
+    double groups = (double)op->groups[0] * (double)op->groups[1] * (double)op->groups[2];
+    return groups > 0 ? groups : 1.0;
 }
 
 /* Cuts never change the arithmetic: they fall between ops. */
@@ -206,7 +207,7 @@ fail:
     return status;
 }
 
-static vkmoe_status encode(struct vkm_commands *c, bool timestamps, vkmoe_error *err)
+static vkmoe_status encode(struct vkm_commands *c, vkmoe_error *err)
 {
     struct vkm_gpu *gpu = c->gpu;
     vkmoe_status status = cut_segments(c, err);
@@ -215,7 +216,7 @@ static vkmoe_status encode(struct vkm_commands *c, bool timestamps, vkmoe_error 
     if (gpu->params.check_addresses &&
         (status = vkm_address_check_create(gpu, c->stream, &c->check, err)) != VKMOE_OK)
         return status;
-    if ((timestamps || wants_timing(gpu, c->stream)) && gpu->timestamp_period > 0 &&
+    if ((c->timestamps || wants_timing(gpu, c->stream)) && gpu->timestamp_period > 0 &&
         (status = create_queries(c, err)) != VKMOE_OK)
         return status;
     if ((status = create_buffers(c, err)) != VKMOE_OK)
@@ -233,7 +234,8 @@ vkmoe_status vkm_commands_create(struct vkm_gpu *gpu, const struct vkm_stream *s
         return vkm_fail_memory(err, sizeof(*c), "a command list");
     c->gpu = gpu;
     c->stream = stream;
-    vkmoe_status status = gpu->reference ? VKMOE_OK : encode(c, timestamps, err);
+    c->timestamps = timestamps;
+    vkmoe_status status = gpu->reference ? VKMOE_OK : encode(c, err);
     if (status != VKMOE_OK) {
         vkm_commands_destroy(c);
         return status;
@@ -242,10 +244,9 @@ vkmoe_status vkm_commands_create(struct vkm_gpu *gpu, const struct vkm_stream *s
     return VKMOE_OK;
 }
 
-void vkm_commands_destroy(struct vkm_commands *c)
+/* Drops what encode made. */
+static void discard(struct vkm_commands *c)
 {
-    if (!c)
-        return;
     struct vkm_gpu *gpu = c->gpu;
     bool settled = vkm_gpu_settle(gpu);
     if (c->queries && settled)
@@ -256,7 +257,15 @@ void vkm_commands_destroy(struct vkm_commands *c)
     vkm_free(gpu->params.allocator, c->segments.items);
     vkm_free(gpu->params.allocator, c->buffers);
     vkm_free(gpu->params.allocator, c->times);
-    vkm_free(gpu->params.allocator, c);
+    *c = (struct vkm_commands){.gpu = gpu, .stream = c->stream, .timestamps = c->timestamps};
+}
+
+void vkm_commands_destroy(struct vkm_commands *c)
+{
+    if (!c)
+        return;
+    discard(c);
+    vkm_free(c->gpu->params.allocator, c);
 }
 
 /* Keeps the fastest of what was seen lately: first runs contain compilation on some drivers. */
@@ -298,6 +307,11 @@ vkmoe_status vkm_commands_run(struct vkm_commands *c, vkmoe_error *err)
         vkm_reference_run(gpu, c->stream, 0);
         return VKMOE_OK;
     }
+    if (c->learned) {
+        discard(c);
+        if ((status = encode(c, err)) != VKMOE_OK)
+            return status;
+    }
     uint64_t first = 1, last = 0, value;
     for (size_t i = 0; i < c->segments.count && status == VKMOE_OK; i++) {
         status = vkm_queue_submit(gpu, &gpu->compute, c->buffers[i], &value, err);
@@ -315,6 +329,7 @@ vkmoe_status vkm_commands_run(struct vkm_commands *c, vkmoe_error *err)
     }
     for (size_t i = 0; i < c->segments.count && c->queries && status == VKMOE_OK; i++)
         status = read_times(c, i, err);
+    c->learned = c->queries && !c->timestamps;
     if (status == VKMOE_OK && c->check.records)
         status = vkm_address_check_result(&c->check, c->stream, err);
     return status;

@@ -83,8 +83,7 @@ static vkmoe_status choose_queues(struct vkm_gpu *gpu, VkQueueFamilyProperties *
         VkQueueFlags flags = families[i].queueFlags;
         if ((flags & VK_QUEUE_COMPUTE_BIT) && (compute < 0 || !(flags & VK_QUEUE_GRAPHICS_BIT)))
             compute = (int)i;
-        if ((flags & VK_QUEUE_TRANSFER_BIT) &&
-            !(flags & (VK_QUEUE_COMPUTE_BIT | VK_QUEUE_GRAPHICS_BIT)) && transfer < 0)
+        if (vkm_only_copies(flags) && transfer < 0)
             transfer = (int)i;
     }
     if (compute < 0)
@@ -248,6 +247,8 @@ vkmoe_status vkm_gpu_open(const struct vkm_gpu_params *params, const struct vkm_
         return vkm_fail_memory(err, sizeof(*gpu), "a device");
     gpu->params = *params;
     gpu->set = set;
+    if (params->selector && params->selector[0] == '\0')
+        gpu->params.selector = NULL; /* an empty variable of the environment chooses nothing */
     if (gpu->params.hang_seconds <= 0)
         gpu->params.hang_seconds = 120;
     pthread_mutex_init(&gpu->submit_lock, NULL);

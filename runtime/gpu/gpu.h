@@ -54,7 +54,9 @@ const vkmoe_device_info *vkm_gpu_info(const struct vkm_gpu *gpu);
 
 enum vkm_memory {
     VKM_MEMORY_DEVICE, /* fastest for the device; mapped only where that costs nothing */
-    VKM_MEMORY_HOST,   /* mapped and coherent; the device reaches it too */
+    VKM_MEMORY_HOST,   /* mapped and coherent, quick for the host to read */
+    VKM_MEMORY_SHARED, /* mapped and coherent, on the device where that can be had: small data that
+                          the host writes and the device reads often */
 };
 
 struct vkm_buffer {
@@ -125,7 +127,8 @@ uint64_t vkm_commands_time(const struct vkm_commands *c, size_t index);
 /* --- the reference executor (reference.c) --- */
 
 /* Runs the stream's reference kernels on mapped memory. With a non-zero `shuffle`, the dispatches
- * between two barriers run in an order drawn from that seed. */
+ * between two barriers run in an order drawn from that seed (in recorded order if memory for that
+ * runs out). */
 void vkm_reference_run(const struct vkm_gpu *gpu, const struct vkm_stream *stream, uint64_t shuffle);
 
 #endif

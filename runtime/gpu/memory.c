@@ -101,6 +101,8 @@ static int type_score(const struct vkm_gpu *gpu, VkMemoryPropertyFlags flags, en
         return -1;
     if (kind == VKM_MEMORY_HOST)
         return mapped ? 4 + 2 * cached + (local == unified) : -1;
+    if (kind == VKM_MEMORY_SHARED)
+        return mapped ? 4 + 2 * local + (unified && cached) : -1;
     if (gpu->params.host_visible && !mapped)
         return -1;
     return 4 * local + 2 * (mapped == unified) + (unified && cached);

@@ -101,6 +101,12 @@ static void probe_heaps(const struct vkm_vk *vk, VkPhysicalDevice device, vkmoe_
     }
 }
 
+bool vkm_only_copies(VkQueueFlags flags)
+{
+    const VkQueueFlags besides = VK_QUEUE_SPARSE_BINDING_BIT | VK_QUEUE_PROTECTED_BIT;
+    return (flags & ~besides) == VK_QUEUE_TRANSFER_BIT;
+}
+
 static void probe_queues(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
                          VkPhysicalDevice device, bool *compute, bool *transfer)
 {
@@ -114,8 +120,7 @@ static void probe_queues(const struct vkm_gpu_params *params, const struct vkm_v
     for (uint32_t i = 0; i < count; i++) {
         VkQueueFlags flags = families[i].queueFlags;
         *compute |= (flags & VK_QUEUE_COMPUTE_BIT) != 0;
-        *transfer |= (flags & VK_QUEUE_TRANSFER_BIT) &&
-                     !(flags & (VK_QUEUE_COMPUTE_BIT | VK_QUEUE_GRAPHICS_BIT));
+        *transfer |= vkm_only_copies(flags);
     }
     vkm_free(params->allocator, families);
 }

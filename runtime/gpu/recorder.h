@@ -13,7 +13,7 @@ struct vkm_dispatch {
     enum vkm_path path;
     uint32_t spec[VKM_MAX_SPEC];
     uint32_t groups[3];
-    struct vkm_view indirect; /* in place of groups, when its buffer is set */
+    struct vkm_view indirect; /* the counts, when its buffer is set; groups estimate the work then */
     const void *params;       /* the kernel's params struct; copied */
 };
 

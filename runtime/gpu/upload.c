@@ -14,16 +14,11 @@ struct slot {
 
 struct vkm_uploader {
     struct vkm_gpu *gpu;
+    struct vkm_queue *queue; /* that copies run on */
     struct slot slots[SLOTS];
     uint32_t next;
     struct vkm_view target; /* of the write in progress, when it goes through a slot */
 };
-
-/* The queue that copies run on. */
-static struct vkm_queue *copy_queue(struct vkm_gpu *gpu)
-{
-    return gpu->transfer.timeline ? &gpu->transfer : &gpu->compute;
-}
 
 vkmoe_status vkm_uploader_create(struct vkm_gpu *gpu, struct vkm_uploader **out, vkmoe_error *err)
 {
@@ -31,6 +26,7 @@ vkmoe_status vkm_uploader_create(struct vkm_gpu *gpu, struct vkm_uploader **out,
     if (!u)
         return vkm_fail_memory(err, sizeof(*u), "an uploader");
     u->gpu = gpu;
+    u->queue = gpu->transfer.timeline ? &gpu->transfer : &gpu->compute;
     *out = u;
     return VKMOE_OK;
 }
@@ -47,7 +43,7 @@ static vkmoe_status slot_prepare(struct vkm_uploader *u, struct slot *slot, vkmo
     if (!slot->pool) {
         VkCommandPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
                                         .flags = VK_COMMAND_POOL_CREATE_TRANSIENT_BIT,
-                                        .queueFamilyIndex = copy_queue(gpu)->family};
+                                        .queueFamilyIndex = u->queue->family};
         VK(CreateCommandPool(gpu->device, &pool, NULL, &slot->pool));
     }
     if (!slot->commands) {
@@ -60,7 +56,7 @@ static vkmoe_status slot_prepare(struct vkm_uploader *u, struct slot *slot, vkmo
         VK(AllocateCommandBuffers(gpu->device, &info, &slot->commands));
     }
     if (slot->busy_until)
-        return vkm_queue_wait(gpu, copy_queue(gpu), slot->busy_until, err);
+        return vkm_queue_wait(gpu, u->queue, slot->busy_until, err);
 fail:
     return status;
 }
@@ -80,9 +76,10 @@ vkmoe_status vkm_uploader_begin(struct vkm_uploader *u, struct vkm_view view, ui
     return status;
 }
 
-static vkmoe_status copy(struct vkm_gpu *gpu, struct slot *slot, struct vkm_view from,
+static vkmoe_status copy(struct vkm_uploader *u, struct slot *slot, struct vkm_view from,
                          struct vkm_view to, vkmoe_error *err)
 {
+    struct vkm_gpu *gpu = u->gpu;
     vkmoe_status status = VKMOE_OK;
     VkCommandBufferBeginInfo begin = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
                                       .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT};
@@ -114,8 +111,7 @@ static vkmoe_status copy(struct vkm_gpu *gpu, struct slot *slot, struct vkm_view
     dependency.pMemoryBarriers = &after;
     gpu->vk.CmdPipelineBarrier2(slot->commands, &dependency);
     VK(EndCommandBuffer(slot->commands));
-    struct vkm_queue *queue = copy_queue(gpu);
-    status = vkm_queue_submit(gpu, queue, slot->commands, &slot->busy_until, err);
+    status = vkm_queue_submit(gpu, u->queue, slot->commands, &slot->busy_until, err);
 fail:
     return status;
 }
@@ -127,7 +123,7 @@ vkmoe_status vkm_uploader_end(struct vkm_uploader *u, vkmoe_error *err)
     struct slot *slot = &u->slots[u->next];
     u->next = (u->next + 1) % SLOTS;
     struct vkm_view from = {slot->buffer, 0, u->target.size};
-    return copy(u->gpu, slot, from, u->target, err);
+    return copy(u, slot, from, u->target, err);
 }
 
 vkmoe_status vkm_uploader_write(struct vkm_uploader *u, struct vkm_view view, const void *data,
@@ -150,7 +146,7 @@ vkmoe_status vkm_uploader_write(struct vkm_uploader *u, struct vkm_view view, co
 vkmoe_status vkm_uploader_flush(struct vkm_uploader *u, vkmoe_error *err)
 {
     struct vkm_gpu *gpu = u->gpu;
-    struct vkm_queue *queue = copy_queue(gpu);
+    struct vkm_queue *queue = u->queue;
     uint64_t last = 0;
     for (int i = 0; i < SLOTS; i++) {
         if (u->slots[i].busy_until > last)
@@ -195,14 +191,15 @@ vkmoe_status vkm_buffer_read(struct vkm_gpu *gpu, struct vkm_view view, void *da
     if (status != VKMOE_OK)
         return status;
     struct slot *slot = &u->slots[0];
+    u->queue = &gpu->compute; /* which wrote it, so that a barrier suffices */
     for (uint64_t done = 0; done < view.size && status == VKMOE_OK;) {
         uint64_t n = view.size - done < VKM_UPLOAD_CHUNK ? view.size - done : VKM_UPLOAD_CHUNK;
         if ((status = slot_prepare(u, slot, err)) != VKMOE_OK)
             break;
         struct vkm_view to = {slot->buffer, 0, n};
-        status = copy(gpu, slot, vkm_view_slice(view, done, n), to, err);
+        status = copy(u, slot, vkm_view_slice(view, done, n), to, err);
         if (status == VKMOE_OK)
-            status = vkm_queue_wait(gpu, copy_queue(gpu), slot->busy_until, err);
+            status = vkm_queue_wait(gpu, u->queue, slot->busy_until, err);
         if (status == VKMOE_OK)
             memcpy((unsigned char *)data + done, slot->buffer->mapped, (size_t)n);
         done += n;

@@ -86,6 +86,9 @@ vkmoe_status vkm_devices_probe(const struct vkm_gpu_params *params, VkInstance i
                                const struct vkm_vk *vk, VkPhysicalDevice **handles,
                                vkmoe_device_info **infos, uint32_t *count, vkmoe_error *err);
 
+/* Whether a queue family copies and does nothing else (video engines copy too). */
+bool vkm_only_copies(VkQueueFlags flags);
+
 struct vkm_block; /* memory.c */
 struct vkm_pipeline;
 

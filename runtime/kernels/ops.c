@@ -185,7 +185,7 @@ static void geometry_grouped(const struct vkm_caps *caps, const struct vkm_launc
                              const void *params, struct vkm_dispatch *d)
 {
     (void)params;
-    d->spec[0] = set_gemm_path(caps, d);
+    set_groups(d, set_gemm_path(caps, d), launch->n_rows, 1);
     d->indirect = launch->indirect;
 }
 #define geometry_moe_gemm_up geometry_grouped

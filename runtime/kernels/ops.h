@@ -8,7 +8,8 @@
 
 /* What geometry needs beyond the params. */
 struct vkm_launch {
-    uint32_t n_rows;          /* batch rows; for kernels over pairs: rows * k; unused by moe_scan */
+    uint32_t n_rows;          /* batch rows; for kernels over pairs: rows * k; unused by moe_scan,
+                                 an estimate of the work for moe_gemm_up and moe_gemm_down */
     enum vkm_dtype dtype;     /* of the weights, where the kernel reads any */
     struct vkm_view indirect; /* workgroup counts for moe_gemm_up and moe_gemm_down */
 };

@@ -48,6 +48,7 @@ double vkm_ref_exp(float logit, double largest, double factor)
 {
     if (isnan(logit))
         return 0;
-    double x = ((double)logit - largest) * factor;
+    double finite = fmax(fmin((double)logit, (double)FLT_MAX), -(double)FLT_MAX);
+    double x = (finite - largest) * factor;
     return exp(x < -100 ? -100 : x > 0 ? 0 : x);
 }

@@ -58,7 +58,7 @@ uint32_t vkm_ref_order_key(float value);
 
 /* The largest logit in [begin, end), clamped to finite; -FLT_MAX where all are NaN. */
 double vkm_ref_largest(const float *logits, size_t begin, size_t end);
-/* exp((logit - largest) * factor) with its argument clamped; 0 for NaN. */
+/* exp((logit - largest) * factor), logit and argument clamped; 0 for NaN. */
 double vkm_ref_exp(float logit, double largest, double factor);
 
 /* Philox4x32-10. */

@@ -252,9 +252,12 @@ static void experts_grouped(const struct pass *f, const struct vkm_layer *layer,
     const struct vkm_config *c = f->c;
     const struct vkm_state *s = f->s;
     const uint64_t args_size = 3 * sizeof(uint32_t);
-    struct vkm_launch up = {.dtype = layer->expert_dtype,
+    uint32_t pairs = f->batch->n_rows * c->num_experts_per_tok;
+    struct vkm_launch up = {.n_rows = pairs,
+                            .dtype = layer->expert_dtype,
                             .indirect = vkm_view_slice(s->sort_args, 0, args_size)};
-    struct vkm_launch down = {.dtype = layer->expert_dtype,
+    struct vkm_launch down = {.n_rows = pairs,
+                              .dtype = layer->expert_dtype,
                               .indirect = vkm_view_slice(s->sort_args, args_size, args_size)};
 
     if (layer->ffn.width > 0) {

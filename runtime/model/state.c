@@ -137,7 +137,7 @@ vkmoe_status vkm_state_init(struct vkm_state *s, struct vkm_gpu *gpu,
     vkmoe_status status =
         vkm_buffer_create(gpu, VKM_MEMORY_DEVICE, device_bytes, "activations", &device, err);
     if (status == VKMOE_OK)
-        status = vkm_buffer_create(gpu, VKM_MEMORY_HOST, host_bytes, "step state", &host, err);
+        status = vkm_buffer_create(gpu, VKM_MEMORY_SHARED, host_bytes, "step state", &host, err);
     if (status != VKMOE_OK) {
         vkm_buffer_destroy(gpu, device);
         return status;

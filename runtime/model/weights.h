@@ -46,10 +46,14 @@ struct vkm_weights {
         struct vkm_buffer **items;
         size_t count, capacity;
     } buffers;
-    struct { /* what remains to be uploaded */
+    struct { /* what remains to be uploaded: tensors, and tables of experts' addresses */
         struct vkm_piece *items;
         size_t count, capacity;
     } pieces;
+    struct {
+        struct vkm_table *items;
+        size_t count, capacity;
+    } tables;
 };
 
 /* A tensor of the checkpoint, the rows it fills and how they are stored. */
@@ -58,6 +62,13 @@ struct vkm_piece {
     struct vkm_view target;          /* [rows, ld] of dtype */
     uint32_t rows, cols, ld;
     enum vkm_dtype dtype;
+};
+
+/* Addresses to be written to a view. */
+struct vkm_table {
+    struct vkm_view target;
+    uint64_t *addresses; /* owned */
+    size_t count;
 };
 
 /* Elements from one row of width n to the next. */

@@ -295,11 +295,29 @@ static vkmoe_status place_experts(struct binder *b, const char *prefix, struct p
     return VKMOE_OK;
 }
 
+/* The table of a layer's experts, to be filled by the caller. */
+static vkmoe_status add_table(struct binder *b, size_t n, struct vkm_view *view, uint64_t **out)
+{
+    struct vkm_buffer *buffer;
+    if (!VKM_ARRAY_RESERVE(allocator(b), &b->w->tables, 1))
+        return vkm_fail_memory(b->err, sizeof(struct vkm_table), "the upload list");
+    vkmoe_status status =
+        new_buffer(b, VKM_MEMORY_DEVICE, n * sizeof(uint64_t), "the expert table", &buffer);
+    if (status != VKMOE_OK)
+        return status;
+    *view = vkm_buffer_view(buffer);
+    *out = vkm_calloc(allocator(b), n, sizeof(**out));
+    if (!*out)
+        return vkm_fail_memory(b->err, n * sizeof(**out), "the expert table");
+    b->w->tables.items[b->w->tables.count++] = (struct vkm_table){*view, *out, n};
+    return VKMOE_OK;
+}
+
 static vkmoe_status bind_experts(struct binder *b, const char *prefix, struct vkm_layer *layer)
 {
     const struct vkm_config *c = &b->w->config;
     size_t n = c->n_routed_experts;
-    struct vkm_buffer *table;
+    uint64_t *table = NULL;
     struct part *parts = vkm_calloc(allocator(b), 3 * n, sizeof(*parts));
     if (!parts)
         return vkm_fail_memory(b->err, 3 * n * sizeof(*parts), "the expert list");
@@ -312,13 +330,10 @@ static vkmoe_status bind_experts(struct binder *b, const char *prefix, struct vk
     }
     if (status == VKMOE_OK) {
         layer->expert_dtype = common_dtype(parts, 3 * n);
-        /* Small and read once per step, so host memory will do; it is always mapped. */
-        status = new_buffer(b, VKM_MEMORY_HOST, n * sizeof(uint64_t), "the expert table", &table);
+        status = add_table(b, n, &layer->experts, &table);
     }
-    if (status == VKMOE_OK) {
-        layer->experts = vkm_buffer_view(table);
-        status = place_experts(b, prefix, parts, layer, (uint64_t *)(void *)table->mapped);
-    }
+    if (status == VKMOE_OK)
+        status = place_experts(b, prefix, parts, layer, table);
     vkm_free(allocator(b), parts);
     return status;
 }

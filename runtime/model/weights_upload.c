@@ -67,6 +67,19 @@ static int by_place(const void *a, const void *b)
     return 0;
 }
 
+static void free_lists(struct vkm_weights *w)
+{
+    const vkmoe_allocator *a = vkm_gpu_allocator(w->gpu);
+    for (size_t i = 0; i < w->tables.count; i++)
+        vkm_free(a, w->tables.items[i].addresses);
+    vkm_free(a, w->tables.items);
+    vkm_free(a, w->pieces.items);
+    w->tables.items = NULL;
+    w->pieces.items = NULL;
+    w->tables.count = w->tables.capacity = 0;
+    w->pieces.count = w->pieces.capacity = 0;
+}
+
 vkmoe_status vkm_weights_upload(struct vkm_weights *w, vkm_progress_fn *progress, void *user,
                                 vkmoe_error *err)
 {
@@ -79,12 +92,15 @@ vkmoe_status vkm_weights_upload(struct vkm_weights *w, vkm_progress_fn *progress
     qsort(w->pieces.items, w->pieces.count, sizeof(*w->pieces.items), by_place);
     for (size_t i = 0; i < w->pieces.count && status == VKMOE_OK; i++)
         status = upload_piece(&job, &w->pieces.items[i], err);
+    for (size_t i = 0; i < w->tables.count && status == VKMOE_OK; i++) {
+        const struct vkm_table *t = &w->tables.items[i];
+        status = vkm_uploader_write(job.uploader, t->target, t->addresses,
+                                    t->count * sizeof(*t->addresses), err);
+    }
     if (status == VKMOE_OK)
         status = vkm_uploader_flush(job.uploader, err);
     vkm_uploader_destroy(job.uploader);
-    vkm_free(vkm_gpu_allocator(w->gpu), w->pieces.items);
-    w->pieces.items = NULL;
-    w->pieces.count = w->pieces.capacity = 0;
+    free_lists(w);
     return status;
 }
 
@@ -96,7 +112,7 @@ void vkm_weights_finish(struct vkm_weights *w)
     for (size_t i = 0; i < w->buffers.count; i++)
         vkm_buffer_destroy(w->gpu, w->buffers.items[i]);
     vkm_free(a, w->buffers.items);
-    vkm_free(a, w->pieces.items);
+    free_lists(w);
     vkm_free(a, w->layers);
     *w = (struct vkm_weights){0};
 }

@@ -128,6 +128,11 @@ static void denormals_may_flush(void **state)
         assert_null(compare((enum vkm_metric)metric, &p, &c));
     p.got[0] = 2e-40f;
     assert_non_null(compare(VKM_METRIC_EXACT, &p, &c));
+    assert_null(compare(VKM_METRIC_NMSE, &p, &c));
+    p.got[0] = 1;
+    assert_non_null(compare(VKM_METRIC_NMSE, &p, &c));
+    vkm_compare_f32(VKM_METRIC_NMSE, (float[]){0, 2e-44f}, (float[]){1e-40f, 3e-44f}, NULL, 2, &c);
+    assert_null(c.broken);
 }
 
 static void integers_match_exactly(void **state)
