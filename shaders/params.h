@@ -8,8 +8,9 @@
  * GLSL sees a view as a uvec2 address; C sees a struct vkm_view. K is passed through.
  *
  * Shapes are row-major, outermost first. `ld` of a width n is n rounded up to VKM_PAD elements; the
- * elements between n and ld are zero, in weights and in activations: a kernel that writes rows of ld
- * elements writes those zeros too, one that adds to rows leaves them alone. Activations are float32.
+ * elements between n and ld are zero, in weights and in activations: a kernel that writes rows of
+ * ld elements writes those zeros too, one that adds to rows leaves them alone. Activations are
+ * float32.
  * An expert id that is not below n_experts stands for no expert: the sort leaves its pair out, its
  * h is zero, and it adds nothing.
  * rows: struct of 4 uints for each batch row: token, position, sequence, 0.
@@ -136,7 +137,8 @@
 /* Summarises each block of VKM_VOCAB_BLOCK logits of row i: best [rows, blocks, 2]: the largest
  * logit and the sum of exp((logit - largest) * sampler.inverse_temperature); at [rows, blocks]: the
  * index of the largest, lower index on ties, NaN last. Logits and the exponent's argument are
- * clamped for the sum as in softmax, a NaN logit adds nothing; where all are NaN, the largest is NaN.
+ * clamped for the sum as in softmax, a NaN logit adds nothing; where all are NaN, the largest is
+ * NaN.
  * samplers [sequences]: 4 words each: inverse temperature (float, 0 = greedy), seed low, seed high,
  * 0. */
 #define VKM_PARAMS_sample_blocks(K, R, W, I, X, T, U, F)                                           \

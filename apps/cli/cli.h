@@ -89,9 +89,10 @@ int cli_tokenizer_open(const struct cli_common *common, struct cli_engine *e);
  * Returns an exit code; the reason for a failure has been said. */
 int cli_engine_open(const struct cli_common *common, uint32_t prompt_tokens, struct cli_engine *e);
 void cli_engine_close(struct cli_engine *e); /* after either; accepts what was not opened */
-double cli_now(void); /* seconds, monotonic */
+double cli_now(void);                        /* seconds, monotonic */
 
-/* From now on Ctrl-C is noted, to be asked for by cli_interrupted; a second one ends the program. */
+/* From now on Ctrl-C is noted, to be asked for by cli_interrupted; a second one ends the program.
+ */
 void cli_catch_interrupt(void);
 bool cli_interrupted(void);
 

@@ -34,19 +34,19 @@ static json_t *device_json(const vkmoe_device_info *d)
 {
     json_t *heaps = json_array();
     for (uint32_t i = 0; i < d->n_heaps; i++)
-        json_array_append_new(
-            heaps, json_pack("{s:I, s:I, s:b}", "size", (json_int_t)d->heaps[i].size, "budget",
-                             (json_int_t)d->heaps[i].budget, "device_local",
-                             d->heaps[i].device_local));
+        json_array_append_new(heaps,
+                              json_pack("{s:I, s:I, s:b}", "size", (json_int_t)d->heaps[i].size,
+                                        "budget", (json_int_t)d->heaps[i].budget, "device_local",
+                                        d->heaps[i].device_local));
     return json_pack(
         "{s:i, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:b, s:s, s:s, s:i, s:i, s:i, s:b, s:b, s:i, "
         "s:i, s:I, s:o}",
         "index", (int)d->index, "name", d->name, "kind", kinds[d->kind], "driver", d->driver,
         "uuid", d->uuid, "driver_id", (int)d->driver_id, "api_version",
-        d->api_version >= (1u << 22 | 3u << 12) ? "1.3 or later" : "below 1.3", "usable",
-        d->usable, "default", d->is_default, "reason", d->reason, "path", path_name(d),
-        "subgroup_size", (int)d->subgroup_size, "subgroup_min", (int)d->subgroup_min,
-        "subgroup_max", (int)d->subgroup_max, "memory_budget", d->memory_budget, "transfer_queue",
+        d->api_version >= (1u << 22 | 3u << 12) ? "1.3 or later" : "below 1.3", "usable", d->usable,
+        "default", d->is_default, "reason", d->reason, "path", path_name(d), "subgroup_size",
+        (int)d->subgroup_size, "subgroup_min", (int)d->subgroup_min, "subgroup_max",
+        (int)d->subgroup_max, "memory_budget", d->memory_budget, "transfer_queue",
         d->transfer_queue, "shared_memory", (int)d->shared_memory, "max_invocations",
         (int)d->max_invocations, "max_allocation",
         (json_int_t)(d->max_allocation > INT64_MAX ? INT64_MAX : d->max_allocation), "heaps",
@@ -86,8 +86,7 @@ static void print_device(const vkmoe_device_info *d, bool verbose)
            (double)d->max_allocation / 1e9);
     for (uint32_t i = 0; i < d->n_heaps; i++)
         printf("       heap %u: %.2f GB%s, budget %.2f GB\n", i, (double)d->heaps[i].size / 1e9,
-               d->heaps[i].device_local ? " on the device" : "",
-               (double)d->heaps[i].budget / 1e9);
+               d->heaps[i].device_local ? " on the device" : "", (double)d->heaps[i].budget / 1e9);
 }
 
 static int list(const struct cli_common *common, bool as_json)

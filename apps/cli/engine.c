@@ -115,8 +115,7 @@ int cli_tokenizer_open(const struct cli_common *common, struct cli_engine *e)
 {
     vkmoe_error err;
     *e = (struct cli_engine){.log = cli_log(common), .start = cli_now()};
-    vkmoe_status status =
-        vkmoe_tokenizer_load(cli_model_path(common), NULL, &e->tokenizer, &err);
+    vkmoe_status status = vkmoe_tokenizer_load(cli_model_path(common), NULL, &e->tokenizer, &err);
     return status == VKMOE_OK ? EXIT_DONE : cli_failed(&err);
 }
 

@@ -13,8 +13,8 @@ static const char help[] =
     "      --tokens LIST      token ids, taken as they are\n"
     "  -p, --prompt TEXT      or text, with the BOS token before it if the model wants one\n"
     "  -o, --output FILE      where to write\n"
-    "      --reference        compute on the float64 reference executor, without Vulkan\n"
-    CLI_COMMON_HELP;
+    "      --reference        compute on the float64 reference executor, without "
+    "Vulkan\n" CLI_COMMON_HELP;
 
 struct options {
     struct cli_common common;

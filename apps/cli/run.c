@@ -20,8 +20,7 @@ static const char help[] =
     "      --temp T           temperature; 0 takes the likeliest token each time\n"
     "                         (default: the model's generation_config.json)\n"
     "      --seed S           of the sampler (default: another one each time, told with -v)\n"
-    "      --ignore-eos       go on past the end of the document\n"
-    CLI_COMMON_HELP;
+    "      --ignore-eos       go on past the end of the document\n" CLI_COMMON_HELP;
 
 #define PIECE 256u /* prompt tokens evaluated between two looks for Ctrl-C */
 
@@ -144,8 +143,7 @@ static vkmoe_generate_params sampling(const struct options *o, const struct cli_
     const vkmoe_generation_defaults *d = vkmoe_model_get_defaults(e->model);
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
-    uint64_t seed =
-        o->seeded ? o->seed : (uint64_t)t.tv_sec * 1000003u ^ (uint64_t)t.tv_nsec;
+    uint64_t seed = o->seeded ? o->seed : (uint64_t)t.tv_sec * 1000003u ^ (uint64_t)t.tv_nsec;
     float temperature = o->temperature >= 0 ? o->temperature : d->do_sample ? d->temperature : 0;
     if (o->common.verbosity > 0 && temperature > 0)
         fprintf(stderr, "vkmoe: temperature %g, seed %llu\n", (double)temperature,

@@ -38,8 +38,7 @@ static int parse(int argc, char **argv, const char *help, struct cli_common *com
             return code;
     }
     if (optind < argc)
-        return cli_usage("%s: '%s' is not an option; text comes from stdin", argv[0],
-                         argv[optind]);
+        return cli_usage("%s: '%s' is not an option; text comes from stdin", argv[0], argv[optind]);
     return -1;
 }
 
@@ -65,8 +64,7 @@ static int detokenize(const vkmoe_tokenizer *tokenizer, const char *text)
     char *bytes;
     if (!cli_parse_tokens("stdin", text, &ids, &count))
         return EXIT_FAILED;
-    vkmoe_status status =
-        vkmoe_tokenizer_decode(tokenizer, ids, count, true, &bytes, &size, &err);
+    vkmoe_status status = vkmoe_tokenizer_decode(tokenizer, ids, count, true, &bytes, &size, &err);
     free(ids);
     if (status != VKMOE_OK)
         return cli_failed(&err);

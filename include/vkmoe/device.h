@@ -23,8 +23,8 @@ typedef enum vkmoe_device_kind {
 } vkmoe_device_kind;
 
 typedef struct vkmoe_heap_info {
-    uint64_t size;      /* bytes */
-    uint64_t budget;    /* bytes this process may hold by the driver's estimate; size if unknown */
+    uint64_t size;   /* bytes */
+    uint64_t budget; /* bytes this process may hold by the driver's estimate; size if unknown */
     bool device_local;
 } vkmoe_heap_info;
 
@@ -34,20 +34,20 @@ typedef struct vkmoe_device_info {
     uint32_t index; /* position in the listing, as --device takes it */
     vkmoe_device_kind kind;
     char name[256];
-    char driver[256];      /* name and version, as the driver words them */
-    char uuid[37];         /* deviceUUID, lower-case hexadecimal with dashes */
-    uint32_t driver_id;    /* VkDriverId */
-    uint32_t api_version;  /* VK_MAKE_API_VERSION form */
+    char driver[256];     /* name and version, as the driver words them */
+    char uuid[37];        /* deviceUUID, lower-case hexadecimal with dashes */
+    uint32_t driver_id;   /* VkDriverId */
+    uint32_t api_version; /* VK_MAKE_API_VERSION form */
     bool usable;
     char reason[256]; /* why it is not usable, or why it was or was not chosen as default */
     bool is_default;
     uint32_t subgroup_size, subgroup_min, subgroup_max;
-    bool subgroup_arithmetic;    /* the subgroup path can run */
-    bool memory_budget;          /* VK_EXT_memory_budget */
-    bool transfer_queue;         /* a queue family for copies alone */
-    uint32_t shared_memory;      /* bytes per workgroup */
-    uint32_t max_invocations;    /* per workgroup */
-    uint64_t max_allocation;     /* bytes in one allocation */
+    bool subgroup_arithmetic; /* the subgroup path can run */
+    bool memory_budget;       /* VK_EXT_memory_budget */
+    bool transfer_queue;      /* a queue family for copies alone */
+    uint32_t shared_memory;   /* bytes per workgroup */
+    uint32_t max_invocations; /* per workgroup */
+    uint64_t max_allocation;  /* bytes in one allocation */
     uint32_t n_heaps;
     vkmoe_heap_info heaps[VKMOE_MAX_HEAPS];
 } vkmoe_device_info;
@@ -68,8 +68,8 @@ typedef struct vkmoe_device_params {
 } vkmoe_device_params;
 
 /* Lists the devices of every installed driver, in the order of --device's index. Writes at most
- * `capacity` entries and, on success, the full count to *count; infos may be NULL when capacity is 0. Fails with
- * NO_DEVICE when there is no Vulkan loader or no driver. Thread-safe. */
+ * `capacity` entries and, on success, the full count to *count; infos may be NULL when capacity is
+ * 0. Fails with NO_DEVICE when there is no Vulkan loader or no driver. Thread-safe. */
 vkmoe_status vkmoe_device_list(const vkmoe_device_params *params, vkmoe_device_info *infos,
                                size_t capacity, size_t *count, vkmoe_error *err);
 

@@ -25,9 +25,9 @@ typedef struct vkmoe_log {
 /* Replaces malloc, realloc and free for the memory that vkmoe allocates itself. All three functions
  * must be set, or none (the C library is used); they must be thread-safe. */
 typedef struct vkmoe_allocator {
-    void *(*allocate)(void *user, size_t size);                /* size > 0; NULL on failure */
+    void *(*allocate)(void *user, size_t size);                 /* size > 0; NULL on failure */
     void *(*reallocate)(void *user, void *memory, size_t size); /* size > 0; memory may be NULL */
-    void (*release)(void *user, void *memory);                 /* memory may be NULL */
+    void (*release)(void *user, void *memory);                  /* memory may be NULL */
     void *user;
 } vkmoe_allocator;
 

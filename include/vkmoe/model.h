@@ -11,8 +11,8 @@ extern "C" {
 typedef struct vkmoe_model vkmoe_model;
 
 typedef struct vkmoe_model_params {
-    /* Called while loading, from the loading thread, with bytes of the checkpoint read so far and in
-     * all; returns false to cancel. NULL: none. */
+    /* Called while loading, from the loading thread, with bytes of the checkpoint read so far and
+     * in all; returns false to cancel. NULL: none. */
     bool (*progress)(void *user, uint64_t done, uint64_t total);
     void *user;
     /* Tokens of the first prompt: shaders for steps of that size are compiled while the weights are
@@ -29,9 +29,9 @@ typedef struct vkmoe_model_info {
     uint32_t n_routed_experts;    /* per MoE layer; 0 in a dense model */
     uint32_t n_experts_per_token; /* routed ones; 0 in a dense model */
     uint32_t n_shared_experts;
-    uint32_t max_context;   /* max_position_embeddings */
+    uint32_t max_context;         /* max_position_embeddings */
     int32_t bos_token, eos_token; /* -1 where there is none */
-    uint64_t weight_bytes;  /* on the device */
+    uint64_t weight_bytes;        /* on the device */
 } vkmoe_model_info;
 
 /* How the checkpoint wants to be sampled (generation_config.json). */
@@ -40,9 +40,9 @@ typedef struct vkmoe_generation_defaults {
     float temperature; /* 1 where the file names none */
 } vkmoe_generation_defaults;
 
-/* Loads the Hugging Face folder `path` onto the device; params may be NULL. The caller owns *out and
- * destroys it before the device. Fails with NOT_FOUND, IO, BAD_FORMAT or UNSUPPORTED for what is in
- * the folder, OUT_OF_DEVICE_MEMORY, CANCELLED, or what the device reports. */
+/* Loads the Hugging Face folder `path` onto the device; params may be NULL. The caller owns *out
+ * and destroys it before the device. Fails with NOT_FOUND, IO, BAD_FORMAT or UNSUPPORTED for what
+ * is in the folder, OUT_OF_DEVICE_MEMORY, CANCELLED, or what the device reports. */
 vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
                               const vkmoe_model_params *params, vkmoe_model **out,
                               vkmoe_error *err);

@@ -24,9 +24,9 @@ void vkmoe_session_destroy(vkmoe_session *session); /* accepts NULL */
 /* What an evaluation hands out beside the KV cache, into memory of the caller; NULL: not wanted.
  * Rows are the tokens of the call; experts are ordered by falling router logit. */
 typedef struct vkmoe_trace {
-    float *logits;        /* [count, vocab_size] */
-    int32_t *topk_ids;    /* [n_moe_layers, count, n_experts_per_token] */
-    float *topk_gates;    /* likewise: the gate g_i of equation 4, after any normalisation */
+    float *logits;     /* [count, vocab_size] */
+    int32_t *topk_ids; /* [n_moe_layers, count, n_experts_per_token] */
+    float *topk_gates; /* likewise: the gate g_i of equation 4, after any normalisation */
 } vkmoe_trace;
 
 /* Appends tokens to the sequence and computes them. trace may be NULL. Fails with INVALID_ARGUMENT
@@ -35,10 +35,10 @@ typedef struct vkmoe_trace {
 vkmoe_status vkmoe_session_eval(vkmoe_session *session, const int32_t *tokens, size_t count,
                                 const vkmoe_trace *trace, vkmoe_error *err);
 
-/* Writes tokens and a trace of them to a safetensors file, whole or not at all: `tokens` I32 [count],
- * `logits` F32 [count, vocab_size], and for each MoE layer L `layers.L.topk_idx` I32 and
- * `layers.L.topk_weight` F32, both [count, n_experts_per_token] by falling weight, the lower id first
- * in a tie. All of the trace must be there. */
+/* Writes tokens and a trace of them to a safetensors file, whole or not at all: `tokens` I32
+ * [count], `logits` F32 [count, vocab_size], and for each MoE layer L `layers.L.topk_idx` I32 and
+ * `layers.L.topk_weight` F32, both [count, n_experts_per_token] by falling weight, the lower id
+ * first in a tie. All of the trace must be there. */
 vkmoe_status vkmoe_trace_write(const vkmoe_model *model, const int32_t *tokens, size_t count,
                                const vkmoe_trace *trace, const char *path, vkmoe_error *err);
 
@@ -47,15 +47,15 @@ typedef struct vkmoe_generate_params {
     float temperature; /* 0 or less: greedy */
     uint64_t seed;     /* the same seed and tokens give the same text on the same device */
     bool ignore_eos;   /* go on past the end of the document */
-    /* Called with each token as it is chosen (not with the EOS token that ends it); returns false to
-     * stop. NULL: none. */
+    /* Called with each token as it is chosen (not with the EOS token that ends it); returns false
+     * to stop. NULL: none. */
     bool (*on_token)(void *user, int32_t token);
     void *user;
 } vkmoe_generate_params;
 
-/* Continues the sequence token by token, after at least one was evaluated; params is not NULL. *count (may be NULL) gets
- * the number of tokens handed out. Ends with OK at max_tokens, at EOS, or when on_token says so;
- * with CONTEXT_FULL when the sequence is full. */
+/* Continues the sequence token by token, after at least one was evaluated; params is not NULL.
+ * *count (may be NULL) gets the number of tokens handed out. Ends with OK at max_tokens, at EOS, or
+ * when on_token says so; with CONTEXT_FULL when the sequence is full. */
 vkmoe_status vkmoe_session_generate(vkmoe_session *session, const vkmoe_generate_params *params,
                                     size_t *count, vkmoe_error *err);
 

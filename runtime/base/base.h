@@ -27,8 +27,7 @@ vkmoe_status vkm_fail(vkmoe_error *err, vkmoe_status status, const char *format,
 vkmoe_status vkm_fail_memory(vkmoe_error *err, size_t bytes, const char *what);
 
 /* Writes one line to the log; a silent or NULL log ignores it. */
-void vkm_log(const vkmoe_log *log, vkmoe_log_level level, const char *format, ...)
-    VKM_PRINTF(3, 4);
+void vkm_log(const vkmoe_log *log, vkmoe_log_level level, const char *format, ...) VKM_PRINTF(3, 4);
 
 /* Memory through the hook; a NULL allocator means the C library. count * size is checked for
  * overflow; a product of zero yields a non-NULL pointer. vkm_calloc zeroes. */

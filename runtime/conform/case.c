@@ -106,7 +106,7 @@ static void report(struct vkm_suite *s, const struct vkm_variant *variant, const
 {
     const struct vkm_kernel *kernel = &vkm_gpu_kernels(s->gpu)->kernels[s->kernel];
     struct vkm_conform_variant *v = &s->variant;
-    char line[640] = "";
+    char line[1024] = "";
     bool passed = !sentence[0];
     if (!passed)
         snprintf(line, sizeof(line), "%s (%s, %s), case %s: %s", kernel->name,

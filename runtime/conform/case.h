@@ -81,11 +81,6 @@ static inline bool vkm_case_wants_rows(const struct vkm_suite *s, uint32_t n_row
            (s->params->level == VKM_CONFORM_QUICK && s->dtype == VKM_DTYPE_BF16);
 }
 
-static inline uint32_t vkm_ld(uint32_t width)
-{
-    return (width + VKM_PAD - 1) / VKM_PAD * VKM_PAD;
-}
-
 /* One FFN with random weights. */
 struct vkm_view vkm_case_ffn(struct vkm_suite *s, uint32_t hidden, uint32_t width);
 /* n of them, in a shuffled order, and the table of their addresses. */

@@ -53,7 +53,7 @@ struct vkm_conform_totals {
 vkmoe_status vkm_conform_run(struct vkm_gpu *gpu, const struct vkm_conform_params *params,
                              struct vkm_conform_totals *totals, vkmoe_error *err);
 
-/* Whether text matches a pattern of literal characters, * and ?. */
+/* Whether text matches a shell pattern. */
 bool vkm_glob(const char *pattern, const char *text);
 
 #endif

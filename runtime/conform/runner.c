@@ -1,21 +1,13 @@
 #include "conform/case.h"
 
+#include <fnmatch.h>
+
 #define ARENA_QUICK (64u << 20)
 #define ARENA_FULL (256u << 20)
 
 bool vkm_glob(const char *pattern, const char *text)
 {
-    for (; *pattern; pattern++, text++) {
-        if (*pattern == '*') {
-            for (; *text; text++)
-                if (vkm_glob(pattern + 1, text))
-                    return true;
-            return vkm_glob(pattern + 1, text);
-        }
-        if (!*text || (*pattern != '?' && *pattern != *text))
-            return false;
-    }
-    return !*text;
+    return fnmatch(pattern, text, 0) == 0;
 }
 
 static vkm_cases_fn *const cases[] = {

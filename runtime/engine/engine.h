@@ -44,7 +44,6 @@ struct vkm_state_params vkm_session_layout(const struct vkm_gpu *gpu,
 
 /* Compiles the pipelines that a session of the model needs for a prompt of so many tokens (0:
  * unknown) and for decoding. */
-vkmoe_status vkm_model_compile(struct vkmoe_model *model, uint32_t prompt_tokens,
-                               vkmoe_error *err);
+vkmoe_status vkm_model_compile(struct vkmoe_model *model, uint32_t prompt_tokens, vkmoe_error *err);
 
 #endif

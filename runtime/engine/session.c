@@ -24,7 +24,9 @@ static struct vkm_state_params layout_for_chunk(const struct vkm_config *config,
     uint64_t logits = LOGITS_BYTES / row_bytes;
     return (struct vkm_state_params){
         .max_rows = chunk,
-        .max_logits = logits < 1 ? 1 : logits < chunk ? (uint32_t)logits : chunk,
+        .max_logits = logits < 1       ? 1
+                      : logits < chunk ? (uint32_t)logits
+                                       : chunk,
         .sequences = 1,
         .context = context,
     };
@@ -93,8 +95,8 @@ static vkmoe_status step_prepare(struct vkmoe_session *session, struct vkm_step 
                                  enum step_parts parts, vkmoe_error *err)
 {
     struct vkm_gpu *gpu = session->model->gpu;
-    vkmoe_status status = step_record(step, gpu, &session->model->weights, &session->kv, state,
-                                      batch, parts, err);
+    vkmoe_status status =
+        step_record(step, gpu, &session->model->weights, &session->kv, state, batch, parts, err);
     if (status == VKMOE_OK)
         status = vkm_commands_create(gpu, &step->stream, false, &step->commands, err);
     if (status != VKMOE_OK)
@@ -108,8 +110,8 @@ static vkmoe_status compile_batch(struct vkmoe_model *m, const struct vkm_state 
                                   vkmoe_error *err)
 {
     struct vkm_step step = {0};
-    vkmoe_status status = step_record(&step, m->gpu, &m->weights, kv, s, batch,
-                                      STEP_FORWARD | STEP_SAMPLE, err);
+    vkmoe_status status =
+        step_record(&step, m->gpu, &m->weights, kv, s, batch, STEP_FORWARD | STEP_SAMPLE, err);
     if (status == VKMOE_OK)
         status = vkm_gpu_compile(m->gpu, &step.stream, err);
     step_finish(&step);
@@ -215,8 +217,7 @@ static vkmoe_status extend(struct vkmoe_session *s, uint32_t extra, vkmoe_error 
                         s->sequence.length, s->state.params.context, extra);
     vkmoe_status status = vkm_kv_extend(&s->kv, &s->sequence, extra, err);
     if (status == VKMOE_OK)
-        memcpy(s->state.blocks.buffer->mapped + s->state.blocks.offset +
-                   before * sizeof(uint32_t),
+        memcpy(s->state.blocks.buffer->mapped + s->state.blocks.offset + before * sizeof(uint32_t),
                s->sequence.blocks + before, (s->sequence.count - before) * sizeof(uint32_t));
     return status;
 }
@@ -235,9 +236,9 @@ static vkmoe_status read_routing(struct vkmoe_session *s, struct vkm_view view, 
     uint64_t row = s->model->info.n_experts_per_token * sizeof(uint32_t);
     vkmoe_status status = VKMOE_OK;
     for (uint32_t i = 0; i < s->model->info.n_moe_layers && status == VKMOE_OK; i++)
-        status = vkm_buffer_read(
-            s->model->gpu, vkm_view_slice(view, i * s->state.trace_stride, n * row),
-            to + (i * count + done) * row, err);
+        status =
+            vkm_buffer_read(s->model->gpu, vkm_view_slice(view, i * s->state.trace_stride, n * row),
+                            to + (i * count + done) * row, err);
     return status;
 }
 
@@ -264,8 +265,8 @@ static vkmoe_status read_trace(struct vkmoe_session *s, const vkmoe_trace *t, si
 {
     vkmoe_status status = t->logits ? read_logits(s, t, done, n, err) : VKMOE_OK;
     if (t->topk_ids && status == VKMOE_OK)
-        status = read_routing(s, s->state.topk_ids, done, n, count,
-                              (unsigned char *)t->topk_ids, err);
+        status =
+            read_routing(s, s->state.topk_ids, done, n, count, (unsigned char *)t->topk_ids, err);
     if (t->topk_gates && status == VKMOE_OK)
         status = read_routing(s, s->state.topk_gates, done, n, count,
                               (unsigned char *)t->topk_gates, err);
@@ -283,8 +284,7 @@ static vkmoe_status eval_chunk(struct vkmoe_session *s, const int32_t *tokens, u
                               .n_logits = all_logits ? n : last,
                               .select_logits = !all_logits};
     for (uint32_t i = 0; i < n; i++)
-        row[i] = (struct vkm_row){.token = (uint32_t)tokens[i],
-                                  .position = s->sequence.length + i};
+        row[i] = (struct vkm_row){.token = (uint32_t)tokens[i], .position = s->sequence.length + i};
     uint32_t *logit_row =
         (uint32_t *)(void *)(s->state.logit_rows.buffer->mapped + s->state.logit_rows.offset);
     logit_row[0] = n - 1;
@@ -374,8 +374,7 @@ static bool is_eos(const struct vkmoe_session *s, int32_t token)
 static void set_sampler(struct vkmoe_session *s, const vkmoe_generate_params *p)
 {
     struct vkm_view view = s->state.samplers;
-    struct vkm_sampler *sampler =
-        (struct vkm_sampler *)(void *)(view.buffer->mapped + view.offset);
+    struct vkm_sampler *sampler = (struct vkm_sampler *)(void *)(view.buffer->mapped + view.offset);
     *sampler = (struct vkm_sampler){
         .inverse_temperature = p->temperature > 0 ? fminf(1.0f / p->temperature, FLT_MAX) : 0.0f,
         .seed_low = (uint32_t)p->seed,
@@ -390,8 +389,8 @@ static vkmoe_status choose(struct vkmoe_session *s, const struct vkm_batch *batc
     struct vkm_state at = s->state;
     uint64_t row_bytes = vkm_ld(s->model->info.vocab_size) * sizeof(float);
     at.logits = vkm_view_slice(s->state.logits, s->logits_row * row_bytes, row_bytes);
-    host_rows(s->state.next)[0] = (struct vkm_row){.token = (uint32_t)s->last_token,
-                                                   .position = s->sequence.length - 1};
+    host_rows(s->state.next)[0] =
+        (struct vkm_row){.token = (uint32_t)s->last_token, .position = s->sequence.length - 1};
     vkmoe_status status = step_prepare(s, &step, &at, batch, STEP_SAMPLE, err);
     if (status == VKMOE_OK)
         status = vkm_commands_run(step.commands, err);
@@ -405,8 +404,8 @@ static vkmoe_status decode(struct vkmoe_session *s, const struct vkm_batch *batc
     vkmoe_status status = extend(s, 1, err);
     if (status != VKMOE_OK)
         return status;
-    host_rows(s->state.next)[0] = (struct vkm_row){.token = (uint32_t)s->last_token,
-                                                   .position = s->sequence.length};
+    host_rows(s->state.next)[0] =
+        (struct vkm_row){.token = (uint32_t)s->last_token, .position = s->sequence.length};
     if (!s->decode.commands)
         status = step_prepare(s, &s->decode, &s->state, batch, STEP_FORWARD | STEP_SAMPLE, err);
     if (status == VKMOE_OK)

@@ -66,10 +66,16 @@ vkmoe_status vkmoe_trace_write(const vkmoe_model *model, const int32_t *tokens, 
     for (uint32_t i = 0; i < layers && room; i++) {
         uint32_t layer = vkmoe_model_moe_layer(model, i);
         struct vkm_tensor_out *t = &tensors[2 + 2 * i];
-        t[0] = (struct vkm_tensor_out){vkm_format(a, "layers.%u.topk_idx", layer), VKM_DTYPE_I32, 2,
-                                       {count, k}, r.ids + i * count * k};
-        t[1] = (struct vkm_tensor_out){vkm_format(a, "layers.%u.topk_weight", layer), VKM_DTYPE_F32,
-                                       2, {count, k}, r.gates + i * count * k};
+        t[0] = (struct vkm_tensor_out){vkm_format(a, "layers.%u.topk_idx", layer),
+                                       VKM_DTYPE_I32,
+                                       2,
+                                       {count, k},
+                                       r.ids + i * count * k};
+        t[1] = (struct vkm_tensor_out){vkm_format(a, "layers.%u.topk_weight", layer),
+                                       VKM_DTYPE_F32,
+                                       2,
+                                       {count, k},
+                                       r.gates + i * count * k};
         room = t[0].name && t[1].name;
     }
     vkmoe_status status = room ? vkm_safetensors_write(a, path, tensors, n, err)

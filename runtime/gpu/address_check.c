@@ -30,45 +30,53 @@ struct report {
     uint32_t write;
 };
 
-static void add_range(struct record *r, const struct vkm_view *view, uint32_t flags)
+/* False when the record has no room. */
+static bool add_range(struct record *r, const struct vkm_view *view, uint32_t flags)
 {
-    if (!view->buffer || r->count == RECORD_RANGES)
-        return;
+    if (!view->buffer)
+        return true;
+    if (r->count == RECORD_RANGES)
+        return false;
     uint64_t begin = view->buffer->address + view->offset;
     r->ranges[r->count].begin = begin;
     r->ranges[r->count].end = begin + view->size;
     r->ranges[r->count].flags = flags;
     r->count++;
+    return true;
 }
 
 /* A table's addresses may lead into any buffer of its chain. */
-static void add_chain(struct record *r, const struct vkm_view *view)
+static bool add_chain(struct record *r, const struct vkm_view *view)
 {
-    for (struct vkm_buffer *b = view->buffer; b; b = b->next) {
+    bool room = true;
+    for (struct vkm_buffer *b = view->buffer; b && room; b = b->next) {
         struct vkm_view whole = vkm_buffer_view(b);
-        add_range(r, &whole, READABLE);
+        room = add_range(r, &whole, READABLE);
     }
+    return room;
 }
 
-static void fill_record(struct record *r, const struct vkm_stream *s, uint32_t index,
+static bool fill_record(struct record *r, const struct vkm_stream *s, uint32_t index,
                         uint64_t report)
 {
     const struct vkm_op *op = &s->ops.items[index];
     const struct vkm_kernel *kernel = vkm_op_kernel(s, op);
     *r = (struct record){.kernel = op->kernel, .op = index, .report = report};
-    for (uint32_t i = 0; i < kernel->n_fields; i++) {
+    bool room = true;
+    for (uint32_t i = 0; i < kernel->n_fields && room; i++) {
         const struct vkm_field *field = &kernel->fields[i];
         if (!vkm_field_is_view(field->kind))
             continue;
         const struct vkm_view *view = vkm_params_view(vkm_op_params(s, op), field);
         if (field->kind == VKM_FIELD_TABLE)
-            add_chain(r, view);
+            room = add_chain(r, view);
         else
-            add_range(r, view,
-                      field->kind == VKM_FIELD_UPDATE_F32 ? READABLE | WRITABLE
-                      : vkm_field_writes(field->kind)     ? WRITABLE
-                                                          : READABLE);
+            room = add_range(r, view,
+                             field->kind == VKM_FIELD_UPDATE_F32 ? READABLE | WRITABLE
+                             : vkm_field_writes(field->kind)     ? WRITABLE
+                                                                 : READABLE);
     }
+    return room;
 }
 
 vkmoe_status vkm_address_check_create(struct vkm_gpu *gpu, const struct vkm_stream *stream,
@@ -83,9 +91,13 @@ vkmoe_status vkm_address_check_create(struct vkm_gpu *gpu, const struct vkm_stre
         return status;
     uint64_t report = check->records->address + check->report;
     memset(check->records->mapped + check->report, 0, sizeof(struct report));
-    for (uint32_t i = 0; i < stream->ops.count; i++)
-        fill_record((struct record *)(void *)(check->records->mapped + i * check->record_size),
-                    stream, i, report);
+    for (uint32_t i = 0; i < stream->ops.count; i++) {
+        unsigned char *record = check->records->mapped + i * check->record_size;
+        if (!fill_record((struct record *)(void *)record, stream, i, report))
+            return vkm_fail(err, VKMOE_UNSUPPORTED,
+                            "addresses cannot be checked: kernel %s reaches more than %u buffers",
+                            vkm_op_kernel(stream, &stream->ops.items[i])->name, RECORD_RANGES);
+    }
     return VKMOE_OK;
 }
 

@@ -41,8 +41,8 @@ char *vkm_cache_path(const struct vkm_gpu_params *params, const vkmoe_device_inf
     uint64_t key = vkm_hash(VKM_HASH_INIT, info->driver, strlen(info->driver));
     key = vkm_hash(key, &properties->driverVersion, sizeof(properties->driverVersion));
     key = vkm_hash(key, properties->pipelineCacheUUID, VK_UUID_SIZE);
-    char *path = vkm_format(a, "%s/%s-%016llx.pipelines", folder, info->uuid,
-                            (unsigned long long)key);
+    char *path =
+        vkm_format(a, "%s/%s-%016llx.pipelines", folder, info->uuid, (unsigned long long)key);
     vkm_free(a, folder);
     return path;
 }
@@ -101,8 +101,7 @@ vkmoe_status vkm_cache_store(const struct vkm_gpu *gpu, const void *data, size_t
     struct vkm_writer *writer;
     memcpy(h.magic, magic, sizeof(magic));
     make_folders(gpu->cache_path);
-    vkmoe_status status =
-        vkm_writer_open(gpu->params.allocator, gpu->cache_path, &writer, err);
+    vkmoe_status status = vkm_writer_open(gpu->params.allocator, gpu->cache_path, &writer, err);
     if (status != VKMOE_OK)
         return status;
     vkm_writer_write(writer, &h, sizeof(h));

@@ -65,8 +65,8 @@ static bool wants_timing(const struct vkm_gpu *gpu, const struct vkm_stream *str
     return false;
 }
 
-static void barrier(const struct vkm_gpu *gpu, VkCommandBuffer commands,
-                    VkPipelineStageFlags2 from, VkPipelineStageFlags2 to)
+static void barrier(const struct vkm_gpu *gpu, VkCommandBuffer commands, VkPipelineStageFlags2 from,
+                    VkPipelineStageFlags2 to)
 {
     VkMemoryBarrier2 memory = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER_2,
@@ -158,8 +158,8 @@ static vkmoe_status encode_segment(struct vkm_commands *c, size_t index, vkmoe_e
     for (size_t i = segment->first; i < segment->end && status == VKMOE_OK; i++) {
         status = encode_op(c, commands, i, err);
         if (c->queries)
-            gpu->vk.CmdWriteTimestamp2(commands, VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT,
-                                       c->queries, ++query);
+            gpu->vk.CmdWriteTimestamp2(commands, VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT, c->queries,
+                                       ++query);
     }
     if (status != VKMOE_OK)
         return status;

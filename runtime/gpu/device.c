@@ -53,14 +53,13 @@ static vkmoe_status choose(const char *selector, const vkmoe_device_info *infos,
         bool match = !selector ? infos[i].is_default
                      : number  ? strtoul(selector, NULL, 10) == i
                                : strcmp(selector, infos[i].uuid) == 0 ||
-                                     contains_ignoring_case(infos[i].name, selector);
+                                    contains_ignoring_case(infos[i].name, selector);
         if (match && matches++ == 0)
             *choice = i;
     }
     if (!selector && matches == 0)
-        return vkm_fail(err, VKMOE_NO_DEVICE,
-                        "none of the %u Vulkan devices is usable: %s: %s", count, infos[0].name,
-                        infos[0].reason);
+        return vkm_fail(err, VKMOE_NO_DEVICE, "none of the %u Vulkan devices is usable: %s: %s",
+                        count, infos[0].name, infos[0].reason);
     if (matches == 0)
         return vkm_fail(err, VKMOE_NOT_FOUND,
                         "device '%s': none of the %u devices has that index, UUID or name",
@@ -166,8 +165,7 @@ static void fill_caps(struct vkm_gpu *gpu, const VkPhysicalDeviceLimits *limits)
     caps->paths[VKM_PATH_SUBGROUP] = gpu->info.subgroup_arithmetic && !gpu->params.no_subgroups;
     caps->subgroup_size = caps->paths[VKM_PATH_SUBGROUP] ? gpu->info.subgroup_size : 0;
     caps->cpu = gpu->info.kind == VKMOE_DEVICE_CPU;
-    gpu->timestamp_period =
-        gpu->timestamp_mask != 0 ? (double)limits->timestampPeriod : 0.0;
+    gpu->timestamp_period = gpu->timestamp_mask != 0 ? (double)limits->timestampPeriod : 0.0;
 }
 
 static vkmoe_status select_device(struct vkm_gpu *gpu, vkmoe_error *err)
@@ -183,9 +181,8 @@ static vkmoe_status select_device(struct vkm_gpu *gpu, vkmoe_error *err)
     if (status == VKMOE_OK) {
         gpu->physical = handles[choice];
         gpu->info = infos[choice];
-        vkm_log(gpu->params.log, VKMOE_LOG_INFO, "device %u: %s (%s), %s", choice,
-                gpu->info.name, gpu->info.driver,
-                gpu->params.selector ? "as asked for" : gpu->info.reason);
+        vkm_log(gpu->params.log, VKMOE_LOG_INFO, "device %u: %s (%s), %s", choice, gpu->info.name,
+                gpu->info.driver, gpu->params.selector ? "as asked for" : gpu->info.reason);
     }
     vkm_free(a, handles);
     vkm_free(a, infos);
@@ -204,10 +201,13 @@ static vkmoe_status open_vulkan(struct vkm_gpu *gpu, vkmoe_error *err)
     if ((status = create_device(gpu, err)) != VKMOE_OK)
         return status;
 
+    VkPhysicalDeviceVulkan12Properties v12 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES};
     VkPhysicalDeviceProperties2 properties = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &v12};
     gpu->vk.GetPhysicalDeviceProperties2(gpu->physical, &properties);
     fill_caps(gpu, &properties.properties.limits);
+    gpu->preserve_inf_nan = v12.shaderSignedZeroInfNanPreserveFloat32;
     gpu->memory_budget = gpu->info.memory_budget;
     gpu->cache_path = vkm_cache_path(&gpu->params, &gpu->info, &properties.properties);
     if ((status = vkm_queue_init(gpu, &gpu->compute, err)) != VKMOE_OK)

@@ -15,20 +15,21 @@ struct vkm_caps {
     uint32_t shared_bytes;    /* per workgroup */
     uint32_t subgroup_size;   /* that subgroup variants run with; 0: path not available */
     bool paths[VKM_PATH_COUNT];
-    bool cpu; /* the device is the host's processor, or the reference executor */
+    bool cpu;            /* the device is the host's processor, or the reference executor */
     uint32_t tiled_rows; /* as the params say; 0: the launch table decides */
 };
 
 struct vkm_gpu_params {
     const vkmoe_allocator *allocator;
     const vkmoe_log *log;
-    const char *selector; /* index, UUID, part of a name, or "reference"; NULL: the default device */
-    bool validation;      /* Khronos validation layer; its messages go to the log as errors */
-    bool check_addresses; /* run the debug variant of every shader */
-    bool host_visible;    /* keep all memory mapped, for lock-step comparison */
-    bool force_staging;   /* upload through the staging ring even where memory is mapped */
-    bool no_subgroups;    /* the BASE path only */
-    uint32_t tiled_rows;  /* steps of more rows use tiled products; 0: the launch table decides */
+    const char
+        *selector;   /* index, UUID, part of a name, or "reference"; NULL: the default device */
+    bool validation; /* Khronos validation layer; its messages go to the log as errors */
+    bool check_addresses;  /* run the debug variant of every shader */
+    bool host_visible;     /* keep all memory mapped, for lock-step comparison */
+    bool force_staging;    /* upload through the staging ring even where memory is mapped */
+    bool no_subgroups;     /* the BASE path only */
+    uint32_t tiled_rows;   /* steps of more rows use tiled products; 0: the launch table decides */
     const char *cache_dir; /* NULL: $XDG_CACHE_HOME/vkmoe or ~/.cache/vkmoe; "": none */
     double hang_seconds;   /* a submit that takes longer counts as hung; 0: 120 */
 };
@@ -129,6 +130,7 @@ uint64_t vkm_commands_time(const struct vkm_commands *c, size_t index);
 /* Runs the stream's reference kernels on mapped memory. With a non-zero `shuffle`, the dispatches
  * between two barriers run in an order drawn from that seed (in recorded order if memory for that
  * runs out). */
-void vkm_reference_run(const struct vkm_gpu *gpu, const struct vkm_stream *stream, uint64_t shuffle);
+void vkm_reference_run(const struct vkm_gpu *gpu, const struct vkm_stream *stream,
+                       uint64_t shuffle);
 
 #endif

@@ -25,8 +25,7 @@ static bool add(const struct vkm_stream *s, struct touches *t, const struct vkm_
     if (!VKM_ARRAY_RESERVE(s->allocator, t, 1))
         return false;
     uint64_t begin = view->buffer->address + view->offset;
-    t->items[t->count++] =
-        (struct touch){begin, begin + view->size, op, interval, field, write};
+    t->items[t->count++] = (struct touch){begin, begin + view->size, op, interval, field, write};
     return true;
 }
 
@@ -53,12 +52,11 @@ static bool gather(const struct vkm_stream *s, struct touches *t)
 static vkmoe_status report(const struct vkm_stream *s, const struct touch *a, const struct touch *b,
                            vkmoe_error *err)
 {
-    return vkm_fail(err, VKMOE_INTERNAL,
-                    "no barrier between op %u (%s, %s of %s) and op %u (%s, %s of %s)", a->op,
-                    a->write ? "writes" : "reads", a->field,
-                    vkm_op_kernel(s, &s->ops.items[a->op])->name, b->op,
-                    b->write ? "writes" : "reads", b->field,
-                    vkm_op_kernel(s, &s->ops.items[b->op])->name);
+    return vkm_fail(
+        err, VKMOE_INTERNAL, "no barrier between op %u (%s, %s of %s) and op %u (%s, %s of %s)",
+        a->op, a->write ? "writes" : "reads", a->field,
+        vkm_op_kernel(s, &s->ops.items[a->op])->name, b->op, b->write ? "writes" : "reads",
+        b->field, vkm_op_kernel(s, &s->ops.items[b->op])->name);
 }
 
 vkmoe_status vkm_hazard_check(const struct vkm_stream *s, vkmoe_error *err)

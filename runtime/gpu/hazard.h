@@ -1,6 +1,6 @@
-/* An independent check of a recorded stream: that every pair of dispatches that touch the same bytes,
- * one of them writing, has a barrier between. It shares no code with the recorder: it compares the
- * device addresses of all accesses between two barriers, pair by pair. */
+/* An independent check of a recorded stream: that every pair of dispatches that touch the same
+ * bytes, one of them writing, has a barrier between. It shares no code with the recorder: it
+ * compares the device addresses of all accesses between two barriers, pair by pair. */
 #ifndef VKM_HAZARD_H
 #define VKM_HAZARD_H
 

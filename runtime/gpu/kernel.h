@@ -42,7 +42,8 @@ struct vkm_field {
 
 #define VKM_MAX_FIELDS 24u
 #define VKM_MAX_SPEC 4u
-#define VKM_MAX_PUSH 120u /* bytes; the debug variant needs 8 more of the 128 that Vulkan grants */
+#define VKM_MAX_PUSH 120u /* bytes; the debug variant needs 8 more of the 128 that Vulkan grants   \
+                           */
 
 /* How outputs are compared with the reference. Integers always match exactly. */
 enum vkm_metric { VKM_METRIC_EXACT, VKM_METRIC_NMSE, VKM_METRIC_PRODUCT };
@@ -54,14 +55,14 @@ struct vkm_variant {
     enum vkm_dtype dtype; /* of the weights; VKM_DTYPE_COUNT where the kernel reads none */
     enum vkm_path path;
     const uint32_t *code;
-    size_t code_size; /* bytes */
+    size_t code_size;           /* bytes */
     const uint32_t *debug_code; /* the same with every address checked against the views */
     size_t debug_code_size;
 };
 
-/* Hands a reference kernel its memory: the views of its params as host pointers, and addresses found
- * in tables translated. With `magnitude` set, loads return absolute values, which turns a product
- * into the sum of |a b| that bounds its rounding. */
+/* Hands a reference kernel its memory: the views of its params as host pointers, and addresses
+ * found in tables translated. With `magnitude` set, loads return absolute values, which turns a
+ * product into the sum of |a b| that bounds its rounding. */
 struct vkm_ref {
     void *user;
     void *(*view)(void *user, const struct vkm_view *view, bool written);
@@ -78,9 +79,9 @@ struct vkm_kernel {
     const char *name;
     const struct vkm_field *fields; /* in push-constant order */
     uint32_t n_fields;
-    uint32_t push_size; /* bytes: 8 for each view, 4 for each scalar */
+    uint32_t push_size;   /* bytes: 8 for each view, 4 for each scalar */
     uint32_t params_size; /* bytes of the C params struct */
-    uint32_t n_spec;    /* specialisation constants 0 .. n_spec - 1; 0 is the workgroup size */
+    uint32_t n_spec;      /* specialisation constants 0 .. n_spec - 1; 0 is the workgroup size */
     enum vkm_metric metric;
     bool has_weights;
     vkm_ref_fn *reference;

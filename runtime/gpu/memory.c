@@ -5,7 +5,7 @@
 #include "gpu/vk.h"
 
 #define MAX_BLOCK (UINT64_C(1) << 30)
-#define SHARED_MIN (UINT64_C(2) << 20) /* blocks that small requests share, from the first ... */
+#define SHARED_MIN (UINT64_C(2) << 20)  /* blocks that small requests share, from the first ... */
 #define SHARED_MAX (UINT64_C(64) << 20) /* ... to those of a large model */
 #define ALIGNMENT UINT64_C(256)
 
@@ -161,8 +161,8 @@ static VkMemoryPropertyFlags allocate_best(struct vkm_gpu *gpu, struct vkm_block
     while (left && !block->memory) {
         int best = -1, best_score = -1;
         for (uint32_t i = 0; i < gpu->memory_properties.memoryTypeCount; i++) {
-            int score = type_score(gpu, gpu->memory_properties.memoryTypes[i].propertyFlags,
-                                   block->kind);
+            int score =
+                type_score(gpu, gpu->memory_properties.memoryTypes[i].propertyFlags, block->kind);
             if ((left >> i & 1) && score > best_score) {
                 best = (int)i;
                 best_score = score;
@@ -246,8 +246,8 @@ static vkmoe_status block_create(struct vkm_gpu *gpu, enum vkm_memory kind, uint
     block->kind = kind;
     block->size = size;
     block->free.items[block->free.count++] = (struct range){0, size};
-    vkmoe_status status = gpu->reference ? block_fill_host(gpu, block, what, err)
-                                         : block_fill(gpu, block, what, err);
+    vkmoe_status status =
+        gpu->reference ? block_fill_host(gpu, block, what, err) : block_fill(gpu, block, what, err);
     if (status != VKMOE_OK) {
         block_destroy(gpu, block);
         return status;
@@ -332,8 +332,8 @@ static uint64_t shared_block_size(const struct vkm_gpu *gpu, enum vkm_memory kin
     return size;
 }
 
-static vkmoe_status take(struct vkm_gpu *gpu, enum vkm_memory kind, uint64_t size,
-                         const char *what, struct vkm_buffer *buffer, vkmoe_error *err)
+static vkmoe_status take(struct vkm_gpu *gpu, enum vkm_memory kind, uint64_t size, const char *what,
+                         struct vkm_buffer *buffer, vkmoe_error *err)
 {
     struct vkm_block *block = NULL;
     uint64_t shared_size = shared_block_size(gpu, kind);
@@ -371,10 +371,9 @@ vkmoe_status vkm_buffer_create(struct vkm_gpu *gpu, enum vkm_memory memory, uint
 {
     uint64_t rounded = vkm_align_up(size ? size : 1, ALIGNMENT);
     if (size > vkm_gpu_max_buffer(gpu))
-        return vkm_fail(err, VKMOE_UNSUPPORTED,
-                        "%s needs %.1f MiB in one piece; %s grants at most %.1f MiB", what,
-                        (double)size / 0x1p20, gpu->info.name,
-                        (double)vkm_gpu_max_buffer(gpu) / 0x1p20);
+        return vkm_fail(
+            err, VKMOE_UNSUPPORTED, "%s needs %.1f MiB in one piece; %s grants at most %.1f MiB",
+            what, (double)size / 0x1p20, gpu->info.name, (double)vkm_gpu_max_buffer(gpu) / 0x1p20);
     struct vkm_buffer *buffer = vkm_calloc(gpu->params.allocator, 1, sizeof(*buffer));
     if (!buffer)
         return vkm_fail_memory(err, sizeof(*buffer), what);

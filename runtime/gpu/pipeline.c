@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "gpu/spirv.h"
 #include "gpu/vk.h"
 
 struct vkm_pipeline {
@@ -58,24 +59,41 @@ static VkPipeline find(struct vkm_gpu *gpu, const struct vkm_op *op)
     return found;
 }
 
-static vkmoe_status build(struct vkm_gpu *gpu, const struct vkm_op *op, VkPipeline *out,
-                          vkmoe_error *err)
+static vkmoe_status create_module(struct vkm_gpu *gpu, const struct vkm_variant *variant,
+                                  VkShaderModule *out, vkmoe_error *err)
 {
     vkmoe_status status = VKMOE_OK;
-    const struct vkm_kernel *kernel = &gpu->set->kernels[op->kernel];
-    const struct vkm_variant *variant = &kernel->variants[op->variant];
     bool debug = gpu->params.check_addresses;
-    bool subgroup = variant->path == VKM_PATH_SUBGROUP;
-    VkShaderModule module = VK_NULL_HANDLE;
-    VkShaderModuleCreateInfo code = {
+    uint32_t *changed = NULL;
+    VkShaderModuleCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
         .codeSize = debug ? variant->debug_code_size : variant->code_size,
         .pCode = debug ? variant->debug_code : variant->code,
     };
+    if (gpu->preserve_inf_nan) {
+        changed = vkm_spirv_preserve_inf_nan(gpu->params.allocator, info.pCode, info.codeSize,
+                                             &info.codeSize);
+        if (!changed)
+            return vkm_fail_memory(err, info.codeSize, "a shader");
+        info.pCode = changed;
+    }
+    VK(CreateShaderModule(gpu->device, &info, NULL, out));
+fail:
+    vkm_free(gpu->params.allocator, changed);
+    return status;
+}
+
+static vkmoe_status build(struct vkm_gpu *gpu, const struct vkm_op *op, VkPipeline *out,
+                          vkmoe_error *err)
+{
+    const struct vkm_kernel *kernel = &gpu->set->kernels[op->kernel];
+    const struct vkm_variant *variant = &kernel->variants[op->variant];
+    bool subgroup = variant->path == VKM_PATH_SUBGROUP;
+    VkShaderModule module = VK_NULL_HANDLE;
     VkSpecializationMapEntry entries[VKM_MAX_SPEC];
     for (uint32_t i = 0; i < kernel->n_spec; i++)
-        entries[i] = (VkSpecializationMapEntry){i, i * (uint32_t)sizeof(uint32_t),
-                                                sizeof(uint32_t)};
+        entries[i] =
+            (VkSpecializationMapEntry){i, i * (uint32_t)sizeof(uint32_t), sizeof(uint32_t)};
     VkSpecializationInfo spec = {.mapEntryCount = kernel->n_spec,
                                  .pMapEntries = entries,
                                  .dataSize = sizeof(op->spec),
@@ -88,20 +106,20 @@ static vkmoe_status build(struct vkm_gpu *gpu, const struct vkm_op *op, VkPipeli
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                   .pNext = sized ? &size : NULL,
-                  .flags = subgroup
-                               ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT
-                               : 0,
+                  .flags =
+                      subgroup ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT : 0,
                   .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                   .pName = "main",
                   .pSpecializationInfo = &spec},
         .layout = gpu->layout,
     };
-    VK(CreateShaderModule(gpu->device, &code, NULL, &module));
+    vkmoe_status status = create_module(gpu, variant, &module, err);
+    if (status != VKMOE_OK)
+        return status;
     info.stage.module = module;
     VK(CreateComputePipelines(gpu->device, gpu->cache, 1, &info, NULL, out));
 fail:
-    if (module)
-        gpu->vk.DestroyShaderModule(gpu->device, module, NULL);
+    gpu->vk.DestroyShaderModule(gpu->device, module, NULL);
     return status;
 }
 
@@ -130,8 +148,7 @@ vkmoe_status vkm_pipeline_get(struct vkm_gpu *gpu, const struct vkm_op *op, VkPi
     return VKMOE_OK;
 }
 
-vkmoe_status vkm_gpu_compile(struct vkm_gpu *gpu, const struct vkm_stream *stream,
-                             vkmoe_error *err)
+vkmoe_status vkm_gpu_compile(struct vkm_gpu *gpu, const struct vkm_stream *stream, vkmoe_error *err)
 {
     for (size_t i = 0; i < stream->ops.count && !gpu->reference; i++) {
         VkPipeline pipeline;
@@ -156,8 +173,7 @@ void vkm_gpu_save_cache(struct vkm_gpu *gpu)
         if (vkm_cache_store(gpu, data, size, &err) == VKMOE_OK)
             gpu->cache_loaded = size;
         else
-            vkm_log(gpu->params.log, VKMOE_LOG_WARNING, "pipeline cache not kept: %s",
-                    err.message);
+            vkm_log(gpu->params.log, VKMOE_LOG_WARNING, "pipeline cache not kept: %s", err.message);
     }
     vkm_free(a, data);
 }

@@ -68,15 +68,17 @@ static void probe_properties(const struct vkm_vk *vk, VkPhysicalDevice device,
     info->subgroup_size = v11.subgroupSize;
     info->subgroup_min = v13.minSubgroupSize;
     info->subgroup_max = v13.maxSubgroupSize;
+    /* 128 invocations of the size asked for must be allowed in one workgroup. */
     bool sized = v13.minSubgroupSize == v13.maxSubgroupSize ||
-                 (v13.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT);
+                 ((v13.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
+                  v13.maxComputeWorkgroupSubgroups >= 128 / v11.subgroupSize);
     info->subgroup_arithmetic =
         sized && (v11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
         (v11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT) &&
         v11.subgroupSize >= 4 && v11.subgroupSize <= 128;
     info->shared_memory = limits->maxComputeSharedMemorySize;
-    info->max_invocations = vkm_min_u32(limits->maxComputeWorkGroupInvocations,
-                                        limits->maxComputeWorkGroupSize[0]);
+    info->max_invocations =
+        vkm_min_u32(limits->maxComputeWorkGroupInvocations, limits->maxComputeWorkGroupSize[0]);
     info->max_allocation = v11.maxMemoryAllocationSize < v13.maxBufferSize
                                ? v11.maxMemoryAllocationSize
                                : v13.maxBufferSize;
@@ -153,8 +155,7 @@ static void probe(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
 {
     bool compute;
     probe_properties(vk, device, info);
-    info->memory_budget =
-        has_extension(params, vk, device, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+    info->memory_budget = has_extension(params, vk, device, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
     probe_heaps(vk, device, info);
     probe_queues(params, vk, device, &compute, &info->transfer_queue);
     if (info->api_version < VK_API_VERSION_1_3) {

@@ -13,8 +13,9 @@ struct vkm_dispatch {
     enum vkm_path path;
     uint32_t spec[VKM_MAX_SPEC];
     uint32_t groups[3];
-    struct vkm_view indirect; /* the counts, when its buffer is set; groups estimate the work then */
-    const void *params;       /* the kernel's params struct; copied */
+    struct vkm_view
+        indirect;       /* the counts, when its buffer is set; groups estimate the work then */
+    const void *params; /* the kernel's params struct; copied */
 };
 
 /* Byte ranges touched since the last barrier. */
@@ -40,9 +41,9 @@ void vkm_recorder_init(struct vkm_recorder *r, struct vkm_stream *stream,
                        const struct vkm_caps *caps);
 void vkm_recorder_finish(struct vkm_recorder *r);
 
-/* Appends a dispatch; a barrier goes before it if it touches what an earlier dispatch since the last
- * barrier wrote, or writes what one touched. Groups beyond the device's limits, a missing variant or
- * a view beyond its buffer fail. A dispatch with a zero group count is dropped. */
+/* Appends a dispatch; a barrier goes before it if it touches what an earlier dispatch since the
+ * last barrier wrote, or writes what one touched. Groups beyond the device's limits, a missing
+ * variant or a view beyond its buffer fail. A dispatch with a zero group count is dropped. */
 void vkm_record(struct vkm_recorder *r, const struct vkm_dispatch *d);
 
 vkmoe_status vkm_recorder_status(const struct vkm_recorder *r, vkmoe_error *err);

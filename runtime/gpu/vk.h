@@ -80,8 +80,8 @@ vkmoe_status vkm_instance_create(const struct vkm_gpu_params *params, struct vkm
                                  struct vkm_vk *vk, vkmoe_error *err);
 void vkm_instance_destroy(struct vkm_instance *instance, const struct vkm_vk *vk);
 
-/* Every physical device with what was probed of it, the default marked. *handles and *infos belong to
- * the caller (vkm_free). */
+/* Every physical device with what was probed of it, the default marked. *handles and *infos belong
+ * to the caller (vkm_free). */
 vkmoe_status vkm_devices_probe(const struct vkm_gpu_params *params, VkInstance instance,
                                const struct vkm_vk *vk, VkPhysicalDevice **handles,
                                vkmoe_device_info **infos, uint32_t *count, vkmoe_error *err);
@@ -114,6 +114,7 @@ struct vkm_gpu {
     struct vkm_queue compute, transfer; /* transfer.handle is compute's where there is no other */
     VkPhysicalDeviceMemoryProperties memory_properties;
     bool memory_budget;
+    bool preserve_inf_nan;   /* shaders may declare SignedZeroInfNanPreserve */
     double timestamp_period; /* nanoseconds in a tick; 0: no timestamps */
     uint64_t timestamp_mask;
     atomic_bool lost;
@@ -157,16 +158,17 @@ const char *vkm_vk_result_name(VkResult result);
     } while (0)
 
 vkmoe_status vkm_queue_init(struct vkm_gpu *gpu, struct vkm_queue *queue, vkmoe_error *err);
-/* Submits one command buffer and advances the queue's timeline, to *value. Compute waits for uploads
- * that were flushed. Thread-safe. */
-vkmoe_status vkm_queue_submit(struct vkm_gpu *gpu, struct vkm_queue *queue, VkCommandBuffer commands,
-                              uint64_t *value, vkmoe_error *err);
+/* Submits one command buffer and advances the queue's timeline, to *value. Compute waits for
+ * uploads that were flushed. Thread-safe. */
+vkmoe_status vkm_queue_submit(struct vkm_gpu *gpu, struct vkm_queue *queue,
+                              VkCommandBuffer commands, uint64_t *value, vkmoe_error *err);
 /* Waits for a timeline value; DEVICE_LOST after params.hang_seconds. */
 vkmoe_status vkm_queue_wait(struct vkm_gpu *gpu, struct vkm_queue *queue, uint64_t value,
                             vkmoe_error *err);
 /* To be asked before anything is destroyed that a submit may touch. A device that timed out may
  * still be at work: this waits for it, once and not for long. False if it goes on even so; then the
- * Vulkan objects must be left alone, which leaks them, but pulls no memory away under the driver. */
+ * Vulkan objects must be left alone, which leaks them, but pulls no memory away under the driver.
+ */
 bool vkm_gpu_settle(struct vkm_gpu *gpu);
 
 void vkm_memory_init(struct vkm_gpu *gpu);

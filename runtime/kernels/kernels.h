@@ -29,6 +29,12 @@ enum vkm_kernel_id {
 
 extern const struct vkm_kernel_set vkm_kernels;
 
+/* Elements from one row of width n to the next (`ld` in params.h). */
+static inline uint32_t vkm_ld(uint32_t n)
+{
+    return vkm_ceil_div(n, VKM_PAD) * VKM_PAD;
+}
+
 /* One batch row as it lies in device memory. */
 struct vkm_row {
     uint32_t token;

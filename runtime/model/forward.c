@@ -226,17 +226,16 @@ static void sort_pairs(const struct pass *f, struct vkm_view ids)
                                                             .histogram = s->histogram,
                                                             .n_pairs = pairs,
                                                             .n_experts = c->n_routed_experts});
-    vkm_op_moe_scan(
-        f->r, launch,
-        &(struct vkm_params_moe_scan){
-            .histogram = s->histogram,
-            .offsets = s->offsets,
-            .tiles = s->tiles,
-            .args = s->sort_args,
-            .n_sort_tiles = vkm_moe_sort_tiles(pairs),
-            .n_experts = c->n_routed_experts,
-            .up_groups = vkm_moe_column_groups(vkm_ld(c->moe_intermediate_size)),
-            .down_groups = vkm_moe_column_groups(vkm_ld(c->hidden_size))});
+    vkm_op_moe_scan(f->r, launch,
+                    &(struct vkm_params_moe_scan){
+                        .histogram = s->histogram,
+                        .offsets = s->offsets,
+                        .tiles = s->tiles,
+                        .args = s->sort_args,
+                        .n_sort_tiles = vkm_moe_sort_tiles(pairs),
+                        .n_experts = c->n_routed_experts,
+                        .up_groups = vkm_moe_column_groups(vkm_ld(c->moe_intermediate_size)),
+                        .down_groups = vkm_moe_column_groups(vkm_ld(c->hidden_size))});
     vkm_op_moe_scatter(f->r, launch,
                        &(struct vkm_params_moe_scatter){.ids = ids,
                                                         .offsets = s->offsets,
@@ -277,20 +276,20 @@ static void experts_grouped(const struct pass *f, const struct vkm_layer *layer,
                                                         .width = c->moe_intermediate_size,
                                                         .h_ld = vkm_ld(c->moe_intermediate_size),
                                                         .n_experts = c->n_routed_experts});
-    vkm_op_moe_gemm_down(f->r, down,
-                         &(struct vkm_params_moe_gemm_down){.h = s->expert_hidden,
-                                                            .tiles = s->tiles,
-                                                            .order = s->order,
-                                                            .experts = layer->experts,
-                                                            .weights = layer->expert_ffn,
-                                                            .y = s->expert_out,
-                                                            .k_ld = vkm_ld(c->hidden_size),
-                                                            .width = c->moe_intermediate_size,
-                                                            .h_ld =
-                                                                vkm_ld(c->moe_intermediate_size),
-                                                            .n_out = c->hidden_size,
-                                                            .y_ld = vkm_ld(c->hidden_size),
-                                                            .n_experts = c->n_routed_experts});
+    vkm_op_moe_gemm_down(
+        f->r, down,
+        &(struct vkm_params_moe_gemm_down){.h = s->expert_hidden,
+                                           .tiles = s->tiles,
+                                           .order = s->order,
+                                           .experts = layer->experts,
+                                           .weights = layer->expert_ffn,
+                                           .y = s->expert_out,
+                                           .k_ld = vkm_ld(c->hidden_size),
+                                           .width = c->moe_intermediate_size,
+                                           .h_ld = vkm_ld(c->moe_intermediate_size),
+                                           .n_out = c->hidden_size,
+                                           .y_ld = vkm_ld(c->hidden_size),
+                                           .n_experts = c->n_routed_experts});
     vkm_op_moe_combine(f->r, rows(f, VKM_DTYPE_F32),
                        &(struct vkm_params_moe_combine){.y = s->expert_out,
                                                         .gates = gates,
@@ -345,8 +344,7 @@ static void head(const struct pass *f)
 void vkm_forward(struct vkm_recorder *r, const struct vkm_weights *w, const struct vkm_kv *kv,
                  const struct vkm_state *s, const struct vkm_batch *batch)
 {
-    struct pass f = {r,     w, &w->config, kv, s,
-                     batch, batch->n_rows > vkm_gemm_threshold(r->caps)};
+    struct pass f = {r, w, &w->config, kv, s, batch, batch->n_rows > vkm_gemm_threshold(r->caps)};
     uint32_t moe_index = 0;
     vkm_op_embed(r, rows(&f, w->embed.dtype),
                  &(struct vkm_params_embed){.table = w->embed.view,

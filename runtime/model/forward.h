@@ -1,5 +1,5 @@
-/* The forward pass of a DeepSeekMoE transformer (arXiv 2401.06066, section 2 and 3), recorded for one
- * batch of rows. */
+/* The forward pass of a DeepSeekMoE transformer (arXiv 2401.06066, section 2 and 3), recorded for
+ * one batch of rows. */
 #ifndef VKM_FORWARD_H
 #define VKM_FORWARD_H
 
@@ -16,7 +16,8 @@ struct vkm_batch {
 };
 
 /* Records the whole step up to state->logits. The routing of MoE layer i (counting MoE layers from
- * 0) is left at i * trace_stride in state->topk_ids and topk_gates. Errors stick to the recorder. */
+ * 0) is left at i * trace_stride in state->topk_ids and topk_gates. Errors stick to the recorder.
+ */
 void vkm_forward(struct vkm_recorder *r, const struct vkm_weights *w, const struct vkm_kv *kv,
                  const struct vkm_state *s, const struct vkm_batch *batch);
 

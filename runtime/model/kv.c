@@ -20,8 +20,7 @@ vkmoe_status vkm_kv_init(struct vkm_kv *kv, struct vkm_gpu *gpu, const struct vk
 {
     const vkmoe_allocator *a = vkm_gpu_allocator(gpu);
     uint64_t size = layer_block_bytes(config) * n_blocks;
-    *kv = (struct vkm_kv){
-        .gpu = gpu, .n_layers = config->num_hidden_layers, .n_blocks = n_blocks};
+    *kv = (struct vkm_kv){.gpu = gpu, .n_layers = config->num_hidden_layers, .n_blocks = n_blocks};
     kv->keys = vkm_calloc(a, kv->n_layers, sizeof(struct vkm_buffer *));
     kv->values = vkm_calloc(a, kv->n_layers, sizeof(struct vkm_buffer *));
     kv->references = vkm_calloc(a, n_blocks, sizeof(uint32_t));
@@ -32,8 +31,8 @@ vkmoe_status vkm_kv_init(struct vkm_kv *kv, struct vkm_gpu *gpu, const struct vk
     for (uint32_t i = 0; i < kv->n_layers && status == VKMOE_OK; i++) {
         status = vkm_buffer_create(gpu, VKM_MEMORY_DEVICE, size, "the KV cache", &kv->keys[i], err);
         if (status == VKMOE_OK)
-            status = vkm_buffer_create(gpu, VKM_MEMORY_DEVICE, size, "the KV cache",
-                                       &kv->values[i], err);
+            status = vkm_buffer_create(gpu, VKM_MEMORY_DEVICE, size, "the KV cache", &kv->values[i],
+                                       err);
     }
     if (status != VKMOE_OK) {
         vkm_kv_finish(kv);

@@ -39,8 +39,8 @@ vkmoe_status vkm_kv_extend(struct vkm_kv *kv, struct vkm_kv_sequence *s, uint32_
                            vkmoe_error *err);
 /* Forgets positions from `length` on. */
 void vkm_kv_truncate(struct vkm_kv *kv, struct vkm_kv_sequence *s, uint32_t length);
-/* Makes `to` (empty) share the whole blocks of the first `length` positions of `from`; its length is
- * what they cover: length rounded down to a block, unless it ends one. */
+/* Makes `to` (empty) share the whole blocks of the first `length` positions of `from`; its length
+ * is what they cover: length rounded down to a block, unless it ends one. */
 void vkm_kv_fork(struct vkm_kv *kv, const struct vkm_kv_sequence *from, uint32_t length,
                  struct vkm_kv_sequence *to);
 void vkm_kv_sequence_finish(struct vkm_kv *kv, struct vkm_kv_sequence *s);

@@ -13,8 +13,8 @@ static double rope_base(const struct vkm_config *c, uint32_t context)
 {
     double base = c->rope_theta, dim = c->head_dim;
     if (c->rope_scaling == VKM_ROPE_DYNAMIC && context > c->max_position_embeddings && dim > 2) {
-        double stretch = c->rope_factor * context / c->max_position_embeddings -
-                         (c->rope_factor - 1);
+        double stretch =
+            c->rope_factor * context / c->max_position_embeddings - (c->rope_factor - 1);
         base *= pow(stretch, dim / (dim - 2));
     }
     return base;

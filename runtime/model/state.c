@@ -38,7 +38,8 @@ static void lay_out_moe(struct vkm_state *s, const struct vkm_config *c, struct 
     uint64_t sort_words = (uint64_t)vkm_moe_sort_tiles(pairs) * c->n_routed_experts;
     s->router_logits = cut(device, rows * vkm_ld(c->n_routed_experts), sizeof(float));
     s->router_probs = cut(device, rows * vkm_ld(c->n_routed_experts), sizeof(float));
-    s->expert_hidden = cut(device, (uint64_t)pairs * vkm_ld(c->moe_intermediate_size), sizeof(float));
+    s->expert_hidden =
+        cut(device, (uint64_t)pairs * vkm_ld(c->moe_intermediate_size), sizeof(float));
     s->expert_out = cut(device, (uint64_t)pairs * vkm_ld(c->hidden_size), sizeof(float));
     s->histogram = cut(device, sort_words, sizeof(uint32_t));
     s->offsets = cut(device, sort_words, sizeof(uint32_t));

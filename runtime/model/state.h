@@ -12,35 +12,36 @@ struct vkm_state_params {
     uint32_t context; /* positions of one sequence */
 };
 
-/* Shapes with R = max_rows, P = R * experts per token, L = max_logits; ld as in shaders/params.h. */
+/* Shapes with R = max_rows, P = R * experts per token, L = max_logits; ld as in shaders/params.h.
+ */
 struct vkm_state {
     struct vkm_gpu *gpu;
     struct vkm_state_params params;
     struct vkm_buffer *device, *host; /* what the views lie in; host is mapped */
 
     /* written by the host, host memory */
-    struct vkm_view rows;      /* [R] struct vkm_row */
-    struct vkm_view next;      /* [L] struct vkm_row: the rows of the step after this one */
+    struct vkm_view rows;       /* [R] struct vkm_row */
+    struct vkm_view next;       /* [L] struct vkm_row: the rows of the step after this one */
     struct vkm_view logit_rows; /* [L] uint: which batch rows get logits */
-    struct vkm_view blocks;    /* [sequences, block_stride] uint */
-    struct vkm_view samplers;  /* [sequences] struct vkm_sampler */
-    struct vkm_view sampled;   /* [L] uint: the tokens chosen */
+    struct vkm_view blocks;     /* [sequences, block_stride] uint */
+    struct vkm_view samplers;   /* [sequences] struct vkm_sampler */
+    struct vkm_view sampled;    /* [L] uint: the tokens chosen */
     uint32_t block_stride;
 
     /* constant through a session */
     struct vkm_view rope_low, rope_high;
 
     /* activations */
-    struct vkm_view x;          /* [R, ld(hidden)] residual stream */
-    struct vkm_view normed;     /* [R, ld(hidden)] */
-    struct vkm_view qkv;        /* [R, ld(q + k + v)] */
-    struct vkm_view attended;   /* [R, ld(heads * head_dim)] */
-    struct vkm_view ffn_hidden; /* [R, ld(width)] of dense and shared FFNs */
+    struct vkm_view x;                           /* [R, ld(hidden)] residual stream */
+    struct vkm_view normed;                      /* [R, ld(hidden)] */
+    struct vkm_view qkv;                         /* [R, ld(q + k + v)] */
+    struct vkm_view attended;                    /* [R, ld(heads * head_dim)] */
+    struct vkm_view ffn_hidden;                  /* [R, ld(width)] of dense and shared FFNs */
     struct vkm_view router_logits, router_probs; /* [R, ld(experts)] */
     struct vkm_view expert_hidden;               /* [P, ld(expert width)] */
     struct vkm_view expert_out;                  /* [P, ld(hidden)], tiled form only */
     struct vkm_view histogram, offsets, tiles, sort_args, order; /* the expert sort */
-    struct vkm_view logits;     /* [L, ld(vocab)] */
+    struct vkm_view logits;                                      /* [L, ld(vocab)] */
     struct vkm_view best, best_at; /* [L, vocab blocks, 2], [L, vocab blocks] */
 
     /* routing of each MoE layer, in order: [moe layers] times [R, k], trace_stride bytes apart */

@@ -3,6 +3,7 @@
 #define VKM_WEIGHTS_H
 
 #include "gpu/gpu.h"
+#include "kernels/kernels.h"
 #include "model/config.h"
 #include "model/safetensors.h"
 
@@ -71,8 +72,6 @@ struct vkm_table {
     size_t count;
 };
 
-/* Elements from one row of width n to the next. */
-uint32_t vkm_ld(uint32_t n);
 /* Bytes of one FFN of a width. */
 uint64_t vkm_ffn_bytes(const struct vkm_config *config, uint32_t width, enum vkm_dtype dtype);
 
@@ -85,7 +84,8 @@ vkmoe_status vkm_weights_bind(struct vkm_gpu *gpu, const struct vkm_config *conf
 
 /* Reports bytes of the checkpoint read so far; returns false to cancel. */
 typedef bool vkm_progress_fn(void *user, uint64_t done, uint64_t total);
-/* Reads, repacks and uploads what bind found, in the order of the file, dropping pages behind it. */
+/* Reads, repacks and uploads what bind found, in the order of the file, dropping pages behind it.
+ */
 vkmoe_status vkm_weights_upload(struct vkm_weights *w, vkm_progress_fn *progress, void *user,
                                 vkmoe_error *err);
 void vkm_weights_finish(struct vkm_weights *w); /* accepts a zeroed struct */

@@ -1,17 +1,12 @@
-/* Which tensor of the checkpoint goes where: names of DeepseekForCausalLM, shapes from the config. */
+/* Which tensor of the checkpoint goes where: names of DeepseekForCausalLM, shapes from the config.
+ */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/array.h"
 #include "model/weights.h"
-#include "../../shaders/params.h"
 
 #define NAME_SIZE 160
-
-uint32_t vkm_ld(uint32_t n)
-{
-    return vkm_ceil_div(n, VKM_PAD) * VKM_PAD;
-}
 
 uint64_t vkm_ffn_bytes(const struct vkm_config *config, uint32_t width, enum vkm_dtype dtype)
 {
@@ -70,8 +65,8 @@ static vkmoe_status find(struct binder *b, const char *name, uint32_t rows, uint
         else
             snprintf(expected, sizeof(expected), "%u", cols);
         return vkm_fail(b->err, VKMOE_BAD_FORMAT,
-                        "%s: tensor %s has shape [%s], expected [%s] by config.json", t->file,
-                        name, shape, expected);
+                        "%s: tensor %s has shape [%s], expected [%s] by config.json", t->file, name,
+                        shape, expected);
     }
     *out = t;
     return VKMOE_OK;
@@ -153,8 +148,8 @@ static vkmoe_status bind_matrix(struct binder *b, const char *prefix, struct par
                              .dtype = as_f32 ? VKM_DTYPE_F32 : common_dtype(parts, n)};
     for (size_t i = 0; i < n; i++)
         m->n_out += parts[i].rows;
-    status = new_buffer(b, VKM_MEMORY_DEVICE, parts_bytes(parts, n, m->dtype), parts[0].name,
-                        &buffer);
+    status =
+        new_buffer(b, VKM_MEMORY_DEVICE, parts_bytes(parts, n, m->dtype), parts[0].name, &buffer);
     if (status != VKMOE_OK)
         return status;
     m->view = vkm_buffer_view(buffer);

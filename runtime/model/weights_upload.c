@@ -1,5 +1,5 @@
-/* Repacking: rows converted where the stored dtype differs, padded to ld with zeros, and uploaded in
- * chunks in the order in which they lie in the file. */
+/* Repacking: rows converted where the stored dtype differs, padded to ld with zeros, and uploaded
+ * in chunks in the order in which they lie in the file. */
 #include <stdlib.h>
 #include <string.h>
 

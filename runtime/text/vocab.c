@@ -15,8 +15,7 @@ static vkmoe_status check_id(const struct vkm_source *s, const json_t *id, const
                              struct totals *totals)
 {
     char printable[VKM_PRINTABLE_SIZE];
-    if (!json_is_integer(id) || json_integer_value(id) < 0 ||
-        json_integer_value(id) >= MAX_IDS)
+    if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= MAX_IDS)
         return vkm_fail(s->err, VKMOE_BAD_FORMAT,
                         "%s: the id of the token \"%s\" is not an integer from 0 to %d", s->file,
                         vkm_printable(printable, text), MAX_IDS - 1);

@@ -263,8 +263,8 @@ static void first_tokens_are_drawn_from_the_softmax(void **state)
             params.user = &token;
             assert_ok(vkmoe_session_generate(e->session, &params, NULL, &err), &err);
             seen[token.ids[0]]++;
-            e->session->pending =
-                false; /* taken back: the next one is drawn from the same logits */
+            /* Taken back: the next one is drawn from the same logits. */
+            e->session->pending = false;
         }
         double z = deviation(shares, seen, vocab, DRAWS);
         print_message("temperature %g: %d draws, %.2f standard deviations off\n", temperatures[t],
