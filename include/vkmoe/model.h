@@ -3,6 +3,7 @@
 #define VKMOE_MODEL_H
 
 #include "vkmoe/device.h"
+#include "vkmoe/sampling.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -34,11 +35,6 @@ typedef struct vkmoe_model_info {
     uint64_t weight_bytes;        /* on the device */
 } vkmoe_model_info;
 
-/* How the checkpoint wants to be sampled (generation_config.json). */
-typedef struct vkmoe_generation_defaults {
-    bool do_sample;    /* false: greedy */
-    float temperature; /* 1 where the file names none */
-} vkmoe_generation_defaults;
 
 /* Loads the Hugging Face folder `path` onto the device; params may be NULL. The caller owns *out
  * and destroys it before the device. Fails with NOT_FOUND, IO, BAD_FORMAT or UNSUPPORTED for what
@@ -52,7 +48,8 @@ void vkmoe_model_destroy(vkmoe_model *model);
 
 /* Owned by the model; thread-safe. */
 const vkmoe_model_info *vkmoe_model_get_info(const vkmoe_model *model);
-const vkmoe_generation_defaults *vkmoe_model_get_defaults(const vkmoe_model *model);
+/* How the checkpoint wants to be sampled (generation_config.json). */
+const vkmoe_sampling *vkmoe_model_get_sampling(const vkmoe_model *model);
 /* Which layer MoE layer `index` (0 .. n_moe_layers - 1) is; n_layers for an index beyond. */
 uint32_t vkmoe_model_moe_layer(const vkmoe_model *model, uint32_t index);
 

@@ -51,8 +51,9 @@ static void fill_info(struct vkmoe_model *m)
         .eos_token = c->eos_token_id,
         .weight_bytes = m->weights.bytes,
     };
-    m->defaults = (vkmoe_generation_defaults){.do_sample = m->generation.do_sample,
-                                              .temperature = m->generation.temperature};
+    m->sampling = m->generation.sampling;
+    if (!m->generation.do_sample)
+        m->sampling.temperature = 0;
 }
 
 static vkmoe_status load(struct vkmoe_model *m, const char *path, const vkmoe_model_params *params,
@@ -61,7 +62,7 @@ static vkmoe_status load(struct vkmoe_model *m, const char *path, const vkmoe_mo
     const vkmoe_allocator *a = vkm_gpu_allocator(m->gpu);
     struct vkm_config config;
     struct vkm_checkpoint *checkpoint = NULL;
-    m->generation = (struct vkm_generation_defaults){.temperature = 1.0f};
+    m->generation = (struct vkm_generation_defaults){.sampling = {.temperature = 1}};
     vkmoe_status status = vkm_config_load(a, path, &config, err);
     if (status == VKMOE_OK)
         status = vkm_generation_load(a, path, &m->generation, err);
@@ -115,9 +116,9 @@ const vkmoe_model_info *vkmoe_model_get_info(const vkmoe_model *model)
     return &model->info;
 }
 
-const vkmoe_generation_defaults *vkmoe_model_get_defaults(const vkmoe_model *model)
+const vkmoe_sampling *vkmoe_model_get_sampling(const vkmoe_model *model)
 {
-    return &model->defaults;
+    return &model->sampling;
 }
 
 uint32_t vkmoe_model_moe_layer(const vkmoe_model *model, uint32_t index)

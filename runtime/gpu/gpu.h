@@ -3,6 +3,8 @@
 #ifndef VKM_GPU_H
 #define VKM_GPU_H
 
+#include <stdatomic.h>
+
 #include "gpu/stream.h"
 #include "vkmoe/device.h"
 
@@ -120,8 +122,9 @@ struct vkm_commands;
 vkmoe_status vkm_commands_create(struct vkm_gpu *gpu, const struct vkm_stream *stream,
                                  bool timestamps, struct vkm_commands **out, vkmoe_error *err);
 void vkm_commands_destroy(struct vkm_commands *c); /* accepts NULL; must not be in flight */
-/* Runs the stream and waits for it. Fails with DEVICE_LOST when the device is lost or hung. */
-vkmoe_status vkm_commands_run(struct vkm_commands *c, vkmoe_error *err);
+/* Runs the stream and waits for it. Fails with DEVICE_LOST when the device is lost or hung, and with
+ * CANCELLED when *cancel (may be NULL) turns true: what was submitted ends, the rest is left out. */
+vkmoe_status vkm_commands_run(struct vkm_commands *c, const atomic_bool *cancel, vkmoe_error *err);
 /* Device time of op `index` in the last run, in nanoseconds; 0 without timestamps. */
 uint64_t vkm_commands_time(const struct vkm_commands *c, size_t index);
 
