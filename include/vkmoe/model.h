@@ -9,13 +9,15 @@
 extern "C" {
 #endif
 
+/* Weights in device memory. Immutable once loaded; see vkmoe_device for threads. */
 typedef struct vkmoe_model vkmoe_model;
 
+/* How a model is loaded. */
 typedef struct vkmoe_model_params {
     /* Called while loading, from the loading thread, with bytes of the checkpoint read so far and
      * in all; returns false to cancel. NULL: none. */
     bool (*progress)(void *user, uint64_t done, uint64_t total);
-    void *user;
+    void *user; /* handed to progress */
     /* Tokens of the first prompt: shaders for steps of that size are compiled while the weights are
      * read. 0: unknown, shaders for full chunks are. */
     uint32_t prompt_tokens;
@@ -23,18 +25,18 @@ typedef struct vkmoe_model_params {
 
 /* The shape of a model (keys of DeepseekConfig in config.json). */
 typedef struct vkmoe_model_info {
-    uint32_t vocab_size;
-    uint32_t hidden_size;
-    uint32_t n_layers;
-    uint32_t n_moe_layers;
+    uint32_t vocab_size;          /* tokens */
+    uint32_t hidden_size;         /* width of the residual stream */
+    uint32_t n_layers;            /* num_hidden_layers */
+    uint32_t n_moe_layers;        /* of them, those that route to experts */
     uint32_t n_routed_experts;    /* per MoE layer; 0 in a dense model */
     uint32_t n_experts_per_token; /* routed ones; 0 in a dense model */
-    uint32_t n_shared_experts;
+    uint32_t n_shared_experts;    /* always on; 0: none */
     uint32_t max_context;         /* max_position_embeddings */
-    int32_t bos_token, eos_token; /* -1 where there is none */
+    int32_t bos_token;            /* begins a document; -1: none */
+    int32_t eos_token;            /* ends one; -1: none */
     uint64_t weight_bytes;        /* on the device */
 } vkmoe_model_info;
-
 
 /* Loads the Hugging Face folder `path` onto the device; params may be NULL. The caller owns *out
  * and destroys it before the device. Fails with NOT_FOUND, IO, BAD_FORMAT or UNSUPPORTED for what

@@ -8,6 +8,7 @@
 extern "C" {
 #endif
 
+/* How many tokens a repeat penalty looks back, unless told otherwise. */
 #define VKMOE_DEFAULT_REPEAT_LAST 64u
 
 /* Applied in the order of the fields, on the device. Zero-initialised: greedy, nothing else. Tokens
@@ -22,7 +23,8 @@ typedef struct vkmoe_sampling {
     /* Of what is left, the fewest likeliest tokens that hold this share of its probability; 0, or 1
      * and more: all. */
     float top_p;
-    float min_p;   /* of what is left, tokens at least this times as likely as the likeliest; 0: all */
+    float
+        min_p; /* of what is left, tokens at least this times as likely as the likeliest; 0: all */
     uint64_t seed; /* the same seed and tokens give the same text on the same device */
 } vkmoe_sampling;
 

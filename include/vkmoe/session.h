@@ -22,6 +22,7 @@ typedef struct vkmoe_step {
     double seconds;    /* wall clock that the step took */
 } vkmoe_step;
 
+/* How a session is made. */
 typedef struct vkmoe_session_params {
     uint32_t context; /* tokens the sequence may grow to; 0: the model's, at most 4096 */
     uint32_t chunk;   /* prompt tokens computed in one step; 0: 256 */
@@ -31,7 +32,7 @@ typedef struct vkmoe_session_params {
     /* Called after every step, from the thread of the call; false ends the call with CANCELLED. It
      * must not call back into the session. NULL: none. Forks inherit it. */
     bool (*on_step)(void *user, const vkmoe_step *step);
-    void *user;
+    void *user; /* handed to on_step */
 } vkmoe_session_params;
 
 /* params may be NULL. The caller owns *out. Fails with INVALID_ARGUMENT or OUT_OF_DEVICE_MEMORY. */
@@ -65,14 +66,15 @@ vkmoe_status vkmoe_session_eval(vkmoe_session *session, const int32_t *tokens, s
 vkmoe_status vkmoe_trace_write(const vkmoe_model *model, const int32_t *tokens, size_t count,
                                const vkmoe_trace *trace, const char *path, vkmoe_error *err);
 
+/* What is generated, and how. */
 typedef struct vkmoe_generate_params {
-    size_t max_tokens;
-    vkmoe_sampling sampling;
-    bool ignore_eos; /* go on past the end of the document */
+    size_t max_tokens;       /* at most; 0 generates nothing */
+    vkmoe_sampling sampling; /* how each token is chosen */
+    bool ignore_eos;         /* go on past the end of the document */
     /* Called with each token as it is chosen (not with the EOS token that ends it); returns false
      * to stop, the token being kept. NULL: none. */
     bool (*on_token)(void *user, int32_t token);
-    void *user;
+    void *user; /* handed to on_token */
 } vkmoe_generate_params;
 
 /* Continues the sequence token by token, after at least one was evaluated; params is not NULL.
@@ -93,19 +95,24 @@ void vkmoe_session_cancel(vkmoe_session *session);
 vkmoe_status vkmoe_session_rollback(vkmoe_session *session, uint32_t length, vkmoe_error *err);
 /* Forgets all tokens. */
 void vkmoe_session_reset(vkmoe_session *session);
-/* Tokens in the sequence, and how many it can hold. */
+/* Tokens in the sequence. */
 uint32_t vkmoe_session_length(const vkmoe_session *session);
+/* How many it can hold. */
 uint32_t vkmoe_session_context(const vkmoe_session *session);
 /* The sequence, vkmoe_session_length tokens; owned by the session, valid until it is used again.
  * There even after its device was lost, so that another session can go on from it. */
 const int32_t *vkmoe_session_tokens(const vkmoe_session *session);
 
+/* What a session did since it was made. */
 typedef struct vkmoe_session_stats {
-    uint64_t prompt_tokens, generated_tokens;
-    double prompt_seconds, generation_seconds; /* wall clock */
-    uint64_t device_bytes;                     /* of the device's memory held by this process */
+    uint64_t prompt_tokens;    /* evaluated */
+    uint64_t generated_tokens; /* handed out */
+    double prompt_seconds;     /* wall clock of the evaluations */
+    double generation_seconds; /* wall clock of the generations */
+    uint64_t device_bytes;     /* of the device's memory held by this process now */
 } vkmoe_session_stats;
 
+/* Fills *stats. */
 void vkmoe_session_get_stats(const vkmoe_session *session, vkmoe_session_stats *stats);
 
 #ifdef __cplusplus

@@ -9,5 +9,6 @@
 #include "vkmoe/session.h"
 #include "vkmoe/status.h"
 #include "vkmoe/tokenizer.h"
+#include "vkmoe/version.h"
 
 #endif
