@@ -305,6 +305,62 @@ static void every_step_is_told_and_may_be_the_last(void **state)
     vkmoe_session_destroy(s);
 }
 
+/* --- threads --- */
+
+struct worker {
+    pthread_t thread;
+    vkmoe_status status;
+    vkmoe_error err;
+    int32_t tokens[TEXT];
+};
+
+static bool keep_token(void *user, int32_t token)
+{
+    int32_t **next = user;
+    *(*next)++ = token;
+    return true;
+}
+
+/* Everything from opening a device on, without assertions: cmocka's belong to one thread. */
+static void *work(void *user)
+{
+    struct worker *w = user;
+    vkmoe_device *device = NULL;
+    vkmoe_model *model = NULL;
+    vkmoe_session *s = NULL;
+    int32_t *next = w->tokens;
+    const vkmoe_generate_params params = {
+        .max_tokens = TEXT, .ignore_eos = true, .on_token = keep_token, .user = &next};
+    w->status = vkmoe_device_open(NULL, &device, &w->err);
+    if (w->status == VKMOE_OK)
+        w->status = vkmoe_model_load(device, engine.folder, NULL, &model, &w->err);
+    if (w->status == VKMOE_OK)
+        w->status = vkmoe_session_create(model, NULL, &s, &w->err);
+    if (w->status == VKMOE_OK)
+        w->status = vkmoe_session_eval(s, prompt, PROMPT, NULL, &w->err);
+    if (w->status == VKMOE_OK)
+        w->status = vkmoe_session_generate(s, &params, NULL, &w->err);
+    vkmoe_session_destroy(s);
+    vkmoe_model_destroy(model);
+    vkmoe_device_close(device);
+    return NULL;
+}
+
+static void devices_of_different_threads_are_independent(void **state)
+{
+    (void)state;
+    enum { WORKERS = 3 };
+    static struct worker workers[WORKERS];
+    for (size_t i = 0; i < WORKERS; i++)
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+    for (size_t i = 0; i < WORKERS; i++)
+        pthread_join(workers[i].thread, NULL);
+    for (size_t i = 0; i < WORKERS; i++) {
+        assert_ok(workers[i].status, &workers[i].err);
+        assert_memory_equal(workers[i].tokens, workers[0].tokens, sizeof(workers[0].tokens));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,6 +374,7 @@ int main(void)
         cmocka_unit_test(another_thread_cancels_a_generation),
         cmocka_unit_test(a_call_cancelled_ahead_does_nothing),
         cmocka_unit_test(every_step_is_told_and_may_be_the_last),
+        cmocka_unit_test(devices_of_different_threads_are_independent),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
