@@ -53,6 +53,12 @@ struct vkmoe_session {
     vkmoe_session_stats stats;
 };
 
+/* --- device.c --- */
+
+/* vkmoe_device_open over a Vulkan loader of the caller's; NULL: the system's. */
+vkmoe_status vkm_device_open(const vkmoe_device_params *params, vkm_vulkan_loader *loader,
+                             vkmoe_device **out, vkmoe_error *err);
+
 /* --- step.c --- */
 
 enum vkm_step_parts { VKM_STEP_FORWARD = 1, VKM_STEP_SAMPLE = 2 };

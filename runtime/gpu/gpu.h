@@ -21,6 +21,11 @@ struct vkm_caps {
     uint32_t tiled_rows; /* as the params say; 0: the launch table decides */
 };
 
+/* A vkGetInstanceProcAddr, from which every other Vulkan call is had. */
+struct VkInstance_T;
+typedef void vkm_vulkan_call(void);
+typedef vkm_vulkan_call *vkm_vulkan_loader(struct VkInstance_T *instance, const char *name);
+
 struct vkm_gpu_params {
     const vkmoe_allocator *allocator;
     const vkmoe_log *log;
@@ -34,6 +39,7 @@ struct vkm_gpu_params {
     uint32_t tiled_rows;   /* steps of more rows use tiled products; 0: the launch table decides */
     const char *cache_dir; /* NULL: $XDG_CACHE_HOME/vkmoe or ~/.cache/vkmoe; "": none */
     double hang_seconds;   /* a submit that takes longer counts as hung; 0: 120 */
+    vkm_vulkan_loader *loader; /* NULL: that of libvulkan.so.1; tests put theirs in its place */
 };
 
 /* Lists the devices as vkmoe_device_list does. */
