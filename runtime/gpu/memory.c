@@ -125,15 +125,15 @@ static vkmoe_status create_buffer(struct vkm_gpu *gpu, struct vkm_block *block,
         .queueFamilyIndexCount = shared ? 2 : 0,
         .pQueueFamilyIndices = families,
     };
-    VK(CreateBuffer(gpu->device, &info, NULL, &block->buffer));
+    VK_MAKE(&block->buffer, CreateBuffer(gpu->device, &info, NULL, &block->buffer));
     gpu->vk.GetBufferMemoryRequirements(gpu->device, block->buffer, needs);
 fail:
     return status;
 }
 
-/* Tries one memory type; a refusal by the driver leaves block->memory empty. */
-static void allocate_type(struct vkm_gpu *gpu, struct vkm_block *block, uint64_t size,
-                          uint32_t type)
+/* Tries one memory type; a refusal leaves block->memory empty. */
+static VkResult allocate_type(struct vkm_gpu *gpu, struct vkm_block *block, uint64_t size,
+                              uint32_t type)
 {
     VkMemoryAllocateFlagsInfo flags = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
@@ -146,17 +146,21 @@ static void allocate_type(struct vkm_gpu *gpu, struct vkm_block *block, uint64_t
         .memoryTypeIndex = type,
     };
     block->heap = gpu->memory_properties.memoryTypes[type].heapIndex;
-    if (heap_left(gpu, block->heap) < size ||
-        gpu->vk.AllocateMemory(gpu->device, &info, NULL, &block->memory) < 0)
+    if (heap_left(gpu, block->heap) < size)
+        return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    VkResult result = gpu->vk.AllocateMemory(gpu->device, &info, NULL, &block->memory);
+    if (result < 0)
         block->memory = VK_NULL_HANDLE;
     else
         gpu->heap_used[block->heap] += block->size;
+    return result;
 }
 
-/* Goes through the allowed memory types, best first. Returns the type's flags, or 0. */
-static VkMemoryPropertyFlags allocate_best(struct vkm_gpu *gpu, struct vkm_block *block,
-                                           const VkMemoryRequirements *needs)
+/* Goes through the allowed memory types, best first; *flags are those of the type that was had. */
+static VkResult allocate_best(struct vkm_gpu *gpu, struct vkm_block *block,
+                              const VkMemoryRequirements *needs, VkMemoryPropertyFlags *flags)
 {
+    VkResult result = VK_ERROR_OUT_OF_DEVICE_MEMORY;
     uint32_t left = needs->memoryTypeBits;
     while (left && !block->memory) {
         int best = -1, best_score = -1;
@@ -169,13 +173,12 @@ static VkMemoryPropertyFlags allocate_best(struct vkm_gpu *gpu, struct vkm_block
             }
         }
         if (best < 0)
-            return 0;
+            break;
         left &= ~(1u << best);
-        allocate_type(gpu, block, needs->size, (uint32_t)best);
-        if (block->memory)
-            return gpu->memory_properties.memoryTypes[best].propertyFlags;
+        result = allocate_type(gpu, block, needs->size, (uint32_t)best);
+        *flags = gpu->memory_properties.memoryTypes[best].propertyFlags;
     }
-    return 0;
+    return result;
 }
 
 static vkmoe_status fail_full(struct vkm_gpu *gpu, uint64_t size, const char *what,
@@ -199,9 +202,12 @@ static vkmoe_status block_fill(struct vkm_gpu *gpu, struct vkm_block *block, con
     vkmoe_status status = create_buffer(gpu, block, &needs, err);
     if (status != VKMOE_OK)
         return status;
-    VkMemoryPropertyFlags flags = allocate_best(gpu, block, &needs);
-    if (!block->memory)
+    VkMemoryPropertyFlags flags = 0;
+    VkResult result = allocate_best(gpu, block, &needs, &flags);
+    if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY)
         return fail_full(gpu, block->size, what, err);
+    if (!block->memory)
+        return vkm_vk_fail(gpu, err, result, "AllocateMemory", __FILE__, __LINE__);
     VK(BindBufferMemory(gpu->device, block->buffer, block->memory, 0));
     if ((flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) &&
         (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT)) {
