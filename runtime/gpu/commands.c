@@ -26,7 +26,7 @@ struct vkm_commands {
     VkQueryPool queries;      /* a start and one end for each op, per segment; or none */
     uint64_t *times;          /* nanoseconds of each op in the last run; NULL without queries */
     bool timestamps;          /* asked for by the caller */
-    bool learned;             /* a run has timed kernels that were unknown: encode again, better */
+    bool learned;             /* to be encoded anew: a run has timed kernels that were unknown */
     struct vkm_address_check check;
 };
 
@@ -182,7 +182,7 @@ static vkmoe_status create_queries(struct vkm_commands *c, vkmoe_error *err)
     c->times = vkm_calloc(gpu->params.allocator, ops, sizeof(*c->times));
     if (!c->times)
         return vkm_fail_memory(err, ops * sizeof(*c->times), "timestamps");
-    VK(CreateQueryPool(gpu->device, &info, NULL, &c->queries));
+    VK_MAKE(&c->queries, CreateQueryPool(gpu->device, &info, NULL, &c->queries));
 fail:
     return status;
 }
@@ -196,7 +196,7 @@ static vkmoe_status create_buffers(struct vkm_commands *c, vkmoe_error *err)
     c->buffers = vkm_calloc(gpu->params.allocator, c->segments.count, sizeof(*c->buffers));
     if (!c->buffers)
         return vkm_fail_memory(err, c->segments.count * sizeof(*c->buffers), "command buffers");
-    VK(CreateCommandPool(gpu->device, &pool, NULL, &c->pool));
+    VK_MAKE(&c->pool, CreateCommandPool(gpu->device, &pool, NULL, &c->pool));
     VkCommandBufferAllocateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
         .commandPool = c->pool,
@@ -322,8 +322,11 @@ static vkmoe_status run_segments(struct vkm_commands *c, const atomic_bool *canc
         }
         vkmoe_status waited = vkm_queue_wait(gpu, &gpu->compute, values[finished % SEGMENTS_AHEAD],
                                              status == VKMOE_OK ? err : NULL);
-        if (waited != VKMOE_OK)
+        if (waited != VKMOE_OK) {
+            if (!gpu->lost)
+                (void)vkm_gpu_settle(gpu); /* so that the commands may be submitted again */
             return status == VKMOE_OK ? waited : status;
+        }
         finished++;
     }
     return status;
@@ -339,8 +342,11 @@ vkmoe_status vkm_commands_run(struct vkm_commands *c, const atomic_bool *cancel,
     }
     if (c->learned) {
         discard(c);
-        if ((status = encode(c, err)) != VKMOE_OK)
+        if ((status = encode(c, err)) != VKMOE_OK) {
+            discard(c);
+            c->learned = true; /* the next run tries again */
             return status;
+        }
     }
     status = run_segments(c, cancel, err);
     for (size_t i = 0; i < c->segments.count && c->queries && status == VKMOE_OK; i++)
