@@ -12,7 +12,7 @@
 #include "memory.h"
 #include "watch.h"
 
-enum { LIMIT_SECONDS = 60, ATTEMPTS = 4, VOCAB = 61, TOP_K = 2 };
+enum { LIMIT_SECONDS = 300, ATTEMPTS = 4, VOCAB = 61, TOP_K = 2 };
 
 char *life_model_make(void)
 {
