@@ -63,3 +63,42 @@ void vkm_store_f32(void *data, enum vkm_dtype dtype, size_t index, float value)
         break;
     }
 }
+
+/* By dtype: the exponent of every lane of 64 bits, and its lowest bit. */
+static const struct {
+    uint64_t exponent, low;
+} exponents[VKM_DTYPE_COUNT] = {
+    [VKM_DTYPE_F32] = {0x7f8000007f800000u, 0x0080000000800000u},
+    [VKM_DTYPE_F16] = {0x7c007c007c007c00u, 0x0400040004000400u},
+    [VKM_DTYPE_BF16] = {0x7f807f807f807f80u, 0x0080008000800080u},
+};
+
+/* Whether an exponent of these bytes may be all ones: one more carries into its lane's sign bit,
+ * and never beyond. Several elements at a time, because all weights come through here. */
+static bool any_exponent_full(const unsigned char *bytes, size_t size, enum vkm_dtype dtype)
+{
+    uint64_t exponent = exponents[dtype].exponent, low = exponents[dtype].low, carried = 0;
+    size_t at = 0;
+    for (; at + sizeof(uint64_t) <= size; at += sizeof(uint64_t)) {
+        uint64_t lanes;
+        memcpy(&lanes, bytes + at, sizeof(lanes));
+        carried |= (lanes & exponent) + low;
+    }
+    if (at < size) {
+        uint64_t lanes = 0;
+        memcpy(&lanes, bytes + at, size - at);
+        carried |= (lanes & exponent) + low;
+    }
+    return (carried & (exponent + low)) != 0;
+}
+
+size_t vkm_first_nonfinite(const void *data, enum vkm_dtype dtype, size_t n)
+{
+    if (exponents[dtype].exponent == 0 ||
+        !any_exponent_full(data, n * vkm_dtype_size(dtype), dtype))
+        return n;
+    size_t i = 0;
+    while (i < n && isfinite(vkm_load_f32(data, dtype, i)))
+        i++;
+    return i;
+}
