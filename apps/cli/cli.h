@@ -61,8 +61,10 @@ bool cli_parse_float(const char *flag, const char *text, float low, float high, 
 /* "1,2,3" into ids (malloc'ed). */
 bool cli_parse_tokens(const char *flag, const char *text, int32_t **ids, size_t *count);
 
-/* Prints "vkmoe: ..." on stderr and returns the exit code for it. */
+/* Prints "vkmoe: ..." on stderr, as one line whatever the arguments hold, and returns the exit code
+ * for it. */
 int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_failed(const vkmoe_error *err);
 
 /* All of a file, or of stdin for "-"; malloc'ed, zero-terminated. */

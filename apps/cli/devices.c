@@ -64,8 +64,7 @@ static int print_json(const vkmoe_device_info *devices, size_t count)
     json_decref(root);
     if (!failed || ferror(stdout)) /* which is reported at the end */
         return EXIT_DONE;
-    fputs("vkmoe: the list of devices cannot be put as JSON\n", stderr);
-    return EXIT_FAILED;
+    return cli_fail("the list of devices cannot be put as JSON");
 }
 
 static void print_device(const vkmoe_device_info *d, bool verbose)
@@ -99,10 +98,8 @@ static int list(const struct cli_common *common, bool as_json)
         return cli_failed(&err);
     size_t capacity = count;
     vkmoe_device_info *devices = calloc(count, sizeof(*devices));
-    if (!devices) {
-        fprintf(stderr, "vkmoe: host memory ran out for the list of %zu devices\n", count);
-        return EXIT_FAILED;
-    }
+    if (!devices)
+        return cli_fail("host memory ran out for the list of %zu devices", count);
     if (vkmoe_device_list(&params, devices, capacity, &count, &err) != VKMOE_OK) {
         free(devices);
         return cli_failed(&err);
