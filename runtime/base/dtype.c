@@ -73,23 +73,33 @@ static const struct {
     [VKM_DTYPE_BF16] = {0x7f807f807f807f80u, 0x0080008000800080u},
 };
 
-/* Whether an exponent of these bytes may be all ones: one more carries into its lane's sign bit,
- * and never beyond. Several elements at a time, because all weights come through here. */
+/* Words of 64 bits looked at together, so that a compiler can use vector registers. */
+#define WORDS 4
+
+/* Adds one to every exponent: where that is all ones it carries into the lane's sign bit, and never
+ * beyond. */
+static void add_carries(uint64_t carried[WORDS], const uint64_t words[WORDS], enum vkm_dtype dtype)
+{
+    uint64_t exponent = exponents[dtype].exponent, low = exponents[dtype].low;
+    for (int k = 0; k < WORDS; k++)
+        carried[k] |= (words[k] & exponent) + low;
+}
+
+/* Several elements at a time, because all weights come through here. */
 static bool any_exponent_full(const unsigned char *bytes, size_t size, enum vkm_dtype dtype)
 {
-    uint64_t exponent = exponents[dtype].exponent, low = exponents[dtype].low, carried = 0;
+    uint64_t words[WORDS], carried[WORDS] = {0}, all = 0;
     size_t at = 0;
-    for (; at + sizeof(uint64_t) <= size; at += sizeof(uint64_t)) {
-        uint64_t lanes;
-        memcpy(&lanes, bytes + at, sizeof(lanes));
-        carried |= (lanes & exponent) + low;
+    for (; size - at >= sizeof(words); at += sizeof(words)) {
+        memcpy(words, bytes + at, sizeof(words));
+        add_carries(carried, words, dtype);
     }
-    if (at < size) {
-        uint64_t lanes = 0;
-        memcpy(&lanes, bytes + at, size - at);
-        carried |= (lanes & exponent) + low;
-    }
-    return (carried & (exponent + low)) != 0;
+    memset(words, 0, sizeof(words));
+    memcpy(words, bytes + at, size - at);
+    add_carries(carried, words, dtype);
+    for (int k = 0; k < WORDS; k++)
+        all |= carried[k];
+    return (all & (exponents[dtype].exponent + exponents[dtype].low)) != 0;
 }
 
 size_t vkm_first_nonfinite(const void *data, enum vkm_dtype dtype, size_t n)

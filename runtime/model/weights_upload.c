@@ -7,7 +7,7 @@
 
 #include "model/weights.h"
 
-#define BLOCK (256u << 10) /* bytes read at a time: they are still in the cache when repacked */
+#define BLOCK (128u << 10) /* bytes read at a time: they are still in the cache when repacked */
 
 static uint64_t row_bytes(const struct vkm_piece *p)
 {

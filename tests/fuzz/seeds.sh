@@ -29,7 +29,7 @@ size=$(printf '\\x%02x' ${#two})
 seed safetensors/two-raw "r$size\x00\x00\x00\x00\x00\x00\x00%s%032d" "$two" 0
 seed safetensors/none 'h\x00\x00{}'
 seed safetensors/empty-tensor 'h\x00\x00{"a":%s}' "$(tensor F16 0,7 0 0)"
-seed safetensors/scalar 'h\x04\x00{"a":%s}' "$(tensor I32 '' 0 4)"
+seed safetensors/scalar 'h\x04\x00{"a":%s}   ' "$(tensor I32 '' 0 4)"
 seed safetensors/small-types 'h\x05\x00{"a":%s,"b":%s,"c":%s}' "$(tensor F4 2 0 1)" \
     "$(tensor F8_E4M3 3 1 4)" "$(tensor Q9 9 4 5)"
 seed safetensors/overlap 'h\x0c\x00{"a":%s,"b":%s}' "$(tensor F32 2 0 8)" "$(tensor F32 2 4 12)"
@@ -57,7 +57,7 @@ seed config/rope 'c{%s,"rope_scaling":{"type":"dynamic","factor":2.5}}' "$moe"
 seed config/rope-type 'c{%s,"rope_scaling":{"rope_type":"linear","factor":4}}' "$moe"
 seed config/tokens 'c{%s,"bos_token_id":1,"eos_token_id":[2,3],"pad_token_id":null}' "$moe"
 seed config/other 'c{%s,"architectures":["LlamaForCausalLM"],"hidden_act":"gelu"}' "$moe"
-seed config/extreme 'c{%s,"rope_theta":1e300,"hidden_size":-1,"head_dim":0.5}' "$moe"
+seed config/extreme 'c{%s,"rope_theta":1e300,"rms_norm_eps":-1,"head_dim":0.5}' "$moe"
 seed config/generation 'g{"do_sample":true,"temperature":0.8,"top_p":0.95,"top_k":5,"eos_token_id":1}'
 seed config/generation-list 'g{"eos_token_id":[1,2,3,4,5,6,7,8],"temperature":null}'
 
@@ -89,7 +89,7 @@ added+='"normalized":true,"lstrip":true},{"id":22,"content":"ba","single_word":t
 seed tokenizer/added "{$level,$added,\"model\":{$small}}\x00<s>a\xc3\xa9  b ba  c\x00%s" \
     '{"bos_token":"<s>","eos_token":{"content":"ba"},"add_bos_token":true}'
 seed tokenizer/normal '{"normalizer":{"type":"Sequence","normalizers":[{"type":"NFKD"},%s]},%s,%b}' \
-    '{"type":"NFC"}' "$level" "\"model\":{$small}"
+    '{"type":"NFC"}' "$level" "\"model\":{$small,\"unk_token\":\"c\"}"
 printf '\x00a\xcc\x81\xef\xac\x81' >>tokenizer/normal
 template='"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}}]}'
 seed tokenizer/template "{$level,$added,$template,\"model\":{$small}}\x00<s>ab\x00%s" \
