@@ -40,8 +40,8 @@ typedef struct vkmoe_model_info {
 
 /* Loads the Hugging Face folder `path` onto the device; params may be NULL. The caller owns *out
  * and destroys it before the device. Fails with NOT_FOUND, IO, BAD_FORMAT or UNSUPPORTED for what
- * is in the folder (a weight that is NaN or infinite, or a tensor that config.json has no place for, is
- * BAD_FORMAT), OUT_OF_DEVICE_MEMORY, CANCELLED, or what the device reports. */
+ * is in the folder (a weight that is NaN or infinite, or a tensor that config.json has no place
+ * for, is BAD_FORMAT), OUT_OF_DEVICE_MEMORY, CANCELLED, or what the device reports. */
 vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
                               const vkmoe_model_params *params, vkmoe_model **out,
                               vkmoe_error *err);
