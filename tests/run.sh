@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs all tests: installs what they need, fetches the Vulkan drivers they run on, builds and tests
-# the presets release and asan (address and undefined behaviour sanitizers), and fuzzes the readers of
-# files for a minute. The last line says how many passed. With CI=true in the environment a driver that cannot be had is a failure.
+# the presets release, asan (address and undefined behaviour sanitizers) and tsan (threads), and
+# fuzzes the readers of files for a minute. The last line says how many passed. With CI=true in the
+# environment a driver that cannot be had is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,7 +22,7 @@ else
     tests/drivers.sh "$drivers"
 fi
 
-for preset in release asan; do
+for preset in release asan tsan; do
     say "Building in build/$preset."
     if ! { cmake --preset $preset -DVKMOE_TESTS=ON -DVKMOE_TEST_DRIVERS="$drivers/drivers.txt" &&
         cmake --build --preset $preset; }; then
@@ -33,9 +34,13 @@ for preset in release asan; do
     log=build/$preset/ctest.log
     status=0
     # The sanitizers look at our own code, which does the same on every driver: one is enough.
-    only=()
+    case $preset in
+    release) only=() ;;
     # The fault test on a real driver is left out: faults.null_driver runs the same code.
-    [ $preset = asan ] && only=(-LE "lavapipe-22|swiftshader" -E "^faults.faulty_driver")
+    asan) only=(-LE "lavapipe-22|swiftshader" -E "^faults.faulty_driver") ;;
+    # Where threads are used.
+    tsan) only=(-LE "lavapipe-22|swiftshader" -R "^(engine.sessions|kernels.gpu_)") ;;
+    esac
     ctest --preset $preset -j2 --output-on-failure "${only[@]}" 2>&1 | tee "$log" || status=$?
     # "75% tests passed, 1 tests failed out of 4", where skipped tests count as passed.
     read -r bad total < <(
