@@ -3,6 +3,7 @@
 #define VKMOE_CLI_H
 
 #include <getopt.h>
+#include <jansson.h>
 #include <vkmoe/vkmoe.h>
 
 /* Exit codes, which scripts rely on. */
@@ -58,12 +59,18 @@ int cli_common_option(struct cli_common *common, int option, const char *help);
 bool cli_parse_u64(const char *flag, const char *text, uint64_t low, uint64_t high,
                    uint64_t *value);
 bool cli_parse_float(const char *flag, const char *text, float low, float high, float *value);
+/* Bytes, as a number or with a suffix: K, M, G, T (also KiB, KB: all count by 1024). */
+bool cli_parse_bytes(const char *flag, const char *text, uint64_t *bytes);
 /* "1,2,3" into ids (malloc'ed). */
 bool cli_parse_tokens(const char *flag, const char *text, int32_t **ids, size_t *count);
 
 /* Prints "vkmoe: ..." on stderr and returns the exit code for it. */
 int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_failed(const vkmoe_error *err);
+
+/* Prints a JSON object, which is released, on stdout; the exit code. `what` names it if that fails.
+ */
+int cli_print_json(json_t *root, const char *what);
 
 /* All of a file, or of stdin for "-"; malloc'ed, zero-terminated. */
 bool cli_read_all(const char *path, char **text, size_t *size);
@@ -101,5 +108,6 @@ int cmd_logits(int argc, char **argv);
 int cmd_devices(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);
 int cmd_detokenize(int argc, char **argv);
+int cmd_info(int argc, char **argv);
 
 #endif

@@ -100,6 +100,8 @@ static const struct usage usages[] = {
     {{"logits", "--tokens", "99999999999", "-o", "x"}, "--tokens: '99999999999'"},
     {{"devices", "--frobnicate"}, "--frobnicate"},
     {{"devices", "all"}, "'all'"},
+    {{"info", "all"}, "'all'"},
+    {{"info", "-m", "a", "--config", "b"}, "-m or --config, not both"},
     {{"tokenize", "text"}, "'text'"},
     {{"detokenize", "--bos"}, "--bos"},
 };
@@ -119,7 +121,8 @@ static void wrong_usage_is_one_sentence_that_names_it(void **state)
 
 static void help_is_a_result(void **state)
 {
-    static const char *const commands[] = {"run", "logits", "devices", "tokenize", "detokenize"};
+    static const char *const commands[] = {"run",  "logits",   "devices",
+                                           "info", "tokenize", "detokenize"};
     static const char *const flags[] = {"-h", "--help"};
     (void)state;
     for (size_t i = 0; i < 2; i++) {

@@ -1,0 +1,88 @@
+/* What a model is and what it needs, before anything is loaded. */
+#ifndef VKMOE_PLAN_H
+#define VKMOE_PLAN_H
+
+#include "vkmoe/session.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* X(enumerator, what it is) */
+#define VKMOE_PART_LIST(X)                                                                         \
+    X(EMBEDDINGS, "embeddings")                                                                    \
+    X(ATTENTION, "attention")                                                                      \
+    X(NORMS, "norms")                                                                              \
+    X(DENSE_FFN, "dense FFN")                                                                      \
+    X(ROUTERS, "routers")                                                                          \
+    X(SHARED_EXPERTS, "shared experts")                                                            \
+    X(ROUTED_EXPERTS, "routed experts")                                                            \
+    X(HEAD, "head")
+
+typedef enum vkmoe_part {
+#define VKMOE_PART_ENUM(name, text) VKMOE_PART_##name,
+    VKMOE_PART_LIST(VKMOE_PART_ENUM)
+#undef VKMOE_PART_ENUM
+        VKMOE_PART_COUNT
+} vkmoe_part;
+
+/* Parameters of one part. Activated are those that one token passes: of the routed experts the K
+ * chosen, of everything else all; the table of embeddings counts as a whole. */
+typedef struct vkmoe_parameters {
+    uint64_t total, activated;
+} vkmoe_parameters;
+
+/* Floating point operations, a product and a sum counting as two: products with weights, the head
+ * included, and with a full (not a causal) attention matrix; the look-up of embeddings is free.
+ * Training is three times forward: once forward, twice backward. */
+typedef struct vkmoe_flops {
+    double forward_per_2k, forward_per_4k; /* of 2048 and of 4096 tokens in one sequence */
+    double training_per_2k, training_per_4k;
+} vkmoe_flops;
+
+#define VKMOE_MAX_STORED 8
+
+/* What the tensors of a checkpoint are stored as. */
+typedef struct vkmoe_stored {
+    char dtype[16]; /* "BF16", as the file has it */
+    uint64_t tensors, bytes;
+} vkmoe_stored;
+
+typedef struct vkmoe_description {
+    uint32_t n_layers, n_moe_layers;
+    uint32_t hidden_size, vocab_size;
+    uint32_t n_heads, n_kv_heads, head_size;
+    uint32_t dense_width;  /* FFN of a dense layer; 0: no layer is dense */
+    uint32_t expert_width; /* 0: no layer has experts; then the counts below are 0 too */
+    uint32_t n_routed_experts, n_experts_per_token, n_shared_experts;
+    uint32_t max_context;
+    bool tied_embeddings; /* the head is the table of embeddings, and counts no parameters */
+    vkmoe_parameters parts[VKMOE_PART_COUNT];
+    vkmoe_parameters parameters; /* the sum of the parts */
+    vkmoe_flops flops;
+    /* Ways to choose the routed experts of a token in one layer; exact below 2^43, 0 where there
+     * are none. */
+    double expert_combinations;
+    uint64_t kv_bytes_per_token; /* keys and values of all layers, float32 */
+    uint32_t n_stored;           /* 0 where there are no weights, only a configuration */
+    vkmoe_stored stored[VKMOE_MAX_STORED];
+} vkmoe_description;
+
+/* Describes a model: the name of a known configuration (vkmoe_config_name), a folder in Hugging
+ * Face layout, with weights or with config.json alone, or a configuration file. Of weights only the
+ * headers are read. *out is written on success only. Fails with NOT_FOUND, IO, BAD_FORMAT or
+ * UNSUPPORTED. Thread-safe. */
+vkmoe_status vkmoe_model_describe(const char *model, vkmoe_description *out, vkmoe_error *err);
+
+/* Names of the known configurations: those of the DeepSeekMoE paper, and the models that it
+ * compares with. NULL from the last one on. Static storage; thread-safe. */
+const char *vkmoe_config_name(size_t index);
+
+/* "routed experts" for VKMOE_PART_ROUTED_EXPERTS; "" for what is no part. Static storage. */
+const char *vkmoe_part_text(vkmoe_part part);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
