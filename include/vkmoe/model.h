@@ -18,6 +18,12 @@ typedef struct vkmoe_model_params {
     /* Tokens of the first prompt: shaders for steps of that size are compiled while the weights are
      * read. 0: unknown, shaders for full chunks are. */
     uint32_t prompt_tokens;
+    /* The session to come, as vkmoe_session_params: loading is refused if it would not fit. */
+    uint32_t context, chunk;
+    /* Bytes of device memory that the model and a session may take; experts beyond are kept in host
+     * memory and read over the bus, with the same results to the bit. 0: what the device has. */
+    uint64_t memory_limit;
+    bool force; /* try to load, and to make sessions, even if the plan says that they do not fit */
 } vkmoe_model_params;
 
 /* The shape of a model (keys of DeepseekConfig in config.json). */
@@ -31,7 +37,9 @@ typedef struct vkmoe_model_info {
     uint32_t n_shared_experts;
     uint32_t max_context;         /* max_position_embeddings */
     int32_t bos_token, eos_token; /* -1 where there is none */
-    uint64_t weight_bytes;        /* on the device */
+    uint64_t weight_bytes;        /* as they lie in memory, padding included */
+    uint64_t host_expert_bytes;   /* of them, experts in host memory */
+    uint32_t n_host_experts;      /* of all layers */
 } vkmoe_model_info;
 
 /* How the checkpoint wants to be sampled (generation_config.json). */
@@ -42,7 +50,8 @@ typedef struct vkmoe_generation_defaults {
 
 /* Loads the Hugging Face folder `path` onto the device; params may be NULL. The caller owns *out
  * and destroys it before the device. Fails with NOT_FOUND, IO, BAD_FORMAT or UNSUPPORTED for what
- * is in the folder, OUT_OF_DEVICE_MEMORY, CANCELLED, or what the device reports. */
+ * is in the folder, OUT_OF_DEVICE_MEMORY (before anything is read, with what would make it fit,
+ * unless params->force), CANCELLED, or what the device reports. */
 vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
                               const vkmoe_model_params *params, vkmoe_model **out,
                               vkmoe_error *err);

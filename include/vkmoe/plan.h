@@ -81,6 +81,42 @@ const char *vkmoe_config_name(size_t index);
 /* "routed experts" for VKMOE_PART_ROUTED_EXPERTS; "" for what is no part. Static storage. */
 const char *vkmoe_part_text(vkmoe_part part);
 
+/* Bytes that a model and one session of it would take of one heap of the device. */
+typedef struct vkmoe_heap_plan {
+    bool device_local;
+    uint64_t weights;  /* experts among them */
+    uint64_t kv_cache; /* keys and values */
+    uint64_t scratch;  /* activations, and what the host tells each step */
+    uint64_t unused;   /* parts of allocations that nothing lies in */
+    uint64_t total;    /* the four above: what is held once the session is there */
+    uint64_t staging;  /* besides, while loading */
+    uint64_t reserve;  /* besides, left to the driver for what it needs itself */
+    uint64_t left;     /* what can be had now */
+} vkmoe_heap_plan;
+
+/* What loading a model and making one session would take, found without loading: by placing every
+ * buffer as loading would. */
+typedef struct vkmoe_plan {
+    uint32_t n_heaps;
+    vkmoe_heap_plan heaps[VKMOE_MAX_HEAPS]; /* of vkmoe_device_info, in the same order */
+    uint32_t context, chunk;                /* of the session */
+    uint64_t memory_limit;                  /* as asked for; 0: none */
+    uint64_t device_bytes;                  /* of it taken: all but experts in host memory */
+    uint32_t n_experts, n_host_experts;     /* routed, of all layers; of them in host memory */
+    uint64_t host_expert_bytes;             /* of all experts in host memory */
+    double host_bytes_per_token;            /* of them read for one token, if all are as likely */
+    double device_bytes_per_token;          /* of all other weights */
+    bool fits;
+    char reason[1024]; /* why it does not fit, and what would; "" where it does */
+} vkmoe_plan;
+
+/* Plans for what vkmoe_model_load would load with the same params (NULL: defaults) and for a
+ * session of its context and chunk. `model` is what vkmoe_model_describe takes; weights that are
+ * not there are taken to be BF16. A model that does not fit is no failure. Fails like
+ * vkmoe_model_load, before anything is read. */
+vkmoe_status vkmoe_model_plan(vkmoe_device *device, const char *model,
+                              const vkmoe_model_params *params, vkmoe_plan *out, vkmoe_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -153,7 +153,7 @@ vkmoe_status vkm_model_compile(struct vkmoe_model *m, uint32_t prompt_tokens, vk
 
 /* --- sessions --- */
 
-static vkmoe_status check_params(const vkmoe_session_params *params, vkmoe_error *err)
+vkmoe_status vkm_session_check(const vkmoe_session_params *params, vkmoe_error *err)
 {
     if (params && params->context > VKM_MAX_CONTEXT)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "a context of %u tokens; at most %u",
@@ -161,12 +161,29 @@ static vkmoe_status check_params(const vkmoe_session_params *params, vkmoe_error
     return VKMOE_OK;
 }
 
+/* Refuses what would not fit beside what the device holds by now. */
+static vkmoe_status check_room(const struct vkmoe_model *m, const vkmoe_session_params *params,
+                               vkmoe_error *err)
+{
+    vkmoe_plan plan;
+    struct vkm_plan_request request = {
+        .gpu = m->gpu,
+        .config = &m->weights.config,
+        .session = params ? *params : (vkmoe_session_params){0},
+        .memory_limit = m->memory_limit,
+        .loaded = true,
+        .loaded_bytes = m->device_bytes,
+    };
+    vkmoe_status status = vkm_plan_request(&request, &plan, NULL, err);
+    return status == VKMOE_OK ? vkm_plan_refuse(&plan, m->force, err) : status;
+}
+
 static vkmoe_status init(struct vkmoe_session *s, const vkmoe_session_params *params,
                          vkmoe_error *err)
 {
     struct vkm_gpu *gpu = s->model->gpu;
     const struct vkm_config *c = &s->model->weights.config;
-    vkmoe_status status = check_params(params, err);
+    vkmoe_status status = check_room(s->model, params, err);
     if (status != VKMOE_OK)
         return status;
     struct vkm_state_params layout = vkm_session_layout(gpu, c, params);

@@ -128,9 +128,9 @@ static vkmoe_status upload_rope(struct vkm_state *s, const struct vkm_config *co
     return status;
 }
 
-vkmoe_status vkm_state_init(struct vkm_state *s, struct vkm_gpu *gpu,
-                            const struct vkm_config *config, const struct vkm_state_params *params,
-                            vkmoe_error *err)
+vkmoe_status vkm_state_allocate(struct vkm_state *s, struct vkm_gpu *gpu,
+                                const struct vkm_config *config,
+                                const struct vkm_state_params *params, vkmoe_error *err)
 {
     struct vkm_buffer *device = NULL, *host = NULL;
     uint64_t device_bytes, host_bytes;
@@ -148,7 +148,17 @@ vkmoe_status vkm_state_init(struct vkm_state *s, struct vkm_gpu *gpu,
     s->gpu = gpu;
     s->device = device;
     s->host = host;
-    memset(host->mapped, 0, (size_t)host->size);
+    return VKMOE_OK;
+}
+
+vkmoe_status vkm_state_init(struct vkm_state *s, struct vkm_gpu *gpu,
+                            const struct vkm_config *config, const struct vkm_state_params *params,
+                            vkmoe_error *err)
+{
+    vkmoe_status status = vkm_state_allocate(s, gpu, config, params, err);
+    if (status != VKMOE_OK)
+        return status;
+    memset(s->host->mapped, 0, (size_t)s->host->size);
     status = upload_rope(s, config, err);
     if (status != VKMOE_OK)
         vkm_state_finish(s);
