@@ -38,6 +38,15 @@ bool cli_parse_u64(const char *flag, const char *text, uint64_t low, uint64_t hi
     return true;
 }
 
+bool cli_parse_context(const char *text, struct cli_common *common)
+{
+    uint64_t context;
+    if (!cli_parse_u64("-c", text, 1, 1u << 24, &context))
+        return false;
+    common->context = (uint32_t)context;
+    return true;
+}
+
 bool cli_parse_bytes(const char *flag, const char *text, uint64_t *bytes)
 {
     static const char units[] = "KMGT";
@@ -136,6 +145,16 @@ int cli_common_option(struct cli_common *common, int option, const char *help)
         if (!cli_parse_u64("--tiled-rows", optarg, 1, UINT32_MAX, &number))
             return EXIT_USAGE;
         common->tiled_rows = (uint32_t)number;
+        return -1;
+    case CLI_OPTION_CHUNK:
+        if (!cli_parse_u64("--chunk", optarg, 1, UINT32_MAX, &number))
+            return EXIT_USAGE;
+        common->chunk = (uint32_t)number;
+        return -1;
+    case CLI_OPTION_MEMORY_LIMIT:
+        return cli_parse_bytes("--memory-limit", optarg, &common->memory_limit) ? -1 : EXIT_USAGE;
+    case CLI_OPTION_FORCE:
+        common->force = true;
         return -1;
     default:
         return EXIT_USAGE;

@@ -27,7 +27,7 @@ static const char help[] =
 struct options {
     struct cli_common common;
     const char *prompt, *file;
-    uint64_t tokens, context, seed;
+    uint64_t tokens, seed;
     float temperature; /* negative: the model's default */
     bool seeded, ignore_eos;
 };
@@ -61,7 +61,7 @@ static int apply_option(struct options *o, int option)
         good = cli_parse_u64("-n", optarg, 1, 1u << 24, &o->tokens);
         break;
     case 'c':
-        good = cli_parse_u64("-c", optarg, 1, 1u << 24, &o->context);
+        good = cli_parse_context(optarg, &o->common);
         break;
     case OPTION_TEMP:
         good = cli_parse_float("--temp", optarg, 0, 1000, &o->temperature);
@@ -176,7 +176,7 @@ static int generate(const struct options *o, struct cli_engine *e, const int32_t
     vkmoe_error err;
     vkmoe_session *session = NULL;
     struct output out = {.tokenizer = e->tokenizer};
-    vkmoe_session_params params = {.context = (uint32_t)o->context};
+    vkmoe_session_params params = {.context = o->common.context, .chunk = o->common.chunk};
     vkmoe_generate_params generation = sampling(o, e);
     generation.user = &out;
     vkmoe_status status = vkmoe_session_create(e->model, &params, &session, &err);
