@@ -138,6 +138,24 @@ static void print_stats(const struct cli_engine *e, const vkmoe_session *session
             out->first_token > 0 ? out->first_token - e->start : 0.0, (double)s.device_bytes / 1e6);
 }
 
+/* What experts in host memory were expected to cost, and what came of it. */
+static void print_host_cost(const struct cli_engine *e, const vkmoe_session *session)
+{
+    const vkmoe_host_cost *c = vkmoe_model_get_host_cost(e->model);
+    const vkmoe_model_info *info = vkmoe_model_get_info(e->model);
+    vkmoe_session_stats s;
+    if (info->n_host_experts == 0)
+        return;
+    vkmoe_session_get_stats(session, &s);
+    fprintf(stderr,
+            "experts in host memory %u of %u | of them %.2f MB a token at %.1f GB/s, %.2f ms | "
+            "at most %.1f t/s by that, seen %.1f t/s\n",
+            info->n_host_experts, info->n_moe_layers * info->n_routed_experts,
+            c->host_bytes_per_token / 1e6, c->host_bandwidth / 1e9, 1e3 * c->host_seconds_per_token,
+            c->tokens_per_second,
+            s.generation_seconds > 0 ? (double)s.generated_tokens / s.generation_seconds : 0.0);
+}
+
 static vkmoe_generate_params sampling(const struct options *o, const struct cli_engine *e)
 {
     const vkmoe_generation_defaults *d = vkmoe_model_get_defaults(e->model);
@@ -185,8 +203,10 @@ static int generate(const struct options *o, struct cli_engine *e, const int32_t
     if (status == VKMOE_OK && !cli_interrupted()) {
         status = vkmoe_session_generate(session, &generation, NULL, &err);
         write_text(&out, "\n", 1);
-        if (!out.error)
+        if (!out.error) {
             print_stats(e, session, &out);
+            print_host_cost(e, session);
+        }
     }
     vkmoe_session_destroy(session);
     if (cli_interrupted())

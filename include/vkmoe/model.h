@@ -59,7 +59,17 @@ vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
 /* Accepts NULL. Sessions of the model must be destroyed before. */
 void vkmoe_model_destroy(vkmoe_model *model);
 
+/* What experts in host memory cost, expected when the model was loaded: bytes from the plan over
+ * bandwidths that were measured with a short product. All zero where no expert is there. */
+typedef struct vkmoe_host_cost {
+    double host_bytes_per_token, device_bytes_per_token; /* of weights */
+    double host_bandwidth, device_bandwidth;             /* bytes per second */
+    double host_seconds_per_token;                       /* the first over its bandwidth */
+    double tokens_per_second;                            /* if reading weights were all */
+} vkmoe_host_cost;
+
 /* Owned by the model; thread-safe. */
+const vkmoe_host_cost *vkmoe_model_get_host_cost(const vkmoe_model *model);
 const vkmoe_model_info *vkmoe_model_get_info(const vkmoe_model *model);
 const vkmoe_generation_defaults *vkmoe_model_get_defaults(const vkmoe_model *model);
 /* Which layer MoE layer `index` (0 .. n_moe_layers - 1) is; n_layers for an index beyond. */

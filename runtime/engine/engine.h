@@ -19,6 +19,7 @@ struct vkmoe_model {
     uint64_t device_bytes; /* of it, what the weights take */
     uint32_t n_host_experts;
     bool force;
+    vkmoe_host_cost cost;
 };
 
 /* A recorded step that can be run again. */
@@ -65,6 +66,10 @@ vkmoe_status vkm_plan_request(const struct vkm_plan_request *request, vkmoe_plan
                               struct vkm_placement *placement, vkmoe_error *err);
 /* OUT_OF_DEVICE_MEMORY for a plan that does not fit, unless forced. */
 vkmoe_status vkm_plan_refuse(const vkmoe_plan *plan, bool force, vkmoe_error *err);
+
+/* How many bytes of weights a product reads in a second. */
+vkmoe_status vkm_measure_reads(struct vkm_gpu *gpu, const struct vkm_matrix *m,
+                               double *bytes_per_second, vkmoe_error *err);
 
 /* Compiles the pipelines that a session of the model needs for a prompt of so many tokens (0:
  * unknown) and for decoding. */

@@ -82,6 +82,8 @@ static vkmoe_status bind(struct vkmoe_model *m, const char *path, const vkmoe_mo
         status = vkm_weights_bind(m->gpu, config, checkpoint, &placement, &m->weights, err);
         m->device_bytes = vkm_plan_device_bytes(m->gpu) - before;
         m->n_host_experts = placement.n_host;
+        m->cost.host_bytes_per_token = plan.host_bytes_per_token;
+        m->cost.device_bytes_per_token = plan.device_bytes_per_token;
     }
     if (status == VKMOE_OK && placement.n_host > 0)
         vkm_log(vkm_gpu_log(m->gpu), VKMOE_LOG_INFO,
@@ -89,6 +91,26 @@ static vkmoe_status bind(struct vkmoe_model *m, const char *path, const vkmoe_mo
                 placement.n_host, plan.n_experts, (double)m->weights.host_bytes / 0x1p20);
     vkm_placement_finish(vkm_gpu_allocator(m->gpu), &placement);
     return status;
+}
+
+/* Tells what experts in host memory should cost. */
+static vkmoe_status expect_cost(struct vkmoe_model *m, vkmoe_error *err)
+{
+    vkmoe_host_cost *c = &m->cost;
+    if (m->n_host_experts == 0) {
+        *c = (vkmoe_host_cost){0};
+        return VKMOE_OK;
+    }
+    vkmoe_status status =
+        vkm_measure_reads(m->gpu, &m->weights.host_sample, &c->host_bandwidth, err);
+    if (status == VKMOE_OK)
+        status = vkm_measure_reads(m->gpu, &m->weights.lm_head, &c->device_bandwidth, err);
+    if (status != VKMOE_OK)
+        return status;
+    c->host_seconds_per_token = c->host_bytes_per_token / c->host_bandwidth;
+    c->tokens_per_second =
+        1 / (c->host_seconds_per_token + c->device_bytes_per_token / c->device_bandwidth);
+    return VKMOE_OK;
 }
 
 static vkmoe_status load(struct vkmoe_model *m, const char *path, const vkmoe_model_params *params,
@@ -113,6 +135,8 @@ static vkmoe_status load(struct vkmoe_model *m, const char *path, const vkmoe_mo
         if (status == VKMOE_OK)
             status = compiled;
     }
+    if (status == VKMOE_OK)
+        status = expect_cost(m, err);
     vkm_checkpoint_close(checkpoint);
     return status;
 }
@@ -149,6 +173,11 @@ void vkmoe_model_destroy(vkmoe_model *model)
 const vkmoe_model_info *vkmoe_model_get_info(const vkmoe_model *model)
 {
     return &model->info;
+}
+
+const vkmoe_host_cost *vkmoe_model_get_host_cost(const vkmoe_model *model)
+{
+    return &model->cost;
 }
 
 const vkmoe_generation_defaults *vkmoe_model_get_defaults(const vkmoe_model *model)

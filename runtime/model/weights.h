@@ -38,12 +38,13 @@ struct vkm_layer {
 struct vkm_weights {
     struct vkm_gpu *gpu;
     struct vkm_config config;
-    struct vkm_matrix embed;    /* [vocab, hidden] */
-    struct vkm_matrix lm_head;  /* [vocab, hidden]; the same view as embed where they are tied */
-    struct vkm_view final_norm; /* [ld(hidden)] float32 */
-    struct vkm_layer *layers;   /* [num_hidden_layers] */
-    uint64_t bytes;             /* of all buffers */
-    uint64_t host_bytes;        /* of them, bytes of experts in host memory */
+    struct vkm_matrix embed;       /* [vocab, hidden] */
+    struct vkm_matrix lm_head;     /* [vocab, hidden]; the same view as embed where they are tied */
+    struct vkm_view final_norm;    /* [ld(hidden)] float32 */
+    struct vkm_layer *layers;      /* [num_hidden_layers] */
+    uint64_t bytes;                /* of all buffers */
+    uint64_t host_bytes;           /* of them, bytes of experts in host memory */
+    struct vkm_matrix host_sample; /* as many rows as lie in the first buffer of those, to time */
     struct {
         struct vkm_buffer **items;
         size_t count, capacity;

@@ -283,6 +283,17 @@ static uint32_t count_experts(const struct binder *b, const struct expert_chain 
     return n;
 }
 
+/* A buffer's bytes as rows of a matrix, whatever they are. */
+static struct vkm_matrix as_rows(const struct vkm_config *c, struct vkm_buffer *buffer,
+                                 enum vkm_dtype dtype)
+{
+    uint64_t row = (uint64_t)vkm_ld(c->hidden_size) * vkm_dtype_size(dtype);
+    return (struct vkm_matrix){.view = vkm_buffer_view(buffer),
+                               .n_out = (uint32_t)(buffer->size / row),
+                               .n_in = c->hidden_size,
+                               .dtype = dtype};
+}
+
 /* Opens another buffer at the end of the chain. */
 static vkmoe_status extend_chain(struct binder *b, struct expert_chain *chain, bool host,
                                  uint64_t experts)
@@ -317,6 +328,8 @@ static vkmoe_status place_experts(struct binder *b, struct vkm_layer *layer,
             status = extend_chain(b, chain, host, left < per_buffer ? left : per_buffer);
         if (status != VKMOE_OK)
             return status;
+        if (host && !b->w->host_sample.view.buffer)
+            b->w->host_sample = as_rows(&b->w->config, chain->last, layer->expert_dtype);
         uint64_t offset = in_buffer++ % per_buffer * chain->size;
         status = add_parts(b, &chain->parts[3 * e], 3, layer->expert_dtype,
                            vkm_view_slice(vkm_buffer_view(chain->last), offset, chain->size));

@@ -102,6 +102,10 @@ static const struct usage usages[] = {
     {{"devices", "all"}, "'all'"},
     {{"info", "all"}, "'all'"},
     {{"info", "-m", "a", "--config", "b"}, "-m or --config, not both"},
+    {{"plan", "all"}, "'all'"},
+    {{"plan", "-m", "a", "--config", "b"}, "-m or --config, not both"},
+    {{"run", "-p", "a", "--chunk", "0"}, "--chunk: '0'"},
+    {{"run", "-p", "a", "--memory-limit", "lots"}, "--memory-limit: 'lots'"},
     {{"tokenize", "text"}, "'text'"},
     {{"detokenize", "--bos"}, "--bos"},
 };
@@ -121,8 +125,8 @@ static void wrong_usage_is_one_sentence_that_names_it(void **state)
 
 static void help_is_a_result(void **state)
 {
-    static const char *const commands[] = {"run",  "logits",   "devices",
-                                           "info", "tokenize", "detokenize"};
+    static const char *const commands[] = {"run",  "logits",   "devices",   "info",
+                                           "plan", "tokenize", "detokenize"};
     static const char *const flags[] = {"-h", "--help"};
     (void)state;
     for (size_t i = 0; i < 2; i++) {

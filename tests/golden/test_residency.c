@@ -382,6 +382,30 @@ static void another_shape_gives_the_same_bits_wherever_experts_lie(void **state)
     test_folder_remove(folder);
 }
 
+static void the_cost_of_reading_from_the_host_is_told(void **state)
+{
+    vkmoe_model_params params = {.context = 320, .memory_limit = 1, .force = true};
+    vkmoe_plan plan = plan_for(device, VKMOE_TEST_MODEL, &params);
+    vkmoe_model_params none = {.context = 320};
+    (void)state;
+    struct loaded l = load(device, VKMOE_TEST_MODEL, &params);
+    vkmoe_host_cost c = *vkmoe_model_get_host_cost(l.model);
+    unload(&l);
+    /* 6 of 32 experts in each of 3 layers, all in host memory. */
+    assert_true(c.host_bytes_per_token == 3.0 * 6 * 3 * 64 * 256 * 2);
+    assert_true(c.host_bytes_per_token == plan.host_bytes_per_token);
+    assert_true(c.device_bytes_per_token == plan.device_bytes_per_token);
+    assert_true(c.host_bandwidth > 1e6 && c.host_bandwidth < 1e13);
+    assert_true(c.device_bandwidth > 1e6 && c.device_bandwidth < 1e13);
+    assert_true(c.host_seconds_per_token == c.host_bytes_per_token / c.host_bandwidth);
+    double seconds = c.host_seconds_per_token + c.device_bytes_per_token / c.device_bandwidth;
+    assert_true(fabs(c.tokens_per_second * seconds - 1) < 1e-12);
+    l = load(device, VKMOE_TEST_MODEL, &none);
+    c = *vkmoe_model_get_host_cost(l.model);
+    assert_true(c.host_bytes_per_token == 0 && c.tokens_per_second == 0);
+    unload(&l);
+}
+
 /* Every address that a shader touches lies in the buffers of its experts. */
 static void checked_addresses_find_the_experts_in_host_memory(void **state)
 {
@@ -414,6 +438,7 @@ int main(void)
         cmocka_unit_test(the_shipped_model_gives_the_same_bits_wherever_experts_lie),
         cmocka_unit_test(the_same_through_staging),
         cmocka_unit_test(another_shape_gives_the_same_bits_wherever_experts_lie),
+        cmocka_unit_test(the_cost_of_reading_from_the_host_is_told),
         cmocka_unit_test(checked_addresses_find_the_experts_in_host_memory),
     };
     return cmocka_run_group_tests_name("residency", tests, open_device, close_device);
