@@ -2,6 +2,7 @@
 #ifndef VKM_ENGINE_H
 #define VKM_ENGINE_H
 
+#include "engine/usage.h"
 #include "model/forward.h"
 #include "model/plan.h"
 
@@ -20,6 +21,7 @@ struct vkmoe_model {
     uint32_t n_host_experts;
     bool force;
     vkmoe_host_cost cost;
+    struct vkm_usage usage; /* of its experts, while some are in host memory */
 };
 
 /* A recorded step that can be run again. */
@@ -57,7 +59,8 @@ struct vkm_plan_request {
     const struct vkm_checkpoint *checkpoint; /* NULL: weights of BF16 */
     vkmoe_session_params session;
     uint64_t memory_limit;
-    bool loaded; /* plan for the session alone */
+    const uint64_t *usage; /* NULL: not known */
+    bool loaded;           /* plan for the session alone */
     uint64_t loaded_bytes;
 };
 

@@ -72,6 +72,8 @@ static vkmoe_status bind(struct vkmoe_model *m, const char *path, const vkmoe_mo
         .session = {.context = params->context, .chunk = params->chunk},
         .memory_limit = params->memory_limit,
     };
+    vkm_usage_load(&m->usage, m->gpu, path, config, checkpoint);
+    request.usage = m->usage.counts;
     m->memory_limit = params->memory_limit;
     m->force = params->force;
     vkmoe_status status = vkm_plan_request(&request, &plan, &placement, err);
@@ -167,6 +169,7 @@ void vkmoe_model_destroy(vkmoe_model *model)
         return;
     const vkmoe_allocator *a = vkm_gpu_allocator(model->gpu);
     vkm_weights_finish(&model->weights);
+    vkm_usage_finish(&model->usage, model->gpu);
     vkm_free(a, model);
 }
 

@@ -16,6 +16,7 @@ static vkmoe_status make(const struct vkm_plan_request *q, vkmoe_plan *plan,
         .loaded_bytes = q->loaded_bytes,
         .state = vkm_session_layout(q->gpu, q->config, &q->session),
         .memory_limit = q->memory_limit,
+        .usage = q->usage,
     };
     return vkm_plan_make(q->gpu, &params, plan, placement, err);
 }
@@ -211,7 +212,13 @@ vkmoe_status vkmoe_model_plan(vkmoe_device *device, const char *model,
         .session = {.context = p->context, .chunk = p->chunk},
         .memory_limit = p->memory_limit,
     };
+    struct vkm_usage usage = {0};
+    if (checkpoint) {
+        vkm_usage_load(&usage, device->gpu, model, &config, checkpoint);
+        request.usage = usage.counts;
+    }
     status = vkm_plan_request(&request, &plan, NULL, err);
+    vkm_usage_finish(&usage, device->gpu);
     vkm_checkpoint_close(checkpoint);
     if (status == VKMOE_OK)
         *out = plan;

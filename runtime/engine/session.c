@@ -216,6 +216,7 @@ void vkmoe_session_destroy(vkmoe_session *session)
 {
     if (!session)
         return;
+    vkm_usage_store(&session->model->usage, session->model->gpu);
     step_finish(&session->decode);
     vkm_state_finish(&session->state);
     if (session->kv.gpu)
@@ -290,6 +291,23 @@ static vkmoe_status read_trace(struct vkmoe_session *s, const vkmoe_trace *t, si
     return status;
 }
 
+/* Counts which experts the chunk chose, for the next time that not all fit on the device. */
+static vkmoe_status count_use(struct vkmoe_session *s, uint32_t n, vkmoe_error *err)
+{
+    struct vkmoe_model *m = s->model;
+    const vkmoe_allocator *a = vkm_gpu_allocator(m->gpu);
+    uint64_t size = s->state.topk_ids.size, stride = s->state.trace_stride;
+    unsigned char *ids = vkm_malloc(a, (size_t)size, 1);
+    if (!ids)
+        return vkm_fail_memory(err, (size_t)size, "the experts chosen");
+    vkmoe_status status = vkm_buffer_read(m->gpu, s->state.topk_ids, ids, err);
+    for (uint32_t i = 0; i < m->info.n_moe_layers && status == VKMOE_OK; i++)
+        vkm_usage_add(&m->usage, m->gpu, i, (const uint32_t *)(const void *)(ids + i * stride),
+                      (size_t)n * m->info.n_experts_per_token);
+    vkm_free(a, ids);
+    return status;
+}
+
 /* One step over n tokens. Logits: of all rows, of the last, or of none. */
 static vkmoe_status eval_chunk(struct vkmoe_session *s, const int32_t *tokens, uint32_t n,
                                bool all_logits, bool last, vkmoe_error *err)
@@ -344,6 +362,8 @@ static vkmoe_status append(struct vkmoe_session *s, const int32_t *tokens, size_
     for (size_t done = 0; done < count && status == VKMOE_OK;) {
         uint32_t n = count - done < chunk ? (uint32_t)(count - done) : chunk;
         status = eval_chunk(s, tokens + done, n, all_logits, done + n == count, err);
+        if (status == VKMOE_OK && s->model->n_host_experts > 0)
+            status = count_use(s, n, err);
         if (status == VKMOE_OK && trace)
             status = read_trace(s, trace, done, n, count, err);
         s->logits_row = all_logits ? n - 1 : 0;

@@ -131,6 +131,9 @@ vkmoe_status vkm_gpu_compile(struct vkm_gpu *gpu, const struct vkm_stream *strea
                              vkmoe_error *err);
 /* Writes the pipeline cache to disk if it grew; failure costs only speed and is logged. */
 void vkm_gpu_save_cache(struct vkm_gpu *gpu);
+/* Where a file of that name would lie in the cache folder; NULL where there is none. The caller
+ * owns it (vkm_free). */
+char *vkm_gpu_cache_file(const struct vkm_gpu *gpu, const char *name);
 
 /* --- submission (commands.c): one thread at a time per gpu --- */
 

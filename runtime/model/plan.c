@@ -1,5 +1,7 @@
 #include "model/plan.h"
 
+#include <stdlib.h>
+
 #include "../../shaders/params.h"
 #include "model/kv.h"
 
@@ -102,6 +104,18 @@ static void begin(struct rehearsal *r, struct vkm_gpu *gpu)
     }
 }
 
+/* How likely a token is to choose expert e of a layer: as often as in the past, if that is known.
+ */
+static double chance(const struct rehearsal *r, uint32_t moe, uint32_t e)
+{
+    double k = r->params->config->num_experts_per_tok, sum = 0;
+    uint32_t n = r->params->config->n_routed_experts;
+    const uint64_t *usage = r->params->usage ? r->params->usage + (size_t)moe * n : NULL;
+    for (uint32_t i = 0; usage && i < n; i++)
+        sum += (double)usage[i];
+    return sum > 0 ? k * (double)usage[e] / sum : k / n;
+}
+
 /* Bytes of weights that one token reads, from the device and over the bus. */
 static void count_reads(struct rehearsal *r)
 {
@@ -114,13 +128,14 @@ static void count_reads(struct rehearsal *r)
     for (uint32_t i = 0; i < c->num_hidden_layers; i++) {
         if (!w->layers[i].is_moe)
             continue;
-        const bool *on_host = p->on_host + (size_t)moe++ * p->n_experts;
+        const bool *on_host = p->on_host + (size_t)moe * p->n_experts;
         double size = (double)vkm_expert_bytes(c, w->layers[i].expert_dtype);
-        double chosen = (double)c->num_experts_per_tok / c->n_routed_experts;
         for (uint32_t e = 0; e < p->n_experts; e++) {
+            double chosen = chance(r, moe, e);
             device -= size * (on_host[e] ? 1 : 1 - chosen);
             host += on_host[e] ? size * chosen : 0;
         }
+        moe++;
     }
     r->plan->device_bytes_per_token = device;
     r->plan->host_bytes_per_token = host;
@@ -163,13 +178,43 @@ static vkmoe_status rehearse(struct vkm_gpu *gpu, const struct vkm_plan_params *
 
 /* --- placing experts --- */
 
-/* Host memory is filled from the last expert of the last layer on. */
-static void place(struct vkm_placement *p, uint32_t n_host)
+struct ranked {
+    uint64_t count; /* of times chosen */
+    uint32_t expert;
+};
+
+/* The search for a placement. */
+struct search {
+    struct vkm_gpu *gpu;
+    const struct vkm_plan_params *params;
+    struct ranked *order; /* in which experts go to host memory */
+    uint32_t n;
+    struct vkm_placement placement;
+    vkmoe_plan *plan;
+};
+
+/* The least used first, and among equals from the last layer back. */
+static int by_use(const void *a, const void *b)
 {
-    uint32_t n = p->n_layers * p->n_experts;
-    p->n_host = n_host;
-    for (uint32_t i = 0; i < n; i++)
-        p->on_host[i] = i >= n - n_host;
+    const struct ranked *x = a, *y = b;
+    if (x->count != y->count)
+        return x->count < y->count ? -1 : 1;
+    return x->expert < y->expert ? 1 : x->expert > y->expert ? -1 : 0;
+}
+
+static void rank(struct search *s)
+{
+    for (uint32_t i = 0; i < s->n; i++)
+        s->order[i] = (struct ranked){s->params->usage ? s->params->usage[i] : 0, i};
+    qsort(s->order, s->n, sizeof(*s->order), by_use);
+}
+
+static vkmoe_status try_place(struct search *s, uint32_t n_host, vkmoe_error *err)
+{
+    s->placement.n_host = n_host;
+    for (uint32_t i = 0; i < s->n; i++)
+        s->placement.on_host[s->order[i].expert] = i < n_host;
+    return rehearse(s->gpu, s->params, &s->placement, s->plan, err);
 }
 
 static uint64_t over(uint64_t needed, uint64_t granted)
@@ -207,40 +252,32 @@ static bool fits(const vkmoe_plan *plan, bool unlimited_heaps)
     return good;
 }
 
-static vkmoe_status try_place(struct vkm_gpu *gpu, const struct vkm_plan_params *params,
-                              struct vkm_placement *p, uint32_t n_host, vkmoe_plan *plan,
-                              vkmoe_error *err)
-{
-    place(p, n_host);
-    return rehearse(gpu, params, p, plan, err);
-}
-
 /* Moves as many experts as the last rehearsal was too large by, until it fits or all are moved;
  * then back as many as allocations, which come in blocks, have left room for. */
-static vkmoe_status settle(struct vkm_gpu *gpu, const struct vkm_plan_params *params,
-                           struct vkm_placement *p, vkmoe_plan *plan, vkmoe_error *err)
+static vkmoe_status settle(struct search *s, vkmoe_error *err)
 {
-    uint64_t expert = vkm_expert_bytes(params->config, VKM_DTYPE_BF16), excess;
-    uint32_t n = p->n_layers * p->n_experts, too_few = 0, enough = 0;
-    vkmoe_status status = try_place(gpu, params, p, 0, plan, err);
-    while (status == VKMOE_OK && !params->loaded && p->n_host < n && (excess = movable(plan)) > 0) {
+    uint64_t expert = vkm_expert_bytes(s->params->config, VKM_DTYPE_BF16), excess;
+    uint32_t placed = 0, too_few = 0;
+    vkmoe_status status = try_place(s, 0, err);
+    while (status == VKMOE_OK && !s->params->loaded && placed < s->n &&
+           (excess = movable(s->plan)) > 0) {
         uint64_t more = excess / expert + (excess % expert != 0);
-        too_few = p->n_host;
-        enough = more < n - p->n_host ? p->n_host + (uint32_t)more : n;
-        status = try_place(gpu, params, p, enough, plan, err);
+        too_few = placed;
+        placed = more < s->n - placed ? placed + (uint32_t)more : s->n;
+        status = try_place(s, placed, err);
     }
-    if (status != VKMOE_OK || movable(plan) > 0)
+    if (status != VKMOE_OK || movable(s->plan) > 0)
         return status;
-    while (enough - too_few > 1 && status == VKMOE_OK) {
-        uint32_t middle = too_few + (enough - too_few) / 2;
-        status = try_place(gpu, params, p, middle, plan, err);
-        if (movable(plan) > 0)
+    while (placed - too_few > 1 && status == VKMOE_OK) {
+        uint32_t middle = too_few + (placed - too_few) / 2;
+        status = try_place(s, middle, err);
+        if (movable(s->plan) > 0)
             too_few = middle;
         else
-            enough = middle;
+            placed = middle;
     }
-    if (status == VKMOE_OK && p->n_host != enough)
-        status = try_place(gpu, params, p, enough, plan, err);
+    if (status == VKMOE_OK && s->placement.n_host != placed)
+        status = try_place(s, placed, err);
     return status;
 }
 
@@ -248,18 +285,26 @@ vkmoe_status vkm_plan_make(struct vkm_gpu *gpu, const struct vkm_plan_params *pa
                            vkmoe_plan *plan, struct vkm_placement *placement, vkmoe_error *err)
 {
     const vkmoe_allocator *a = vkm_gpu_allocator(gpu);
-    struct vkm_placement p = {.n_layers = vkm_config_moe_layers(params->config),
-                              .n_experts = params->config->n_routed_experts};
-    size_t n = (size_t)p.n_layers * p.n_experts;
-    p.on_host = vkm_calloc(a, n, sizeof(*p.on_host));
-    if (!p.on_host)
-        return vkm_fail_memory(err, n * sizeof(*p.on_host), "the places of experts");
-    vkmoe_status status = settle(gpu, params, &p, plan, err);
-    plan->fits = status == VKMOE_OK && fits(plan, vkm_gpu_is_reference(gpu));
+    uint32_t layers = vkm_config_moe_layers(params->config);
+    uint32_t experts = params->config->n_routed_experts;
+    struct search s = {.gpu = gpu, .params = params, .n = layers * experts, .plan = plan};
+    s.placement = (struct vkm_placement){.n_layers = layers, .n_experts = experts};
+    s.placement.on_host = vkm_calloc(a, s.n, sizeof(*s.placement.on_host));
+    s.order = vkm_calloc(a, s.n, sizeof(*s.order));
+    vkmoe_status status = VKMOE_OK;
+    if (!s.placement.on_host || !s.order)
+        status = vkm_fail_memory(err, s.n * sizeof(*s.order), "the places of experts");
+    if (status == VKMOE_OK) {
+        rank(&s);
+        status = settle(&s, err);
+    }
+    if (status == VKMOE_OK)
+        plan->fits = fits(plan, vkm_gpu_is_reference(gpu));
+    vkm_free(a, s.order);
     if (placement && status == VKMOE_OK)
-        *placement = p;
+        *placement = s.placement;
     else
-        vkm_placement_finish(a, &p);
+        vkm_placement_finish(a, &s.placement);
     return status;
 }
 

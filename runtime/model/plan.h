@@ -14,6 +14,9 @@ struct vkm_plan_params {
     uint64_t loaded_bytes;                   /* what they take of memory_limit */
     struct vkm_state_params state;
     uint64_t memory_limit; /* 0: none */
+    /* [MoE layers, routed experts] how often each was chosen in the past, for the order in which
+     * they go to host memory and what they then cost; NULL: not known. */
+    const uint64_t *usage;
 };
 
 /* Fills *plan but for its reason. *placement (to be finished with vkm_placement_finish) says where

@@ -139,6 +139,43 @@ static void what_a_device_cannot_hold_goes_to_the_host_last_layers_first(void **
     finish(&p);
 }
 
+static void experts_chosen_least_go_first(void **state)
+{
+    static uint64_t usage[27 * 64];
+    struct vkm_gpu gpu;
+    struct vkm_config config;
+    struct vkm_placement placement;
+    vkmoe_plan plan;
+    vkmoe_error err;
+    uint64_t most = 0, least = UINT64_MAX;
+    (void)state;
+    for (uint32_t i = 0; i < 27 * 64; i++)
+        usage[i] = i * 7919u % 1009u;
+    make_gpu(&gpu, 24 * GIB, 64 * GIB);
+    assert_true(vkm_named_config_find("deepseek-moe-16b", &config));
+    struct vkm_plan_params params = {
+        .config = &config,
+        .usage = usage,
+        .state = {.max_rows = 256, .max_logits = 64, .sequences = 1, .context = 4096},
+    };
+    assert_ok(vkm_plan_make(&gpu, &params, &plan, &placement, &err), &err);
+    for (uint32_t i = 0; i < plan.n_experts; i++) {
+        if (placement.on_host[i])
+            most = usage[i] > most ? usage[i] : most;
+        else
+            least = usage[i] < least ? usage[i] : least;
+    }
+    assert_true(plan.fits && most <= least);
+    struct planned even = plan_16b(24 * GIB, 64 * GIB, 0, 4096);
+    assert_int_equal(even.plan.n_host_experts, plan.n_host_experts);
+    assert_true(plan.host_bytes_per_token < 0.8 * even.plan.host_bytes_per_token);
+    double sum = plan.host_bytes_per_token + plan.device_bytes_per_token;
+    double same = even.plan.host_bytes_per_token + even.plan.device_bytes_per_token;
+    assert_true(sum > 0.999999 * same && sum < 1.000001 * same);
+    vkm_placement_finish(NULL, &placement);
+    finish(&even);
+}
+
 static void a_limit_counts_like_a_smaller_device(void **state)
 {
     struct planned p = plan_16b(48 * GIB, 64 * GIB, 16 * GIB, 4096);
@@ -232,6 +269,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_large_device_keeps_every_expert),
         cmocka_unit_test(what_a_device_cannot_hold_goes_to_the_host_last_layers_first),
+        cmocka_unit_test(experts_chosen_least_go_first),
         cmocka_unit_test(a_limit_counts_like_a_smaller_device),
         cmocka_unit_test(a_longer_context_leaves_room_for_fewer_experts),
         cmocka_unit_test(what_neither_can_hold_does_not_fit),
