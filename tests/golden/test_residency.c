@@ -259,8 +259,8 @@ static void a_session_beyond_the_plan_is_refused(void **state)
 
 /* --- experts in host memory --- */
 
-#define PROMPT 130u
-#define TEXT 24u
+#define PROMPT 70u /* more than a block of the KV cache */
+#define TEXT 8u
 
 struct run {
     struct test_trace prompt, next; /* of many rows, and of one */
