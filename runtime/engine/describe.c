@@ -3,9 +3,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/engine.h"
 #include "model/accounting.h"
 #include "model/named.h"
-#include "model/safetensors.h"
 
 static void add_stored(vkmoe_description *d, const struct vkm_tensor *t)
 {
@@ -21,27 +21,35 @@ static void add_stored(vkmoe_description *d, const struct vkm_tensor *t)
     d->stored[i].bytes += t->size;
 }
 
-/* A folder without weights is a configuration; one with an index and a missing shard is damaged. */
-static bool has_index(const char *folder)
+/* An index without its shards is damage, not absence. */
+static bool has_index(const vkmoe_allocator *a, const char *folder)
 {
-    char *path = vkm_format(NULL, "%s/model.safetensors.index.json", folder);
+    char *path = vkm_format(a, "%s/model.safetensors.index.json", folder);
     bool found = path && access(path, F_OK) == 0;
-    vkm_free(NULL, path);
+    vkm_free(a, path);
     return found;
+}
+
+vkmoe_status vkm_checkpoint_open_any(const vkmoe_allocator *a, const char *folder,
+                                     struct vkm_checkpoint **out, vkmoe_error *err)
+{
+    vkmoe_error failure;
+    vkmoe_status status = vkm_checkpoint_open(a, folder, out, &failure);
+    if (status == VKMOE_NOT_FOUND && !has_index(a, folder)) {
+        *out = NULL;
+        return VKMOE_OK;
+    }
+    if (status != VKMOE_OK && err)
+        *err = failure;
+    return status;
 }
 
 static vkmoe_status describe_stored(const char *folder, vkmoe_description *d, vkmoe_error *err)
 {
     struct vkm_checkpoint *checkpoint = NULL;
-    vkmoe_error failure;
-    vkmoe_status status = vkm_checkpoint_open(NULL, folder, &checkpoint, &failure);
-    if (status == VKMOE_NOT_FOUND && !has_index(folder))
-        return VKMOE_OK;
-    if (status != VKMOE_OK) {
-        if (err)
-            *err = failure;
+    vkmoe_status status = vkm_checkpoint_open_any(NULL, folder, &checkpoint, err);
+    if (status != VKMOE_OK || !checkpoint)
         return status;
-    }
     for (size_t i = 0; i < vkm_checkpoint_count(checkpoint); i++)
         add_stored(d, vkm_checkpoint_at(checkpoint, i));
     vkm_checkpoint_close(checkpoint);

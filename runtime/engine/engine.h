@@ -51,6 +51,10 @@ struct vkm_state_params vkm_session_layout(const struct vkm_gpu *gpu,
 
 vkmoe_status vkm_session_check(const vkmoe_session_params *params, vkmoe_error *err);
 
+/* As vkm_checkpoint_open, but a folder without weights is no failure: *out is NULL then. */
+vkmoe_status vkm_checkpoint_open_any(const vkmoe_allocator *a, const char *folder,
+                                     struct vkm_checkpoint **out, vkmoe_error *err);
+
 /* What is to be loaded, or which session is to be made of what is. */
 struct vkm_plan_request {
     struct vkm_gpu *gpu;

@@ -123,13 +123,13 @@ static uint64_t say_numbers(struct sentence *s, const struct vkm_plan_request *q
             worst = i;
         }
     }
-    const char *what = q->loaded ? "a session" : q->name;
     if (most > 0)
-        say(s, "%.200s needs %.1f MiB of memory heap %u of %s, where %.1f MiB are left", what,
-            mib(needed), worst, vkm_gpu_info(q->gpu)->name, mib(plan->heaps[worst].left));
+        say(s, "%.200s needs %.1f MiB of memory heap %u of %s, where %.1f MiB are left",
+            q->loaded ? "a session" : q->name, mib(needed), worst, vkm_gpu_info(q->gpu)->name,
+            mib(plan->heaps[worst].left));
     else
-        say(s, "%.200s needs %.1f MiB of device memory, --memory-limit grants %.1f MiB", what,
-            mib(needed), mib(plan->memory_limit));
+        say(s, "%.200s needs %.1f MiB of device memory, --memory-limit grants %.1f MiB",
+            q->loaded ? "the model with a session" : q->name, mib(needed), mib(plan->memory_limit));
     if (plan->n_host_experts > 0)
         say(s, ", even with %u of %u experts in host memory", plan->n_host_experts,
             plan->n_experts);
@@ -201,7 +201,7 @@ vkmoe_status vkmoe_model_plan(vkmoe_device *device, const char *model,
     vkmoe_plan plan;
     vkmoe_status status = vkm_config_resolve(a, model, &config, &folder, err);
     if (status == VKMOE_OK && folder)
-        status = vkm_checkpoint_open(a, model, &checkpoint, err);
+        status = vkm_checkpoint_open_any(a, model, &checkpoint, err);
     if (status != VKMOE_OK)
         return status;
     struct vkm_plan_request request = {

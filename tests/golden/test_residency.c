@@ -231,6 +231,31 @@ static void a_named_model_that_is_too_large_is_no_failure_of_the_plan(void **sta
     assert_false(plan.fits);
 }
 
+static void a_folder_without_weights_is_planned_as_its_configuration(void **state)
+{
+    char *folder = test_folder_make(), path[4096];
+    (void)state;
+    snprintf(path, sizeof(path), "%s/config.json", folder);
+    assert_int_equal(symlink(VKMOE_TEST_MODEL "/config.json", path), 0);
+    vkmoe_plan with = plan_for(device, VKMOE_TEST_MODEL, NULL);
+    vkmoe_plan without = plan_for(device, folder, NULL), file = plan_for(device, path, NULL);
+    for (uint32_t i = 0; i < with.n_heaps; i++) {
+        assert_int_equal(without.heaps[i].total, with.heaps[i].total);
+        assert_int_equal(file.heaps[i].total, with.heaps[i].total);
+    }
+    /* An index promises weights. */
+    vkmoe_plan plan;
+    vkmoe_error err;
+    snprintf(path, sizeof(path), "%s/model.safetensors.index.json", folder);
+    FILE *index = fopen(path, "w");
+    assert_non_null(index);
+    fputs("{\"weight_map\": {\"lm_head.weight\": \"gone.safetensors\"}}", index);
+    fclose(index);
+    test_assert_fails(vkmoe_model_plan(device, folder, NULL, &plan, &err), &err, VKMOE_NOT_FOUND,
+                      "gone.safetensors");
+    test_folder_remove(folder);
+}
+
 static void force_tries_anyway(void **state)
 {
     vkmoe_model_params params = {.memory_limit = MIB, .force = true};
@@ -251,7 +276,7 @@ static void a_session_beyond_the_plan_is_refused(void **state)
     vkmoe_session_params too_long = {.context = 8192, .chunk = 1},
                          short_enough = {.context = 64, .chunk = 1};
     test_assert_fails(vkmoe_session_create(model, &too_long, &session, &err), &err,
-                      VKMOE_OUT_OF_DEVICE_MEMORY, "a session needs");
+                      VKMOE_OUT_OF_DEVICE_MEMORY, "the model with a session needs");
     assert_ok(vkmoe_session_create(model, &short_enough, &session, &err), &err);
     vkmoe_session_destroy(session);
     vkmoe_model_destroy(model);
@@ -311,14 +336,15 @@ static void expect_same(const struct run *a, const struct run *b)
 }
 
 /* A limit that moves about half of the experts: memory is taken in blocks, so that few do. */
-static uint64_t limit_for_half(vkmoe_device *on, const char *folder, uint64_t low, uint64_t high)
+static uint64_t limit_for_half(vkmoe_device *on, const char *folder, const vkmoe_model_params *like,
+                               uint64_t low, uint64_t high)
 {
     enum { STEPS = 24 };
     uint64_t best = 0;
     uint32_t off = UINT32_MAX;
     for (uint64_t i = 0; i <= STEPS; i++) {
-        vkmoe_model_params params = {.context = 320,
-                                     .memory_limit = low + (high - low) / STEPS * i};
+        vkmoe_model_params params = *like;
+        params.memory_limit = low + (high - low) / STEPS * i;
         vkmoe_plan plan = plan_for(on, folder, &params);
         uint32_t twice = 2 * plan.n_host_experts;
         uint32_t away = twice > plan.n_experts ? twice - plan.n_experts : plan.n_experts - twice;
@@ -339,8 +365,8 @@ static void expect_same_bits_anywhere(vkmoe_device *on, const char *folder)
     assert_int_equal(all.n_host_experts, all.n_experts);
     struct run on_device = run_with(on, folder, 0);
     struct run on_host = run_with(on, folder, params.memory_limit);
-    struct run mixed =
-        run_with(on, folder, limit_for_half(on, folder, all.device_bytes, none.device_bytes));
+    struct run mixed = run_with(
+        on, folder, limit_for_half(on, folder, &params, all.device_bytes, none.device_bytes));
     print_message("%u, %u and %u of %u experts in host memory\n", on_device.n_host, mixed.n_host,
                   on_host.n_host, all.n_experts);
     assert_int_equal(on_device.n_host, 0);
@@ -427,7 +453,7 @@ static void experts_chosen_least_go_to_the_host_in_the_next_run(void **state)
     vkmoe_model_params params = {.context = 320, .memory_limit = 1};
     uint64_t least = plan_for(caching, VKMOE_TEST_MODEL, &params).device_bytes;
     (void)state;
-    params.memory_limit = limit_for_half(caching, VKMOE_TEST_MODEL, least, 2 * least);
+    params.memory_limit = limit_for_half(caching, VKMOE_TEST_MODEL, &params, least, 2 * least);
     vkmoe_plan by_layer = plan_for(caching, VKMOE_TEST_MODEL, &params);
     struct run first = run_with(caching, VKMOE_TEST_MODEL, params.memory_limit);
     vkmoe_plan by_use = plan_for(caching, VKMOE_TEST_MODEL, &params);
@@ -477,20 +503,21 @@ static void the_cost_of_reading_from_the_host_is_told(void **state)
     unload(&l);
 }
 
-/* Every address that a shader touches lies in the buffers of its experts. */
+/* Every address that a shader touches lies in the buffers of its experts. One token at a time: the
+ * checking shaders are many, and slow to compile. */
 static void checked_addresses_find_the_experts_in_host_memory(void **state)
 {
     vkmoe_device *checking = open_with((vkmoe_device_params){.check_addresses = true});
-    vkmoe_model_params params = {.context = 320, .memory_limit = 1};
-    int32_t tokens[40] = {1534, 887, 58};
+    vkmoe_model_params params = {.context = 64, .chunk = 1, .prompt_tokens = 1, .memory_limit = 1};
+    int32_t token = 887;
     vkmoe_error err;
     (void)state;
     uint64_t least = plan_for(checking, VKMOE_TEST_MODEL, &params).device_bytes;
-    params.memory_limit = limit_for_half(checking, VKMOE_TEST_MODEL, least, 2 * least);
+    params.memory_limit = limit_for_half(checking, VKMOE_TEST_MODEL, &params, least, 2 * least);
     struct loaded l = load(checking, VKMOE_TEST_MODEL, &params);
     assert_in_range(vkmoe_model_get_info(l.model)->n_host_experts, 1, 95);
-    assert_ok(vkmoe_session_eval(l.session, tokens, 40, NULL, &err), &err);
-    assert_ok(vkmoe_session_eval(l.session, tokens, 1, NULL, &err), &err);
+    for (int i = 0; i < 3; i++)
+        assert_ok(vkmoe_session_eval(l.session, &token, 1, NULL, &err), &err);
     unload(&l);
     vkmoe_device_close(checking);
 }
@@ -504,6 +531,7 @@ int main(void)
         cmocka_unit_test(the_reference_takes_what_was_planned),
         cmocka_unit_test(what_does_not_fit_is_refused_with_settings_that_do),
         cmocka_unit_test(a_named_model_that_is_too_large_is_no_failure_of_the_plan),
+        cmocka_unit_test(a_folder_without_weights_is_planned_as_its_configuration),
         cmocka_unit_test(force_tries_anyway),
         cmocka_unit_test(a_session_beyond_the_plan_is_refused),
         cmocka_unit_test(the_shipped_model_gives_the_same_bits_wherever_experts_lie),
