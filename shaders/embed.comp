@@ -1,5 +1,5 @@
-/* Embedding: y[r] = table[rows[r].token] as float32, zeros for a token outside the vocabulary.
- * One workgroup per row, lanes along the row. */
+/* Embedding: y[r] = table[rows[r].token] as float32, zeros for a token outside the vocabulary; the
+ * token is noted in its sequence's history. One workgroup per row, lanes along the row. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
@@ -8,10 +8,13 @@
 void main()
 {
     uint r = gl_WorkGroupID.y;
-    uint token = ld_uvec4(p.rows, r).x;
+    uvec4 row = ld_uvec4(p.rows, r); /* token, position, sequence */
+    uint token = row.x;
     bool known = token < p.vocab;
     uvec2 source = weight_row(p.table, known ? token : 0u, p.ld);
     uvec2 y = addr_row(p.y, r, p.ld * 4u);
     for (uint i = gl_LocalInvocationID.x; i < p.ld / 4u; i += gl_WorkGroupSize.x)
         st_vec4(y, i, known ? ld_weights(source, i) : vec4(0.0));
+    if (gl_LocalInvocationID.x == 0u && row.y < p.history_ld)
+        st_u32(addr_row(p.history, row.z, p.history_ld * 4u), row.y, token);
 }

@@ -31,10 +31,11 @@
 #define VKM_VOCAB_BLOCK 512u /* logits that one workgroup of the sampler summarises */
 #define VKM_MAX_EXPERTS_SORTED 1024u
 
-/* y[r] = table[rows[r].token], zeros for a token outside the vocabulary.
- * table [vocab, ld], y [rows, ld]; one workgroup per row (y). */
+/* y[r] = table[rows[r].token], zeros for a token outside the vocabulary; the token goes into
+ * history[rows[r].sequence, rows[r].position], unless that lies beyond history_ld.
+ * table [vocab, ld], y [rows, ld], history [sequences, history_ld]; one workgroup per row (y). */
 #define VKM_PARAMS_embed(K, R, W, I, X, T, U, F)                                                   \
-    R(K, table) R(K, rows) W(K, y) U(K, ld) U(K, vocab)
+    R(K, table) R(K, rows) W(K, y) I(K, history) U(K, ld) U(K, vocab) U(K, history_ld)
 
 /* y[i] = weight * x[j] / sqrt(mean(x[j]^2) + eps), j = index[i] if use_index else i.
  * x, y [., ld], weight [ld] float32, index [rows] uint; one workgroup per row (y). */
@@ -134,24 +135,48 @@
 #define VKM_PARAMS_moe_combine(K, R, W, I, X, T, U, F)                                             \
     R(K, y) R(K, gates) X(K, x) U(K, k) U(K, ld) U(K, n_rows)
 
-/* Summarises each block of VKM_VOCAB_BLOCK logits of row i: best [rows, blocks, 2]: the largest
- * logit and the sum of exp((logit - largest) * sampler.inverse_temperature); at [rows, blocks]: the
- * index of the largest, lower index on ties, NaN last. Logits and the exponent's argument are
- * clamped for the sum as in softmax, a NaN logit adds nothing; where all are NaN, the largest is
- * NaN.
- * samplers [sequences]: 4 words each: inverse temperature (float, 0 = greedy), seed low, seed high,
- * 0. */
-#define VKM_PARAMS_sample_blocks(K, R, W, I, X, T, U, F)                                           \
-    R(K, logits) R(K, rows) R(K, index) R(K, samplers) W(K, best) I(K, at) U(K, vocab) U(K, ld)    \
+/* Copies block `from` of the KV cache to block `to`, keys and values; words: uints in a block, a
+ * multiple of 4. */
+#define VKM_PARAMS_kv_copy(K, R, W, I, X, T, U, F)                                                 \
+    X(K, k_cache) X(K, v_cache) U(K, words) U(K, from) U(K, to)
+
+/* Sampling. Output row i samples for batch row j = index[i] if use_index else i, with
+ * samplers[rows[j].sequence], two uvec4 each, in the order of struct vkm_sampler.
+ * Logits [rows, ld]. Keys order logits as top-K does: see order_key in lib/math.glsl. */
+
+/* y[i] = logits[i], but logits of tokens among the last repeat_last entries of
+ * history[sequence] up to position are divided by repeat_penalty where positive, else multiplied;
+ * zeros beyond vocab. history [sequences, history_ld]. Workgroups: (vocabulary blocks, rows). */
+#define VKM_PARAMS_penalise(K, R, W, I, X, T, U, F)                                                \
+    R(K, logits) R(K, rows) R(K, index) R(K, samplers) R(K, history) W(K, y)                       \
+    U(K, vocab) U(K, ld) U(K, use_index) U(K, history_ld)
+
+/* cut[i]: the least key that stays after top-k, top-p and min-p, in this order; a token whose key
+ * is as large stays too. top-k: the key of the top_k-th largest logit. top-p: the largest key for
+ * which the tokens from it upwards hold top_p / 2^32 of the mass that top-k left, where a token's
+ * mass is exp((logit - largest) * inverse_temperature) in units of 2^-31, rounded down: integers,
+ * so that sums depend on no order. min-p: the key of largest - min_p_distance. 0 where all logits
+ * are NaN. One workgroup per row (y). */
+#define VKM_PARAMS_sample_cut(K, R, W, I, X, T, U, F)                                              \
+    R(K, logits) R(K, rows) R(K, index) R(K, samplers) I(K, cut) U(K, vocab) U(K, ld)              \
     U(K, use_index)
 
+/* Summarises each block of VKM_VOCAB_BLOCK logits of row i: best [rows, blocks, 2]: the largest
+ * logit and the sum of exp((logit - largest) * inverse_temperature) over tokens whose key is not
+ * below cut[i] (if use_cut); at [rows, blocks]: the index of the largest, lower index on ties, NaN
+ * last. Logits and the exponent's argument are clamped for the sum as in softmax, a NaN logit adds
+ * nothing; where all are NaN, the largest is NaN. Workgroups: (vocabulary blocks, rows). */
+#define VKM_PARAMS_sample_blocks(K, R, W, I, X, T, U, F)                                           \
+    R(K, logits) R(K, rows) R(K, index) R(K, samplers) R(K, cut) W(K, best) I(K, at) U(K, vocab)   \
+    U(K, ld) U(K, use_index) U(K, use_cut)
+
 /* sampled[i]: greedy, the index of the largest logit; else the token at which the running sum of
- * exp((logit - largest) * inverse_temperature), in id order, passes u times the total; u is
- * (word 0 >> 8) / 2^24 of Philox4x32-10 with key (seed low, seed high) and counter (position,
- * sequence, 0, 0) of batch row j = index[i] if use_index else i. Token 0 if all are NaN.
- * next_rows[i]: that row with the sampled token and position + 1. One workgroup per row (y). */
+ * exp((logit - largest) * inverse_temperature), in id order over tokens that the cut leaves, passes
+ * u times the total; u is (word 0 >> 8) / 2^24 of Philox4x32-10 with key (seed low, seed high) and
+ * counter (position, sequence, 0, 0). Token 0 if all are NaN. next_rows[i]: batch row j with the
+ * sampled token and position + 1. One workgroup per row (y). */
 #define VKM_PARAMS_sample(K, R, W, I, X, T, U, F)                                                  \
-    R(K, logits) R(K, rows) R(K, index) R(K, samplers) R(K, best) R(K, at) I(K, sampled)           \
-    I(K, next_rows) U(K, vocab) U(K, ld) U(K, use_index)
+    R(K, logits) R(K, rows) R(K, index) R(K, samplers) R(K, cut) R(K, best) R(K, at)               \
+    I(K, sampled) I(K, next_rows) U(K, vocab) U(K, ld) U(K, use_index) U(K, use_cut)
 
 #endif

@@ -1,8 +1,9 @@
 /* Chooses a token for each row from the block summaries that sample_blocks left: the largest
  * logit, or the token at which the running sum of exp((logit - largest) * inverse temperature), in
- * id order, passes u times the total. Writes it, and the batch row that comes next. One workgroup
- * per row. A lane owns a run of neighbouring blocks; the sum runs over lanes, then over the blocks
- * of the lane where it passed, then over the tokens of the block where it passed. */
+ * id order over what the cut leaves, passes u times the total. Writes it, and the batch row that
+ * comes next. One workgroup per row. A lane owns a run of neighbouring blocks; the sum runs over
+ * lanes, then over the blocks of the lane where it passed, then over the tokens of the block where
+ * it passed. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
@@ -55,8 +56,9 @@ void main()
     uint lanes = gl_WorkGroupSize.x;
     uint i = gl_WorkGroupID.y;
     uvec4 row = batch_row(i); /* token, position, sequence */
-    uvec4 settings = ld_uvec4(p.samplers, row.z);
-    float scale = uintBitsToFloat(settings.x);
+    sampler_settings settings = load_sampler(row.z);
+    float scale = settings.inverse_temperature;
+    uint cut = p.use_cut != 0u ? ld_u32(p.cut, i) : 0u;
     uint n_blocks = vocab_blocks();
     uvec2 logits = addr_row(p.logits, i, p.ld * 4u);
     uvec2 best = addr_row(p.best, i, n_blocks * 8u);
@@ -86,7 +88,7 @@ void main()
         float total = 0.0;
         for (uint l = 0u; l < lanes; l++)
             total += masses[l];
-        float word = float(philox(uvec4(row.y, row.z, 0u, 0u), settings.yz) >> 8);
+        float word = float(philox(uvec4(row.y, row.z, 0u, 0u), settings.seed) >> 8);
         float u = (word + 0.5) * 5.9604644775390625e-8; /* 2^-24 */
 
         sum_walk by_lane = sum_walk(u * total, 0.0, 0.0, 0u);
@@ -103,7 +105,7 @@ void main()
         end = min(first + VKM_VOCAB_BLOCK, p.vocab);
         barrier(); /* the lanes' masses have been read */
         for (uint t = first + lane; t < end; t += lanes)
-            masses[t - first] = exp_below(ld_f32(logits, t), largest, scale);
+            masses[t - first] = kept_mass(ld_f32(logits, t), cut, largest, scale);
         barrier();
         sum_walk by_token = sum_walk(by_block.target - by_block.before, 0.0, 0.0, token);
         for (uint t = first; t < end; t++)

@@ -1,6 +1,6 @@
 /* For each block of VKM_VOCAB_BLOCK logits: the largest, where it is (lower index on ties, NaN
- * last), and the sum of exp((logit - largest) * inverse temperature). Workgroups: (blocks, rows);
- * lanes stride over the block. */
+ * last), and the sum of exp((logit - largest) * inverse temperature) over the tokens that the cut
+ * leaves. Workgroups: (blocks, rows); lanes stride over the block. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
@@ -12,7 +12,8 @@ void main()
 {
     uint i = gl_WorkGroupID.y;
     uint block = gl_WorkGroupID.x;
-    float scale = uintBitsToFloat(ld_uvec4(p.samplers, batch_row(i).z).x);
+    float scale = load_sampler(batch_row(i).z).inverse_temperature;
+    uint cut = p.use_cut != 0u ? ld_u32(p.cut, i) : 0u;
     uvec2 logits = addr_row(p.logits, i, p.ld * 4u);
     uint begin = block * VKM_VOCAB_BLOCK;
     uint end = min(begin + VKM_VOCAB_BLOCK, p.vocab);
@@ -32,7 +33,7 @@ void main()
     float largest = from_order_key(best);
     float sum = 0.0;
     for (uint t = begin + gl_LocalInvocationID.x; t < end; t += gl_WorkGroupSize.x)
-        sum += exp_below(ld_f32(logits, t), largest, scale);
+        sum += kept_mass(ld_f32(logits, t), cut, largest, scale);
     sum = group_sum(sum);
 
     if (gl_LocalInvocationID.x == 0u) {

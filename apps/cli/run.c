@@ -158,17 +158,18 @@ static void print_host_cost(const struct cli_engine *e, const vkmoe_session *ses
 
 static vkmoe_generate_params sampling(const struct options *o, const struct cli_engine *e)
 {
-    const vkmoe_generation_defaults *d = vkmoe_model_get_defaults(e->model);
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
     uint64_t seed = o->seeded ? o->seed : (uint64_t)t.tv_sec * 1000003u ^ (uint64_t)t.tv_nsec;
-    float temperature = o->temperature >= 0 ? o->temperature : d->do_sample ? d->temperature : 0;
-    if (o->common.verbosity > 0 && temperature > 0)
-        fprintf(stderr, "vkmoe: temperature %g, seed %llu\n", (double)temperature,
+    vkmoe_sampling sampling = *vkmoe_model_get_sampling(e->model);
+    sampling.seed = seed;
+    if (o->temperature >= 0)
+        sampling.temperature = o->temperature;
+    if (o->common.verbosity > 0 && sampling.temperature > 0)
+        fprintf(stderr, "vkmoe: temperature %g, seed %llu\n", (double)sampling.temperature,
                 (unsigned long long)seed);
     return (vkmoe_generate_params){.max_tokens = o->tokens,
-                                   .temperature = temperature,
-                                   .seed = seed,
+                                   .sampling = sampling,
                                    .ignore_eos = o->ignore_eos,
                                    .on_token = print_token};
 }

@@ -13,6 +13,7 @@
 extern "C" {
 #endif
 
+/* What a device is, in the order in which one is preferred as the default. */
 typedef enum vkmoe_device_kind {
     VKMOE_DEVICE_DISCRETE,
     VKMOE_DEVICE_INTEGRATED,
@@ -22,36 +23,42 @@ typedef enum vkmoe_device_kind {
     VKMOE_DEVICE_REFERENCE, /* vkmoe's own float64 executor on the host; no Vulkan involved */
 } vkmoe_device_kind;
 
+/* One of the memories that a device reaches. */
 typedef struct vkmoe_heap_info {
-    uint64_t size;   /* bytes */
-    uint64_t budget; /* bytes this process may hold by the driver's estimate; size if unknown */
-    bool device_local;
+    uint64_t size;     /* bytes */
+    uint64_t budget;   /* bytes this process may hold by the driver's estimate; size if unknown */
+    bool device_local; /* the device's own; else the host's, reached over the bus */
 } vkmoe_heap_info;
 
+/* Vulkan has no more (VK_MAX_MEMORY_HEAPS). */
 #define VKMOE_MAX_HEAPS 16
 
+/* What there is to know about a device. */
 typedef struct vkmoe_device_info {
-    uint32_t index; /* position in the listing, as --device takes it */
-    vkmoe_device_kind kind;
-    char name[256];
-    char driver[256];     /* name and version, as the driver words them */
-    char uuid[37];        /* deviceUUID, lower-case hexadecimal with dashes */
-    uint32_t driver_id;   /* VkDriverId */
-    uint32_t api_version; /* VK_MAKE_API_VERSION form */
-    bool usable;
-    char reason[256]; /* why it is not usable, or why it was or was not chosen as default */
-    bool is_default;
-    uint32_t subgroup_size, subgroup_min, subgroup_max;
+    uint32_t index;           /* position in the listing, as --device takes it */
+    vkmoe_device_kind kind;   /* as the driver says */
+    char name[256];           /* as the driver words it */
+    char driver[256];         /* name and version, as the driver words them */
+    char uuid[37];            /* deviceUUID, lower-case hexadecimal with dashes */
+    uint32_t driver_id;       /* VkDriverId */
+    uint32_t api_version;     /* VK_MAKE_API_VERSION form */
+    bool usable;              /* Vulkan 1.3, with a queue for computing */
+    char reason[256];         /* why it is not usable, or why it was or was not chosen as default */
+    bool is_default;          /* opened where nothing is selected */
+    uint32_t subgroup_size;   /* invocations that run together, unless asked otherwise */
+    uint32_t subgroup_min;    /* least that can be asked for */
+    uint32_t subgroup_max;    /* most that can be asked for */
     bool subgroup_arithmetic; /* the subgroup path can run */
     bool memory_budget;       /* VK_EXT_memory_budget */
     bool transfer_queue;      /* a queue family for copies alone */
     uint32_t shared_memory;   /* bytes per workgroup */
     uint32_t max_invocations; /* per workgroup */
     uint64_t max_allocation;  /* bytes in one allocation */
-    uint32_t n_heaps;
-    vkmoe_heap_info heaps[VKMOE_MAX_HEAPS];
+    uint32_t n_heaps;         /* of the entries that follow */
+    vkmoe_heap_info heaps[VKMOE_MAX_HEAPS]; /* in the driver's order */
 } vkmoe_device_info;
 
+/* How a device is opened. */
 typedef struct vkmoe_device_params {
     const vkmoe_allocator *allocator; /* NULL: the C library; must outlive the device */
     const vkmoe_log *log;             /* NULL: silent; must outlive the device */

@@ -3,18 +3,21 @@
 #define VKMOE_MODEL_H
 
 #include "vkmoe/device.h"
+#include "vkmoe/sampling.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+/* Weights in device memory. Immutable once loaded; see vkmoe_device for threads. */
 typedef struct vkmoe_model vkmoe_model;
 
+/* How a model is loaded. */
 typedef struct vkmoe_model_params {
     /* Called while loading, from the loading thread, with bytes of the checkpoint read so far and
      * in all; returns false to cancel. NULL: none. */
     bool (*progress)(void *user, uint64_t done, uint64_t total);
-    void *user;
+    void *user; /* handed to progress */
     /* Tokens of the first prompt: shaders for steps of that size are compiled while the weights are
      * read. 0: unknown, shaders for full chunks are. */
     uint32_t prompt_tokens;
@@ -28,25 +31,20 @@ typedef struct vkmoe_model_params {
 
 /* The shape of a model (keys of DeepseekConfig in config.json). */
 typedef struct vkmoe_model_info {
-    uint32_t vocab_size;
-    uint32_t hidden_size;
-    uint32_t n_layers;
-    uint32_t n_moe_layers;
+    uint32_t vocab_size;          /* tokens */
+    uint32_t hidden_size;         /* width of the residual stream */
+    uint32_t n_layers;            /* num_hidden_layers */
+    uint32_t n_moe_layers;        /* of them, those that route to experts */
     uint32_t n_routed_experts;    /* per MoE layer; 0 in a dense model */
     uint32_t n_experts_per_token; /* routed ones; 0 in a dense model */
-    uint32_t n_shared_experts;
+    uint32_t n_shared_experts;    /* always on; 0: none */
     uint32_t max_context;         /* max_position_embeddings */
-    int32_t bos_token, eos_token; /* -1 where there is none */
+    int32_t bos_token;            /* begins a document; -1: none */
+    int32_t eos_token;            /* ends one; -1: none */
     uint64_t weight_bytes;        /* as they lie in memory, padding included */
     uint64_t host_expert_bytes;   /* of them, experts in host memory */
     uint32_t n_host_experts;      /* of all layers */
 } vkmoe_model_info;
-
-/* How the checkpoint wants to be sampled (generation_config.json). */
-typedef struct vkmoe_generation_defaults {
-    bool do_sample;    /* false: greedy */
-    float temperature; /* 1 where the file names none */
-} vkmoe_generation_defaults;
 
 /* Loads the Hugging Face folder `path` onto the device; params may be NULL. The caller owns *out
  * and destroys it before the device. Fails with NOT_FOUND, IO, BAD_FORMAT or UNSUPPORTED for what
@@ -71,7 +69,8 @@ typedef struct vkmoe_host_cost {
 /* Owned by the model; thread-safe. */
 const vkmoe_host_cost *vkmoe_model_get_host_cost(const vkmoe_model *model);
 const vkmoe_model_info *vkmoe_model_get_info(const vkmoe_model *model);
-const vkmoe_generation_defaults *vkmoe_model_get_defaults(const vkmoe_model *model);
+/* How the checkpoint wants to be sampled (generation_config.json). */
+const vkmoe_sampling *vkmoe_model_get_sampling(const vkmoe_model *model);
 /* Which layer MoE layer `index` (0 .. n_moe_layers - 1) is; n_layers for an index beyond. */
 uint32_t vkmoe_model_moe_layer(const vkmoe_model *model, uint32_t index);
 

@@ -3,22 +3,46 @@
 #define VKMOE_SESSION_H
 
 #include "vkmoe/model.h"
+#include "vkmoe/sampling.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* One thread at a time may use a session, and one session of a device at a time. */
+/* One thread at a time may use a session, and one session of a device at a time, but for
+ * vkmoe_session_cancel. */
 typedef struct vkmoe_session vkmoe_session;
 
+/* What a step on the device did. */
+typedef struct vkmoe_step {
+    bool prompt;       /* tokens of vkmoe_session_eval, else one that is generated */
+    uint64_t done;     /* tokens of this call that are computed, and */
+    uint64_t total;    /* how many it was asked for */
+    uint32_t n_tokens; /* computed by this step; 0 where a token was chosen from logits at hand */
+    double seconds;    /* wall clock that the step took */
+} vkmoe_step;
+
+/* How a session is made. */
 typedef struct vkmoe_session_params {
     uint32_t context; /* tokens the sequence may grow to; 0: the model's, at most 4096 */
     uint32_t chunk;   /* prompt tokens computed in one step; 0: 256 */
+    /* Tokens for which the KV cache has room, of this session and of its forks together, counted in
+     * blocks of 64; what forks share counts once. 0: `context`. */
+    uint32_t cache_tokens;
+    /* Called after every step, from the thread of the call; false ends the call with CANCELLED. It
+     * must not call back into the session. NULL: none. Forks inherit it. */
+    bool (*on_step)(void *user, const vkmoe_step *step);
+    void *user; /* handed to on_step */
 } vkmoe_session_params;
 
 /* params may be NULL. The caller owns *out. Fails with INVALID_ARGUMENT or OUT_OF_DEVICE_MEMORY. */
 vkmoe_status vkmoe_session_create(vkmoe_model *model, const vkmoe_session_params *params,
                                   vkmoe_session **out, vkmoe_error *err);
+/* Another session with the same tokens, which goes on by itself. What both have in common lies in
+ * the KV cache once, and in the cache that both share what either adds must find room. The caller
+ * owns *out; the two may be destroyed in any order. Fails with OUT_OF_HOST_MEMORY,
+ * OUT_OF_DEVICE_MEMORY, or CONTEXT_FULL where the cache has no free block. */
+vkmoe_status vkmoe_session_fork(vkmoe_session *session, vkmoe_session **out, vkmoe_error *err);
 void vkmoe_session_destroy(vkmoe_session *session); /* accepts NULL */
 
 /* What an evaluation hands out beside the KV cache, into memory of the caller; NULL: not wanted.
@@ -30,8 +54,8 @@ typedef struct vkmoe_trace {
 } vkmoe_trace;
 
 /* Appends tokens to the sequence and computes them. trace may be NULL. Fails with INVALID_ARGUMENT
- * for an id outside the vocabulary, CONTEXT_FULL, or what the device reports; then nothing is
- * appended, and another evaluation must succeed before vkmoe_session_generate. */
+ * for an id outside the vocabulary, CONTEXT_FULL, CANCELLED, or what the device reports; then
+ * nothing is appended. */
 vkmoe_status vkmoe_session_eval(vkmoe_session *session, const int32_t *tokens, size_t count,
                                 const vkmoe_trace *trace, vkmoe_error *err);
 
@@ -42,35 +66,53 @@ vkmoe_status vkmoe_session_eval(vkmoe_session *session, const int32_t *tokens, s
 vkmoe_status vkmoe_trace_write(const vkmoe_model *model, const int32_t *tokens, size_t count,
                                const vkmoe_trace *trace, const char *path, vkmoe_error *err);
 
+/* What is generated, and how. */
 typedef struct vkmoe_generate_params {
-    size_t max_tokens;
-    float temperature; /* 0 or less: greedy */
-    uint64_t seed;     /* the same seed and tokens give the same text on the same device */
-    bool ignore_eos;   /* go on past the end of the document */
+    size_t max_tokens;       /* at most; 0 generates nothing */
+    vkmoe_sampling sampling; /* how each token is chosen */
+    bool ignore_eos;         /* go on past the end of the document */
     /* Called with each token as it is chosen (not with the EOS token that ends it); returns false
-     * to stop. NULL: none. */
+     * to stop, the token being kept. NULL: none. */
     bool (*on_token)(void *user, int32_t token);
-    void *user;
+    void *user; /* handed to on_token */
 } vkmoe_generate_params;
 
 /* Continues the sequence token by token, after at least one was evaluated; params is not NULL.
- * *count (may be NULL) gets the number of tokens handed out. Ends with OK at max_tokens, at EOS, or
- * when on_token says so; with CONTEXT_FULL when the sequence is full. */
+ * *count (may be NULL) gets the number of tokens handed out, which have become part of the sequence
+ * whatever the status is. Ends with OK at max_tokens, at EOS, or when on_token says so; with
+ * CONTEXT_FULL when the sequence is full, with CANCELLED, or with what the device reports. */
 vkmoe_status vkmoe_session_generate(vkmoe_session *session, const vkmoe_generate_params *params,
                                     size_t *count, vkmoe_error *err);
 
+/* Ends the call that uses the session, or the next one if there is none, with CANCELLED as soon as
+ * the work that the device has in hand is done (tens of milliseconds). Thread-safe; may be called
+ * in a signal handler. */
+void vkmoe_session_cancel(vkmoe_session *session);
+
+/* Forgets all tokens from position `length` on; what comes before stays computed. Fails with
+ * INVALID_ARGUMENT for a length beyond the sequence's, and, where a fork shares the block of the
+ * cache that `length` falls into, as vkmoe_session_fork does; then nothing changes. */
+vkmoe_status vkmoe_session_rollback(vkmoe_session *session, uint32_t length, vkmoe_error *err);
 /* Forgets all tokens. */
 void vkmoe_session_reset(vkmoe_session *session);
-/* Tokens in the sequence, and how many it can hold. */
+/* Tokens in the sequence. */
 uint32_t vkmoe_session_length(const vkmoe_session *session);
+/* How many it can hold. */
 uint32_t vkmoe_session_context(const vkmoe_session *session);
+/* The sequence, vkmoe_session_length tokens; owned by the session, valid until it is used again.
+ * There even after its device was lost, so that another session can go on from it. */
+const int32_t *vkmoe_session_tokens(const vkmoe_session *session);
 
+/* What a session did since it was made. */
 typedef struct vkmoe_session_stats {
-    uint64_t prompt_tokens, generated_tokens;
-    double prompt_seconds, generation_seconds; /* wall clock */
-    uint64_t device_bytes;                     /* of the device's memory held by this process */
+    uint64_t prompt_tokens;    /* evaluated */
+    uint64_t generated_tokens; /* handed out */
+    double prompt_seconds;     /* wall clock of the evaluations */
+    double generation_seconds; /* wall clock of the generations */
+    uint64_t device_bytes;     /* of the device's memory held by this process now */
 } vkmoe_session_stats;
 
+/* Fills *stats. */
 void vkmoe_session_get_stats(const vkmoe_session *session, vkmoe_session_stats *stats);
 
 #ifdef __cplusplus

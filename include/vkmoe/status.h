@@ -23,7 +23,9 @@ extern "C" {
     X(DRIVER, 12, "the driver failed a call for a reason of its own")                              \
     X(INTERNAL, 13, "a defect in vkmoe itself")
 
+/* What a call came to: VKMOE_OK, or what VKMOE_STATUS_LIST says. */
 typedef enum vkmoe_status {
+/* One entry of the enumeration. */
 #define VKMOE_STATUS_ENUM(name, value, text) VKMOE_##name = value,
     VKMOE_STATUS_LIST(VKMOE_STATUS_ENUM)
 #undef VKMOE_STATUS_ENUM
@@ -33,8 +35,8 @@ typedef enum vkmoe_status {
  * and what was expected. Owned by the caller; functions that take a vkmoe_error accept NULL, and
  * write to it only when they fail. */
 typedef struct vkmoe_error {
-    vkmoe_status status;
-    char message[1024]; /* UTF-8, zero-terminated, no newline at the end */
+    vkmoe_status status; /* never OK */
+    char message[1024];  /* UTF-8, zero-terminated, no newline at the end */
 } vkmoe_error;
 
 /* The general meaning of a status, for a caller without a vkmoe_error. Static storage, never NULL;

@@ -17,6 +17,7 @@ extern "C" {
  * tokenizer_config.json). Immutable once made: any number of threads may use one at a time. */
 typedef struct vkmoe_tokenizer vkmoe_tokenizer;
 
+/* How a tokenizer is made. */
 typedef struct vkmoe_tokenizer_params {
     const vkmoe_allocator *allocator; /* NULL: the C library; must outlive the tokenizer */
 } vkmoe_tokenizer_params;
@@ -51,8 +52,9 @@ void vkmoe_tokenizer_free(const vkmoe_tokenizer *tokenizer, void *memory);
 
 /* One more than the largest id. */
 int32_t vkmoe_tokenizer_size(const vkmoe_tokenizer *tokenizer);
-/* The ids that begin and end a document, or -1 where the tokenizer names none. */
+/* The id that begins a document, or -1 where the tokenizer names none. */
 int32_t vkmoe_tokenizer_bos(const vkmoe_tokenizer *tokenizer);
+/* The id that ends one, or -1. */
 int32_t vkmoe_tokenizer_eos(const vkmoe_tokenizer *tokenizer);
 
 #ifdef __cplusplus

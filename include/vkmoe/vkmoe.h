@@ -6,8 +6,10 @@
 #include "vkmoe/log.h"
 #include "vkmoe/model.h"
 #include "vkmoe/plan.h"
+#include "vkmoe/sampling.h"
 #include "vkmoe/session.h"
 #include "vkmoe/status.h"
 #include "vkmoe/tokenizer.h"
+#include "vkmoe/version.h"
 
 #endif

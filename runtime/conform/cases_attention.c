@@ -177,3 +177,27 @@ void vkm_cases_attention(struct vkm_suite *s)
         attention(s, &head_shapes[7], chunk, 100, 2, 1);
     }
 }
+
+static void kv_copy(struct vkm_suite *s, uint32_t words, uint32_t blocks, uint32_t from,
+                    uint32_t to)
+{
+    if (!vkm_case(s, "words=%u blocks=%u from=%u to=%u", words, blocks, from, to))
+        return;
+    uint64_t n = (uint64_t)words * blocks;
+    struct vkm_params_kv_copy p = {
+        .k_cache = vkm_case_floats(s, n, -1, 1),
+        .v_cache = vkm_case_floats(s, n, -1, 1),
+        .words = words,
+        .from = from,
+        .to = to,
+    };
+    vkm_case_run(s, (struct vkm_launch){.n_rows = 1}, &p);
+}
+
+void vkm_cases_kv_copy(struct vkm_suite *s)
+{
+    kv_copy(s, 4 * VKM_KV_BLOCK, 2, 0, 1);
+    kv_copy(s, 4 * VKM_KV_BLOCK, 3, 2, 0);
+    kv_copy(s, 7 * 6 * VKM_KV_BLOCK, 5, 1, 4);
+    kv_copy(s, 2048 * VKM_KV_BLOCK, 3, 0, 2);
+}

@@ -14,17 +14,25 @@ static void put_special_weights(struct vkm_suite *s, void *row, uint32_t width)
 
 static void embed(struct vkm_suite *s, uint32_t vocab, uint32_t width, uint32_t rows)
 {
+    enum { SEQUENCES = 3, HISTORY = 100 };
     if (!vkm_case(s, "vocab=%u width=%u rows=%u", vocab, width, rows))
         return;
     uint32_t ld = vkm_ld(width);
     struct vkm_params_embed p = {
         .table = vkm_case_weights(s, vocab, width, 2),
-        .rows = vkm_case_batch(s, rows, vocab, 1000, 1),
+        .rows = vkm_case_batch(s, rows, vocab, 1000, SEQUENCES),
         .y = vkm_case_output(s, (uint64_t)rows * ld),
+        .history = vkm_case_uints(s, SEQUENCES * HISTORY, vocab),
         .ld = ld,
         .vocab = vocab,
+        .history_ld = HISTORY,
     };
     struct vkm_row *batch = vkm_case_host(p.rows);
+    /* No two rows at one place; the last of many lie beyond the history. */
+    for (uint32_t r = 0; r < rows; r++) {
+        batch[r].position = (r / SEQUENCES + HISTORY - 3) % (HISTORY + 2);
+        batch[r].sequence = r % SEQUENCES;
+    }
     put_special_weights(s, vkm_case_host(p.table), width);
     batch[0].token = 0;
     if (rows > 1)

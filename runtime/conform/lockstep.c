@@ -112,7 +112,7 @@ static vkmoe_status run_device(struct vkm_gpu *gpu, const struct vkm_stream *str
         status = vkm_commands_create(gpu, &one, false, &commands, err);
     }
     if (status == VKMOE_OK)
-        status = vkm_commands_run(commands, err);
+        status = vkm_commands_run(commands, NULL, err);
     vkm_commands_destroy(commands);
     vkm_stream_finish(&one);
     return status;

@@ -28,10 +28,11 @@ vkmoe_status vkmoe_device_list(const vkmoe_device_params *params, vkmoe_device_i
     return vkm_gpu_list(&p, infos, capacity, count, err);
 }
 
-vkmoe_status vkmoe_device_open(const vkmoe_device_params *params, vkmoe_device **out,
-                               vkmoe_error *err)
+vkmoe_status vkm_device_open(const vkmoe_device_params *params, vkm_vulkan_loader *loader,
+                             vkmoe_device **out, vkmoe_error *err)
 {
     struct vkm_gpu_params p = gpu_params(params);
+    p.loader = loader;
     struct vkmoe_device *device = vkm_calloc(p.allocator, 1, sizeof(*device));
     if (!device)
         return vkm_fail_memory(err, sizeof(*device), "a device");
@@ -42,6 +43,12 @@ vkmoe_status vkmoe_device_open(const vkmoe_device_params *params, vkmoe_device *
     }
     *out = device;
     return VKMOE_OK;
+}
+
+vkmoe_status vkmoe_device_open(const vkmoe_device_params *params, vkmoe_device **out,
+                               vkmoe_error *err)
+{
+    return vkm_device_open(params, NULL, out, err);
 }
 
 void vkmoe_device_close(vkmoe_device *device)

@@ -2,6 +2,8 @@
 #ifndef VKM_ENGINE_H
 #define VKM_ENGINE_H
 
+#include <stdatomic.h>
+
 #include "engine/usage.h"
 #include "model/forward.h"
 #include "model/plan.h"
@@ -15,7 +17,7 @@ struct vkmoe_model {
     struct vkm_weights weights;
     struct vkm_generation_defaults generation;
     vkmoe_model_info info;
-    vkmoe_generation_defaults defaults;
+    vkmoe_sampling sampling;
     uint64_t memory_limit; /* as asked for */
     uint64_t device_bytes; /* of it, what the weights take */
     uint32_t n_host_experts;
@@ -30,18 +32,56 @@ struct vkm_step {
     struct vkm_commands *commands; /* NULL until recorded */
 };
 
+/* Device memory that a session and its forks share. */
+struct vkm_session_memory {
+    uint32_t users;
+    struct vkm_kv kv;
+    struct vkm_buffer *activations;
+    const struct vkmoe_session *logits_of; /* who computed the logits in it, NULL: nobody */
+};
+
 struct vkmoe_session {
     struct vkmoe_model *model;
-    struct vkm_kv kv;
-    struct vkm_kv_sequence sequence;
+    struct vkm_session_memory *memory;
+    struct vkm_kv_sequence sequence; /* what is computed: all tokens but a pending one */
     struct vkm_state state;
     struct vkm_step decode; /* one row: forward and sample */
-    int32_t last_token;     /* newest token of the sequence */
-    bool pending;           /* it was chosen, but is not in the KV cache yet */
-    bool has_logits;        /* else: state.logits holds what follows from it, in logits_row */
-    uint32_t logits_row;
+    bool decode_penalises, decode_cuts;
+    struct {
+        int32_t *items;
+        size_t count, capacity;
+    } tokens;
+    bool pending;        /* the newest token was chosen, but is not computed yet */
+    bool has_logits;     /* state.logits holds what follows from what is computed, unless another */
+    uint32_t logits_row; /* session has used that memory since; in this row */
+    bool (*on_step)(void *user, const vkmoe_step *step);
+    void *user;
+    atomic_bool cancelled;
     vkmoe_session_stats stats;
 };
+
+/* --- device.c --- */
+
+/* vkmoe_device_open over a Vulkan loader of the caller's; NULL: the system's. */
+vkmoe_status vkm_device_open(const vkmoe_device_params *params, vkm_vulkan_loader *loader,
+                             vkmoe_device **out, vkmoe_error *err);
+
+/* --- step.c --- */
+
+enum vkm_step_parts { VKM_STEP_FORWARD = 1, VKM_STEP_SAMPLE = 2 };
+
+/* Records a step and makes it ready to run; on failure it is left empty. */
+vkmoe_status vkm_step_prepare(struct vkmoe_session *s, struct vkm_step *step,
+                              const struct vkm_state *state, const struct vkm_batch *batch,
+                              enum vkm_step_parts parts, vkmoe_error *err);
+/* Runs it and tells the session's listener. CANCELLED when another thread says so, in the middle of
+ * the step, or the listener, after it. */
+vkmoe_status vkm_step_run(struct vkmoe_session *s, struct vkm_step *step, vkmoe_step *info,
+                          vkmoe_error *err);
+void vkm_step_finish(struct vkm_step *step);
+/* Copies one block of the KV cache to another. */
+vkmoe_status vkm_step_copy_block(struct vkmoe_session *s, uint32_t from, uint32_t to,
+                                 vkmoe_error *err);
 
 /* How a session asks for its state: the chunk halved until activations fit one buffer and the
  * device's workgroup counts. */
@@ -81,5 +121,20 @@ vkmoe_status vkm_measure_reads(struct vkm_gpu *gpu, const struct vkm_matrix *m,
 /* Compiles the pipelines that a session of the model needs for a prompt of so many tokens (0:
  * unknown) and for decoding. */
 vkmoe_status vkm_model_compile(struct vkmoe_model *model, uint32_t prompt_tokens, vkmoe_error *err);
+
+/* --- session.c --- */
+
+/* Makes room for `extra` tokens and tells the device where they lie. */
+vkmoe_status vkm_session_extend(struct vkmoe_session *s, uint32_t extra, vkmoe_error *err);
+/* Forgets what was computed from position `length` on; the tokens are left to the caller. */
+vkmoe_status vkm_session_truncate(struct vkmoe_session *s, uint32_t length, vkmoe_error *err);
+/* True once after vkmoe_session_cancel. */
+bool vkm_session_take_cancel(struct vkmoe_session *s, vkmoe_error *err);
+double vkm_seconds(void); /* monotonic */
+
+static inline struct vkm_row *vkm_host_rows(struct vkm_view view)
+{
+    return (struct vkm_row *)(void *)(view.buffer->mapped + view.offset);
+}
 
 #endif

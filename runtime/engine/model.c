@@ -53,8 +53,9 @@ static void fill_info(struct vkmoe_model *m)
         .host_expert_bytes = m->weights.host_bytes,
         .n_host_experts = m->n_host_experts,
     };
-    m->defaults = (vkmoe_generation_defaults){.do_sample = m->generation.do_sample,
-                                              .temperature = m->generation.temperature};
+    m->sampling = m->generation.sampling;
+    if (!m->generation.do_sample)
+        m->sampling.temperature = 0;
 }
 
 /* Plans, refuses what does not fit, and allocates. */
@@ -121,7 +122,7 @@ static vkmoe_status load(struct vkmoe_model *m, const char *path, const vkmoe_mo
     const vkmoe_allocator *a = vkm_gpu_allocator(m->gpu);
     struct vkm_config config;
     struct vkm_checkpoint *checkpoint = NULL;
-    m->generation = (struct vkm_generation_defaults){.temperature = 1.0f};
+    m->generation = (struct vkm_generation_defaults){.sampling = {.temperature = 1}};
     vkmoe_status status = vkm_config_load(a, path, &config, err);
     if (status == VKMOE_OK)
         status = vkm_generation_load(a, path, &m->generation, err);
@@ -183,9 +184,9 @@ const vkmoe_host_cost *vkmoe_model_get_host_cost(const vkmoe_model *model)
     return &model->cost;
 }
 
-const vkmoe_generation_defaults *vkmoe_model_get_defaults(const vkmoe_model *model)
+const vkmoe_sampling *vkmoe_model_get_sampling(const vkmoe_model *model)
 {
-    return &model->defaults;
+    return &model->sampling;
 }
 
 uint32_t vkmoe_model_moe_layer(const vkmoe_model *model, uint32_t index)

@@ -18,6 +18,7 @@ static vkmoe_status make(const struct vkm_plan_request *q, vkmoe_plan *plan,
         .memory_limit = q->memory_limit,
         .usage = q->usage,
     };
+    params.cached = q->session.cache_tokens > 0 ? q->session.cache_tokens : params.state.context;
     return vkm_plan_make(q->gpu, &params, plan, placement, err);
 }
 

@@ -7,6 +7,7 @@
 
 #define SUBMIT_NS 50e6    /* device time that one submit is meant to take at most */
 #define UNKNOWN_OP_NS 5e6 /* assumed of a kernel that was never timed */
+#define SEGMENTS_AHEAD 3u /* submits in flight */
 
 /* A run of ops that is one submit. */
 struct segment {
@@ -25,7 +26,7 @@ struct vkm_commands {
     VkQueryPool queries;      /* a start and one end for each op, per segment; or none */
     uint64_t *times;          /* nanoseconds of each op in the last run; NULL without queries */
     bool timestamps;          /* asked for by the caller */
-    bool learned;             /* a run has timed kernels that were unknown: encode again, better */
+    bool learned;             /* to be encoded anew: a run has timed kernels that were unknown */
     struct vkm_address_check check;
 };
 
@@ -181,7 +182,7 @@ static vkmoe_status create_queries(struct vkm_commands *c, vkmoe_error *err)
     c->times = vkm_calloc(gpu->params.allocator, ops, sizeof(*c->times));
     if (!c->times)
         return vkm_fail_memory(err, ops * sizeof(*c->times), "timestamps");
-    VK(CreateQueryPool(gpu->device, &info, NULL, &c->queries));
+    VK_MAKE(&c->queries, CreateQueryPool(gpu->device, &info, NULL, &c->queries));
 fail:
     return status;
 }
@@ -195,7 +196,7 @@ static vkmoe_status create_buffers(struct vkm_commands *c, vkmoe_error *err)
     c->buffers = vkm_calloc(gpu->params.allocator, c->segments.count, sizeof(*c->buffers));
     if (!c->buffers)
         return vkm_fail_memory(err, c->segments.count * sizeof(*c->buffers), "command buffers");
-    VK(CreateCommandPool(gpu->device, &pool, NULL, &c->pool));
+    VK_MAKE(&c->pool, CreateCommandPool(gpu->device, &pool, NULL, &c->pool));
     VkCommandBufferAllocateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
         .commandPool = c->pool,
@@ -299,7 +300,39 @@ fail:
     return status;
 }
 
-vkmoe_status vkm_commands_run(struct vkm_commands *c, vkmoe_error *err)
+/* Submits the segments in order, a few ahead of the one that is waited for: the device is never
+ * idle, a time-out is about one submit, and a cancelled run ends soon. */
+static vkmoe_status run_segments(struct vkm_commands *c, const atomic_bool *cancel,
+                                 vkmoe_error *err)
+{
+    struct vkm_gpu *gpu = c->gpu;
+    vkmoe_status status = VKMOE_OK;
+    uint64_t values[SEGMENTS_AHEAD];
+    size_t submitted = 0, finished = 0;
+    while (status == VKMOE_OK ? finished < c->segments.count : finished < submitted) {
+        if (status == VKMOE_OK && submitted < c->segments.count &&
+            submitted - finished < SEGMENTS_AHEAD) {
+            if (cancel && atomic_load(cancel))
+                status = vkm_fail(err, VKMOE_CANCELLED, "cancelled");
+            else
+                status = vkm_queue_submit(gpu, &gpu->compute, c->buffers[submitted],
+                                          &values[submitted % SEGMENTS_AHEAD], err);
+            submitted += status == VKMOE_OK;
+            continue;
+        }
+        vkmoe_status waited = vkm_queue_wait(gpu, &gpu->compute, values[finished % SEGMENTS_AHEAD],
+                                             status == VKMOE_OK ? err : NULL);
+        if (waited != VKMOE_OK) {
+            if (!gpu->lost)
+                (void)vkm_gpu_settle(gpu); /* so that the commands may be submitted again */
+            return status == VKMOE_OK ? waited : status;
+        }
+        finished++;
+    }
+    return status;
+}
+
+vkmoe_status vkm_commands_run(struct vkm_commands *c, const atomic_bool *cancel, vkmoe_error *err)
 {
     struct vkm_gpu *gpu = c->gpu;
     vkmoe_status status = VKMOE_OK;
@@ -309,27 +342,16 @@ vkmoe_status vkm_commands_run(struct vkm_commands *c, vkmoe_error *err)
     }
     if (c->learned) {
         discard(c);
-        if ((status = encode(c, err)) != VKMOE_OK)
+        if ((status = encode(c, err)) != VKMOE_OK) {
+            discard(c);
+            c->learned = true; /* the next run tries again */
             return status;
-    }
-    uint64_t first = 1, last = 0, value;
-    for (size_t i = 0; i < c->segments.count && status == VKMOE_OK; i++) {
-        status = vkm_queue_submit(gpu, &gpu->compute, c->buffers[i], &value, err);
-        if (status == VKMOE_OK) {
-            first = i == 0 ? value : first;
-            last = value;
         }
     }
-    /* Waiting submit by submit keeps the time-out about one submit, and lets a failed one end. */
-    for (value = first; value <= last; value++) {
-        vkmoe_status waited =
-            vkm_queue_wait(gpu, &gpu->compute, value, status == VKMOE_OK ? err : NULL);
-        if (waited != VKMOE_OK)
-            return status == VKMOE_OK ? waited : status;
-    }
+    status = run_segments(c, cancel, err);
     for (size_t i = 0; i < c->segments.count && c->queries && status == VKMOE_OK; i++)
         status = read_times(c, i, err);
-    c->learned = c->queries && !c->timestamps;
+    c->learned = status == VKMOE_OK && c->queries && !c->timestamps;
     if (status == VKMOE_OK && c->check.records)
         status = vkm_address_check_result(&c->check, c->stream, err);
     return status;

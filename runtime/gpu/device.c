@@ -10,14 +10,8 @@
 vkmoe_status vkm_vk_fail(struct vkm_gpu *gpu, vkmoe_error *err, VkResult result, const char *call,
                          const char *file, int line)
 {
-    vkmoe_status status = VKMOE_DRIVER;
+    vkmoe_status status = vkm_vk_status(result, VKMOE_DRIVER);
     int name = (int)strcspn(call, "(");
-    if (result == VK_ERROR_OUT_OF_HOST_MEMORY)
-        status = VKMOE_OUT_OF_HOST_MEMORY;
-    else if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY)
-        status = VKMOE_OUT_OF_DEVICE_MEMORY;
-    else if (result == VK_ERROR_DEVICE_LOST)
-        status = VKMOE_DEVICE_LOST;
     if (status == VKMOE_DEVICE_LOST)
         gpu->lost = true;
     vkm_log(gpu->params.log, VKMOE_LOG_DEBUG, "%s:%d: vk%.*s: %s", file, line, name, call,
@@ -97,18 +91,11 @@ static vkmoe_status choose_queues(struct vkm_gpu *gpu, VkQueueFamilyProperties *
 
 static vkmoe_status find_queues(struct vkm_gpu *gpu, vkmoe_error *err)
 {
-    const vkmoe_allocator *a = gpu->params.allocator;
-    uint32_t count = 0;
-    gpu->vk.GetPhysicalDeviceQueueFamilyProperties(gpu->physical, &count, NULL);
-    VkQueueFamilyProperties *families = vkm_calloc(a, count, sizeof(*families));
-    if (!families)
-        return vkm_fail_memory(err, count * sizeof(*families), "the queue families");
-    gpu->vk.GetPhysicalDeviceQueueFamilyProperties(gpu->physical, &count, families);
-    vkmoe_status status = choose_queues(gpu, families, count);
-    vkm_free(a, families);
-    if (status != VKMOE_OK)
-        vkm_fail(err, status, "%s has no compute queue", gpu->info.name);
-    return status;
+    VkQueueFamilyProperties families[VKM_MAX_QUEUE_FAMILIES];
+    uint32_t count = vkm_queue_families(&gpu->vk, gpu->physical, families);
+    if (choose_queues(gpu, families, count) != VKMOE_OK)
+        return vkm_fail(err, VKMOE_UNSUPPORTED, "%s has no compute queue", gpu->info.name);
+    return VKMOE_OK;
 }
 
 static vkmoe_status create_device(struct vkm_gpu *gpu, vkmoe_error *err)
@@ -146,13 +133,13 @@ static vkmoe_status create_device(struct vkm_gpu *gpu, vkmoe_error *err)
         .enabledExtensionCount = gpu->info.memory_budget ? 1 : 0,
         .ppEnabledExtensionNames = extensions,
     };
-    VkResult result = gpu->vk.CreateDevice(gpu->physical, &info, NULL, &gpu->device);
-    if (result < 0)
-        return vkm_vk_fail(gpu, err, result, "CreateDevice", __FILE__, __LINE__);
+    vkmoe_status status = VKMOE_OK;
+    VK_MAKE(&gpu->device, CreateDevice(gpu->physical, &info, NULL, &gpu->device));
 #define LOAD(name) gpu->vk.name = (PFN_vk##name)gpu->vk.GetDeviceProcAddr(gpu->device, "vk" #name);
     VKM_VK_DEVICE_LIST(LOAD)
 #undef LOAD
-    return VKMOE_OK;
+fail:
+    return status;
 }
 
 static void fill_caps(struct vkm_gpu *gpu, const VkPhysicalDeviceLimits *limits)

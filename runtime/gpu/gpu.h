@@ -3,6 +3,8 @@
 #ifndef VKM_GPU_H
 #define VKM_GPU_H
 
+#include <stdatomic.h>
+
 #include "gpu/stream.h"
 #include "vkmoe/device.h"
 
@@ -19,6 +21,11 @@ struct vkm_caps {
     uint32_t tiled_rows; /* as the params say; 0: the launch table decides */
 };
 
+/* A vkGetInstanceProcAddr, from which every other Vulkan call is had. */
+struct VkInstance_T;
+typedef void vkm_vulkan_call(void);
+typedef vkm_vulkan_call *vkm_vulkan_loader(struct VkInstance_T *instance, const char *name);
+
 struct vkm_gpu_params {
     const vkmoe_allocator *allocator;
     const vkmoe_log *log;
@@ -32,6 +39,7 @@ struct vkm_gpu_params {
     uint32_t tiled_rows;   /* steps of more rows use tiled products; 0: the launch table decides */
     const char *cache_dir; /* NULL: $XDG_CACHE_HOME/vkmoe or ~/.cache/vkmoe; "": none */
     double hang_seconds;   /* a submit that takes longer counts as hung; 0: 120 */
+    vkm_vulkan_loader *loader; /* NULL: that of libvulkan.so.1; tests put theirs in its place */
 };
 
 /* Lists the devices as vkmoe_device_list does. */
@@ -143,8 +151,10 @@ struct vkm_commands;
 vkmoe_status vkm_commands_create(struct vkm_gpu *gpu, const struct vkm_stream *stream,
                                  bool timestamps, struct vkm_commands **out, vkmoe_error *err);
 void vkm_commands_destroy(struct vkm_commands *c); /* accepts NULL; must not be in flight */
-/* Runs the stream and waits for it. Fails with DEVICE_LOST when the device is lost or hung. */
-vkmoe_status vkm_commands_run(struct vkm_commands *c, vkmoe_error *err);
+/* Runs the stream and waits for it. Fails with DEVICE_LOST when the device is lost or hung, and
+ * with CANCELLED when *cancel (may be NULL) turns true: what was submitted ends, the rest is left
+ * out. */
+vkmoe_status vkm_commands_run(struct vkm_commands *c, const atomic_bool *cancel, vkmoe_error *err);
 /* Device time of op `index` in the last run, in nanoseconds; 0 without timestamps. */
 uint64_t vkm_commands_time(const struct vkm_commands *c, size_t index);
 

@@ -35,12 +35,28 @@ const char *vkm_vk_result_name(VkResult result)
         return "VK_ERROR_INCOMPATIBLE_DRIVER";
     case VK_ERROR_TOO_MANY_OBJECTS:
         return "VK_ERROR_TOO_MANY_OBJECTS";
+    case VK_ERROR_UNKNOWN:
+        return "VK_ERROR_UNKNOWN";
     case VK_ERROR_INVALID_SHADER_NV:
         return "VK_ERROR_INVALID_SHADER_NV";
     case VK_TIMEOUT:
         return "VK_TIMEOUT";
     default:
         return "an unknown Vulkan error";
+    }
+}
+
+vkmoe_status vkm_vk_status(VkResult result, vkmoe_status otherwise)
+{
+    switch (result) {
+    case VK_ERROR_OUT_OF_HOST_MEMORY:
+        return VKMOE_OUT_OF_HOST_MEMORY;
+    case VK_ERROR_OUT_OF_DEVICE_MEMORY:
+        return VKMOE_OUT_OF_DEVICE_MEMORY;
+    case VK_ERROR_DEVICE_LOST:
+        return VKMOE_DEVICE_LOST;
+    default:
+        return otherwise;
     }
 }
 
@@ -55,37 +71,90 @@ static VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlag
     return VK_FALSE;
 }
 
-static bool has_layer(const char *name)
+static VkResult find_layer(const struct vkm_vk *vk, const char *name)
 {
     VkLayerProperties layers[64];
     uint32_t count = VKM_COUNT(layers);
-    if (vkEnumerateInstanceLayerProperties(&count, layers) < 0)
-        return false;
+    VkResult result = vk->EnumerateInstanceLayerProperties(&count, layers);
+    if (result < 0)
+        return result;
     for (uint32_t i = 0; i < count; i++) {
         if (strcmp(layers[i].layerName, name) == 0)
-            return true;
+            return VK_SUCCESS;
     }
-    return false;
+    return VK_ERROR_LAYER_NOT_PRESENT;
+}
+
+#define LOAD(name) vk->name = (PFN_vk##name)vk->GetInstanceProcAddr(instance, "vk" #name);
+
+/* False without a loader. */
+static bool load_global_calls(vkm_vulkan_loader *loader, struct vkm_vk *vk)
+{
+    VkInstance instance = VK_NULL_HANDLE;
+    if (!loader)
+        pthread_once(&loader_once, load_loader);
+    vk->GetInstanceProcAddr = loader ? loader : vkGetInstanceProcAddr;
+    if (!vk->GetInstanceProcAddr)
+        return false;
+    VKM_VK_GLOBAL_LIST(LOAD)
+    return vk->CreateInstance != NULL;
 }
 
 static void load_instance_calls(VkInstance instance, struct vkm_vk *vk)
 {
-#define LOAD(name) vk->name = (PFN_vk##name)vkGetInstanceProcAddr(instance, "vk" #name);
     VKM_VK_INSTANCE_LIST(LOAD)
-#undef LOAD
 }
 
-static void create_messenger(const struct vkm_gpu_params *params, struct vkm_instance *instance,
+#undef LOAD
+
+/* Loaders older than 1.1 lack the call. */
+static VkResult loader_version(const struct vkm_vk *vk, uint32_t *version)
+{
+    *version = VK_API_VERSION_1_0;
+    return vk->EnumerateInstanceVersion ? vk->EnumerateInstanceVersion(version) : VK_SUCCESS;
+}
+
+static void create_messenger(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
+                             struct vkm_instance *instance,
                              const VkDebugUtilsMessengerCreateInfoEXT *info)
 {
     PFN_vkCreateDebugUtilsMessengerEXT create =
-        (PFN_vkCreateDebugUtilsMessengerEXT)vkGetInstanceProcAddr(instance->handle,
-                                                                  "vkCreateDebugUtilsMessengerEXT");
-    instance->destroy_messenger = (PFN_vkDestroyDebugUtilsMessengerEXT)vkGetInstanceProcAddr(
+        (PFN_vkCreateDebugUtilsMessengerEXT)vk->GetInstanceProcAddr(
+            instance->handle, "vkCreateDebugUtilsMessengerEXT");
+    instance->destroy_messenger = (PFN_vkDestroyDebugUtilsMessengerEXT)vk->GetInstanceProcAddr(
         instance->handle, "vkDestroyDebugUtilsMessengerEXT");
-    if (!create || !instance->destroy_messenger ||
-        create(instance->handle, info, NULL, &instance->messenger) < 0)
-        vkm_log(params->log, VKMOE_LOG_WARNING, "validation messages go to the driver's output");
+    if (create && instance->destroy_messenger &&
+        create(instance->handle, info, NULL, &instance->messenger) >= 0)
+        return;
+    instance->messenger = VK_NULL_HANDLE;
+    vkm_log(params->log, VKMOE_LOG_WARNING, "validation messages go to the driver's output");
+}
+
+static vkmoe_status check_loader(const struct vkm_gpu_params *params, struct vkm_vk *vk,
+                                 const char *layer, vkmoe_error *err)
+{
+    uint32_t version;
+    if (!load_global_calls(params->loader, vk))
+        return vkm_fail(err, VKMOE_NO_DEVICE,
+                        "no Vulkan loader (libvulkan.so.1) was found: install libvulkan1 and a "
+                        "driver, for instance mesa-vulkan-drivers");
+    VkResult result = loader_version(vk, &version);
+    if (result < 0)
+        return vkm_fail(err, vkm_vk_status(result, VKMOE_NO_DEVICE),
+                        "the Vulkan loader does not say its version "
+                        "(vkEnumerateInstanceVersion: %s)",
+                        vkm_vk_result_name(result));
+    if (version < VK_API_VERSION_1_3)
+        return vkm_fail(err, VKMOE_NO_DEVICE,
+                        "the Vulkan loader is older than 1.3, which vkmoe needs");
+    result = params->validation ? find_layer(vk, layer) : VK_SUCCESS;
+    if (result < 0)
+        return vkm_fail(err, vkm_vk_status(result, VKMOE_NOT_FOUND),
+                        "the Khronos validation layer was not found "
+                        "(vkEnumerateInstanceLayerProperties: %s); Debian's package is "
+                        "vulkan-validationlayers",
+                        vkm_vk_result_name(result));
+    return VKMOE_OK;
 }
 
 vkmoe_status vkm_instance_create(const struct vkm_gpu_params *params, struct vkm_instance *instance,
@@ -96,18 +165,9 @@ vkmoe_status vkm_instance_create(const struct vkm_gpu_params *params, struct vkm
     const char *const extensions[] = {VK_EXT_DEBUG_UTILS_EXTENSION_NAME};
 
     *instance = (struct vkm_instance){0};
-    pthread_once(&loader_once, load_loader);
-    if (!vkCreateInstance)
-        return vkm_fail(err, VKMOE_NO_DEVICE,
-                        "no Vulkan loader (libvulkan.so.1) was found: install libvulkan1 and a "
-                        "driver, for instance mesa-vulkan-drivers");
-    if (volkGetInstanceVersion() < VK_API_VERSION_1_3)
-        return vkm_fail(err, VKMOE_NO_DEVICE,
-                        "the Vulkan loader is older than 1.3, which vkmoe needs");
-    if (params->validation && !has_layer(layer))
-        return vkm_fail(err, VKMOE_NOT_FOUND,
-                        "the Khronos validation layer is not installed (Debian: "
-                        "vulkan-validationlayers)");
+    vkmoe_status status = check_loader(params, vk, layer, err);
+    if (status != VKMOE_OK)
+        return status;
 
     VkDebugUtilsMessengerCreateInfoEXT messenger = {
         .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
@@ -131,15 +191,17 @@ vkmoe_status vkm_instance_create(const struct vkm_gpu_params *params, struct vkm
         .enabledExtensionCount = params->validation ? 1 : 0,
         .ppEnabledExtensionNames = extensions,
     };
-    VkResult result = vkCreateInstance(&info, NULL, &instance->handle);
-    if (result < 0)
-        return vkm_fail(err, VKMOE_NO_DEVICE,
+    VkResult result = vk->CreateInstance(&info, NULL, &instance->handle);
+    if (result < 0) {
+        instance->handle = VK_NULL_HANDLE;
+        return vkm_fail(err, vkm_vk_status(result, VKMOE_NO_DEVICE),
                         "no Vulkan driver could be started (vkCreateInstance: %s): install one, "
                         "for instance mesa-vulkan-drivers",
                         vkm_vk_result_name(result));
+    }
     load_instance_calls(instance->handle, vk);
     if (params->validation)
-        create_messenger(params, instance, &messenger);
+        create_messenger(params, vk, instance, &messenger);
     return VKMOE_OK;
 }
 

@@ -107,7 +107,7 @@ static vkmoe_status create_buffer(struct vkm_gpu *gpu, struct vkm_block *block,
         .queueFamilyIndexCount = shared ? 2 : 0,
         .pQueueFamilyIndices = families,
     };
-    VK(CreateBuffer(gpu->device, &info, NULL, &block->buffer));
+    VK_MAKE(&block->buffer, CreateBuffer(gpu->device, &info, NULL, &block->buffer));
     gpu->vk.GetBufferMemoryRequirements(gpu->device, block->buffer, needs);
 fail:
     return status;
@@ -120,9 +120,9 @@ static void book(struct vkm_gpu *gpu, struct vkm_block *block, uint32_t heap)
     gpu->heap_used[heap] += block->size;
 }
 
-/* Tries one memory type; a refusal by the driver leaves the block without memory. */
-static void allocate_type(struct vkm_gpu *gpu, struct vkm_block *block, uint64_t size,
-                          uint32_t type)
+/* Tries one memory type; a refusal leaves the block without memory. */
+static VkResult allocate_type(struct vkm_gpu *gpu, struct vkm_block *block, uint64_t size,
+                              uint32_t type)
 {
     VkMemoryAllocateFlagsInfo flags = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
@@ -136,12 +136,15 @@ static void allocate_type(struct vkm_gpu *gpu, struct vkm_block *block, uint64_t
     };
     uint32_t heap = gpu->memory_properties.memoryTypes[type].heapIndex;
     if (vkm_heap_left(gpu, heap) < size)
-        return;
-    if (!gpu->rehearsal && gpu->vk.AllocateMemory(gpu->device, &info, NULL, &block->memory) < 0) {
+        return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+    VkResult result = VK_SUCCESS;
+    if (!gpu->rehearsal)
+        result = gpu->vk.AllocateMemory(gpu->device, &info, NULL, &block->memory);
+    if (result < 0)
         block->memory = VK_NULL_HANDLE;
-        return;
-    }
-    book(gpu, block, heap);
+    else
+        book(gpu, block, heap);
+    return result;
 }
 
 /* The best of these memory types; negative where none will do. */
@@ -159,27 +162,30 @@ static int best_type(const struct vkm_gpu *gpu, uint32_t types, enum vkm_memory 
     return best;
 }
 
-/* Goes through the allowed memory types, best first. A rehearsal keeps what is for the device on
- * the device, and overfills the best heap where none has room. Returns the type's flags, or 0. */
-static VkMemoryPropertyFlags allocate_best(struct vkm_gpu *gpu, struct vkm_block *block,
-                                           const VkMemoryRequirements *needs)
+/* Goes through the allowed memory types, best first; *flags are those of the type that was had. A
+ * rehearsal keeps what is for the device on the device, and overfills the best heap where none has
+ * room. */
+static VkResult allocate_best(struct vkm_gpu *gpu, struct vkm_block *block,
+                              const VkMemoryRequirements *needs, VkMemoryPropertyFlags *flags)
 {
     const VkMemoryType *types = gpu->memory_properties.memoryTypes;
+    VkResult result = VK_ERROR_OUT_OF_DEVICE_MEMORY;
     uint32_t left = needs->memoryTypeBits;
     int first = best_type(gpu, left, block->kind), best;
-    while ((best = best_type(gpu, left, block->kind)) >= 0) {
+    while (!block->booked && (best = best_type(gpu, left, block->kind)) >= 0) {
         left &= ~(1u << best);
         if (gpu->rehearsal && block->kind == VKM_MEMORY_DEVICE &&
             !(types[best].propertyFlags & VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT))
             continue;
-        allocate_type(gpu, block, needs->size, (uint32_t)best);
-        if (block->booked)
-            return types[best].propertyFlags;
+        result = allocate_type(gpu, block, needs->size, (uint32_t)best);
+        *flags = types[best].propertyFlags;
     }
-    if (!gpu->rehearsal || first < 0)
-        return 0;
-    book(gpu, block, types[first].heapIndex);
-    return types[first].propertyFlags;
+    if (gpu->rehearsal && !block->booked && first >= 0) {
+        book(gpu, block, types[first].heapIndex);
+        *flags = types[first].propertyFlags;
+        result = VK_SUCCESS;
+    }
+    return result;
 }
 
 static vkmoe_status fail_full(struct vkm_gpu *gpu, uint64_t size, const char *what,
@@ -203,9 +209,12 @@ static vkmoe_status block_fill(struct vkm_gpu *gpu, struct vkm_block *block, con
     vkmoe_status status = create_buffer(gpu, block, &needs, err);
     if (status != VKMOE_OK)
         return status;
-    VkMemoryPropertyFlags flags = allocate_best(gpu, block, &needs);
-    if (!block->booked)
+    VkMemoryPropertyFlags flags = 0;
+    VkResult result = allocate_best(gpu, block, &needs, &flags);
+    if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY)
         return fail_full(gpu, block->size, what, err);
+    if (!block->booked)
+        return vkm_vk_fail(gpu, err, result, "AllocateMemory", __FILE__, __LINE__);
     block->visible = (flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) &&
                      (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
     if (gpu->rehearsal)

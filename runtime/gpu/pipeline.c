@@ -20,13 +20,13 @@ vkmoe_status vkm_pipelines_init(struct vkm_gpu *gpu, vkmoe_error *err)
                                          .pushConstantRangeCount = 1,
                                          .pPushConstantRanges = &range};
     VkPipelineCacheCreateInfo cache = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
-    VK(CreatePipelineLayout(gpu->device, &layout, NULL, &gpu->layout));
+    VK_MAKE(&gpu->layout, CreatePipelineLayout(gpu->device, &layout, NULL, &gpu->layout));
     vkm_cache_load(gpu, &data, &cache.initialDataSize);
     cache.pInitialData = data;
     gpu->cache_loaded = cache.initialDataSize;
     if (gpu->vk.CreatePipelineCache(gpu->device, &cache, NULL, &gpu->cache) < 0) {
         cache.initialDataSize = gpu->cache_loaded = 0;
-        VK(CreatePipelineCache(gpu->device, &cache, NULL, &gpu->cache));
+        VK_MAKE(&gpu->cache, CreatePipelineCache(gpu->device, &cache, NULL, &gpu->cache));
     }
 fail:
     vkm_free(gpu->params.allocator, data);
@@ -77,7 +77,7 @@ static vkmoe_status create_module(struct vkm_gpu *gpu, const struct vkm_variant 
             return vkm_fail_memory(err, info.codeSize, "a shader");
         info.pCode = changed;
     }
-    VK(CreateShaderModule(gpu->device, &info, NULL, out));
+    VK_MAKE(out, CreateShaderModule(gpu->device, &info, NULL, out));
 fail:
     vkm_free(gpu->params.allocator, changed);
     return status;

@@ -109,22 +109,25 @@ bool vkm_only_copies(VkQueueFlags flags)
     return (flags & ~besides) == VK_QUEUE_TRANSFER_BIT;
 }
 
-static void probe_queues(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
-                         VkPhysicalDevice device, bool *compute, bool *transfer)
+uint32_t vkm_queue_families(const struct vkm_vk *vk, VkPhysicalDevice device,
+                            VkQueueFamilyProperties families[VKM_MAX_QUEUE_FAMILIES])
 {
-    uint32_t count = 0;
-    *compute = *transfer = false;
-    vk->GetPhysicalDeviceQueueFamilyProperties(device, &count, NULL);
-    VkQueueFamilyProperties *families = vkm_calloc(params->allocator, count, sizeof(*families));
-    if (!families)
-        return;
+    uint32_t count = VKM_MAX_QUEUE_FAMILIES;
     vk->GetPhysicalDeviceQueueFamilyProperties(device, &count, families);
+    return count;
+}
+
+static void probe_queues(const struct vkm_vk *vk, VkPhysicalDevice device, bool *compute,
+                         bool *transfer)
+{
+    VkQueueFamilyProperties families[VKM_MAX_QUEUE_FAMILIES];
+    uint32_t count = vkm_queue_families(vk, device, families);
+    *compute = *transfer = false;
     for (uint32_t i = 0; i < count; i++) {
         VkQueueFlags flags = families[i].queueFlags;
         *compute |= (flags & VK_QUEUE_COMPUTE_BIT) != 0;
         *transfer |= vkm_only_copies(flags);
     }
-    vkm_free(params->allocator, families);
 }
 
 /* Everything used here is required of a 1.3 device, yet a driver may say no. */
@@ -157,7 +160,7 @@ static void probe(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
     probe_properties(vk, device, info);
     info->memory_budget = has_extension(params, vk, device, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
     probe_heaps(vk, device, info);
-    probe_queues(params, vk, device, &compute, &info->transfer_queue);
+    probe_queues(vk, device, &compute, &info->transfer_queue);
     if (info->api_version < VK_API_VERSION_1_3) {
         snprintf(info->reason, sizeof(info->reason), "it offers Vulkan %u.%u, vkmoe needs 1.3",
                  VK_API_VERSION_MAJOR(info->api_version), VK_API_VERSION_MINOR(info->api_version));
@@ -233,10 +236,10 @@ vkmoe_status vkm_devices_probe(const struct vkm_gpu_params *params, VkInstance i
     if (result < 0 || n == 0) {
         vkm_free(params->allocator, devices);
         vkm_free(params->allocator, found);
-        return vkm_fail(err, VKMOE_NO_DEVICE,
-                        "no Vulkan device was found%s%s: install a driver, for instance "
-                        "mesa-vulkan-drivers",
-                        result < 0 ? ": " : "", result < 0 ? vkm_vk_result_name(result) : "");
+        return vkm_fail(err, vkm_vk_status(result, VKMOE_NO_DEVICE),
+                        "no Vulkan device was found (vkEnumeratePhysicalDevices: %s): install a "
+                        "driver, for instance mesa-vulkan-drivers",
+                        result < 0 ? vkm_vk_result_name(result) : "none");
     }
     for (uint32_t i = 0; i < n; i++) {
         found[i].index = i;

@@ -10,7 +10,7 @@ vkmoe_status vkm_queue_init(struct vkm_gpu *gpu, struct vkm_queue *queue, vkmoe_
                                       .semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE};
     VkSemaphoreCreateInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, .pNext = &type};
     gpu->vk.GetDeviceQueue(gpu->device, queue->family, 0, &queue->handle);
-    VK(CreateSemaphore(gpu->device, &info, NULL, &queue->timeline));
+    VK_MAKE(&queue->timeline, CreateSemaphore(gpu->device, &info, NULL, &queue->timeline));
 fail:
     return status;
 }
@@ -69,39 +69,45 @@ vkmoe_status vkm_queue_wait(struct vkm_gpu *gpu, struct vkm_queue *queue, uint64
     double limit = gpu->params.hang_seconds * 1e9;
     uint64_t timeout = limit < 9e18 ? (uint64_t)limit : UINT64_MAX;
     VkResult result = gpu->vk.WaitSemaphores(gpu->device, &info, timeout);
+    if (result == VK_SUCCESS)
+        return VKMOE_OK;
+    pthread_mutex_lock(&gpu->submit_lock);
+    gpu->unsettled = true;
+    pthread_mutex_unlock(&gpu->submit_lock);
     if (result == VK_TIMEOUT) {
-        pthread_mutex_lock(&gpu->submit_lock);
-        gpu->lost = gpu->hung = true;
-        pthread_mutex_unlock(&gpu->submit_lock);
+        gpu->lost = true;
         return vkm_fail(err, VKMOE_DEVICE_LOST,
                         "%s is lost or hung: a submit did not finish within %g seconds",
                         gpu->info.name, gpu->params.hang_seconds);
     }
-    if (result < 0)
-        return vkm_vk_fail(gpu, err, result, "WaitSemaphores", __FILE__, __LINE__);
-    return VKMOE_OK;
+    return vkm_vk_fail(gpu, err, result, "WaitSemaphores", __FILE__, __LINE__);
 }
 
-/* False if the queue's work has not ended in time. A failure means that it never will touch
- * anything: the driver itself has given the device up. */
+/* False if the queue's work is not known to have ended. When the driver itself has given the device
+ * up, nothing will touch anything any more. */
 static bool queue_ended(struct vkm_gpu *gpu, const struct vkm_queue *queue)
 {
     VkSemaphoreWaitInfo info = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
                                 .semaphoreCount = 1,
                                 .pSemaphores = &queue->timeline,
                                 .pValues = &queue->submitted};
-    return !queue->timeline || gpu->vk.WaitSemaphores(gpu->device, &info, SETTLE_NS) != VK_TIMEOUT;
+    if (!queue->timeline)
+        return true;
+    VkResult result = gpu->vk.WaitSemaphores(gpu->device, &info, SETTLE_NS);
+    return result == VK_SUCCESS || result == VK_ERROR_DEVICE_LOST;
 }
 
 bool vkm_gpu_settle(struct vkm_gpu *gpu)
 {
     pthread_mutex_lock(&gpu->submit_lock);
-    if (gpu->hung) {
-        gpu->hung = false;
+    if (gpu->unsettled) {
+        gpu->unsettled = false;
         gpu->abandoned = !queue_ended(gpu, &gpu->compute) || !queue_ended(gpu, &gpu->transfer);
-        if (gpu->abandoned)
+        if (gpu->abandoned) {
+            gpu->lost = true;
             vkm_log(gpu->params.log, VKMOE_LOG_WARNING,
                     "%s does not end what it was given; its memory is left to it", gpu->info.name);
+        }
     }
     bool settled = !gpu->abandoned;
     pthread_mutex_unlock(&gpu->submit_lock);

@@ -42,7 +42,7 @@ static vkmoe_status slot_prepare(struct vkm_uploader *u, struct slot *slot, vkmo
         VkCommandPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
                                         .flags = VK_COMMAND_POOL_CREATE_TRANSIENT_BIT,
                                         .queueFamilyIndex = u->queue->family};
-        VK(CreateCommandPool(gpu->device, &pool, NULL, &slot->pool));
+        VK_MAKE(&slot->pool, CreateCommandPool(gpu->device, &pool, NULL, &slot->pool));
     }
     if (!slot->commands) {
         VkCommandBufferAllocateInfo info = {
@@ -51,7 +51,7 @@ static vkmoe_status slot_prepare(struct vkm_uploader *u, struct slot *slot, vkmo
             .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
             .commandBufferCount = 1,
         };
-        VK(AllocateCommandBuffers(gpu->device, &info, &slot->commands));
+        VK_MAKE(&slot->commands, AllocateCommandBuffers(gpu->device, &info, &slot->commands));
     }
     if (slot->busy_until)
         return vkm_queue_wait(gpu, u->queue, slot->busy_until, err);
@@ -198,6 +198,7 @@ vkmoe_status vkm_buffer_read(struct vkm_gpu *gpu, struct vkm_view view, void *da
         status = copy(u, slot, vkm_view_slice(view, done, n), to, err);
         if (status == VKMOE_OK)
             status = vkm_queue_wait(gpu, u->queue, slot->busy_until, err);
+        slot->busy_until = 0;
         if (status == VKMOE_OK)
             memcpy((unsigned char *)data + done, slot->buffer->mapped, (size_t)n);
         done += n;

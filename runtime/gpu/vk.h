@@ -8,6 +8,11 @@
 
 #include "gpu/gpu.h"
 
+#define VKM_VK_GLOBAL_LIST(X)                                                                      \
+    X(CreateInstance)                                                                              \
+    X(EnumerateInstanceVersion)                                                                    \
+    X(EnumerateInstanceLayerProperties)
+
 #define VKM_VK_INSTANCE_LIST(X)                                                                    \
     X(DestroyInstance)                                                                             \
     X(EnumeratePhysicalDevices)                                                                    \
@@ -64,7 +69,10 @@
 
 struct vkm_vk {
 #define VKM_VK_FIELD(name) PFN_vk##name name;
-    VKM_VK_INSTANCE_LIST(VKM_VK_FIELD) VKM_VK_DEVICE_LIST(VKM_VK_FIELD)
+    VKM_VK_FIELD(GetInstanceProcAddr)
+    VKM_VK_GLOBAL_LIST(VKM_VK_FIELD)
+    VKM_VK_INSTANCE_LIST(VKM_VK_FIELD)
+    VKM_VK_DEVICE_LIST(VKM_VK_FIELD)
 #undef VKM_VK_FIELD
 };
 
@@ -75,7 +83,7 @@ struct vkm_instance {
     PFN_vkDestroyDebugUtilsMessengerEXT destroy_messenger;
 };
 
-/* Fills the instance part of *vk. */
+/* Fills the global and the instance part of *vk. */
 vkmoe_status vkm_instance_create(const struct vkm_gpu_params *params, struct vkm_instance *instance,
                                  struct vkm_vk *vk, vkmoe_error *err);
 void vkm_instance_destroy(struct vkm_instance *instance, const struct vkm_vk *vk);
@@ -86,6 +94,10 @@ vkmoe_status vkm_devices_probe(const struct vkm_gpu_params *params, VkInstance i
                                const struct vkm_vk *vk, VkPhysicalDevice **handles,
                                vkmoe_device_info **infos, uint32_t *count, vkmoe_error *err);
 
+#define VKM_MAX_QUEUE_FAMILIES 64 /* of a device; any beyond are not looked at */
+/* Writes what queue families there are, and returns their number. */
+uint32_t vkm_queue_families(const struct vkm_vk *vk, VkPhysicalDevice device,
+                            VkQueueFamilyProperties families[VKM_MAX_QUEUE_FAMILIES]);
 /* Whether a queue family copies and does nothing else (video engines copy too). */
 bool vkm_only_copies(VkQueueFlags flags);
 
@@ -122,7 +134,7 @@ struct vkm_gpu {
 
     pthread_mutex_t submit_lock;
     uint64_t upload_done; /* transfer timeline value that the next compute submit must wait for */
-    bool hung;            /* lost by time-out, and not yet known to have ended */
+    bool unsettled;       /* a wait failed: what was submitted is not known to have ended */
     bool abandoned;       /* it never ended: its Vulkan objects are not destroyed */
 
     pthread_mutex_t memory_lock;
@@ -147,12 +159,25 @@ struct vkm_gpu {
 vkmoe_status vkm_vk_fail(struct vkm_gpu *gpu, vkmoe_error *err, VkResult result, const char *call,
                          const char *file, int line);
 const char *vkm_vk_result_name(VkResult result);
+/* The status that a failed call's result stands for; `otherwise` where it is none of its own. */
+vkmoe_status vkm_vk_status(VkResult result, vkmoe_status otherwise);
 
 /* Runs gpu->vk.CALL; a failure fills err, sets `status` and jumps to the label `fail`. */
 #define VK(call)                                                                                   \
     do {                                                                                           \
         VkResult vk_result_ = gpu->vk.call;                                                        \
         if (vk_result_ < 0) {                                                                      \
+            status = vkm_vk_fail(gpu, err, vk_result_, #call, __FILE__, __LINE__);                 \
+            goto fail;                                                                             \
+        }                                                                                          \
+    } while (0)
+
+/* VK for a call that makes *handle, of which nothing is certain once that failed. */
+#define VK_MAKE(handle, call)                                                                      \
+    do {                                                                                           \
+        VkResult vk_result_ = gpu->vk.call;                                                        \
+        if (vk_result_ < 0) {                                                                      \
+            *(handle) = VK_NULL_HANDLE;                                                            \
             status = vkm_vk_fail(gpu, err, vk_result_, #call, __FILE__, __LINE__);                 \
             goto fail;                                                                             \
         }                                                                                          \
@@ -166,10 +191,10 @@ vkmoe_status vkm_queue_submit(struct vkm_gpu *gpu, struct vkm_queue *queue,
 /* Waits for a timeline value; DEVICE_LOST after params.hang_seconds. */
 vkmoe_status vkm_queue_wait(struct vkm_gpu *gpu, struct vkm_queue *queue, uint64_t value,
                             vkmoe_error *err);
-/* To be asked before anything is destroyed that a submit may touch. A device that timed out may
- * still be at work: this waits for it, once and not for long. False if it goes on even so; then the
- * Vulkan objects must be left alone, which leaks them, but pulls no memory away under the driver.
- */
+/* To be asked before anything is destroyed that a submit may touch. After a wait that failed the
+ * device may still be at work: this waits for it, once and not for long. False if it goes on even
+ * so; then the device is lost, and the Vulkan objects must be left alone, which leaks them, but
+ * pulls no memory away under the driver. */
 bool vkm_gpu_settle(struct vkm_gpu *gpu);
 
 void vkm_memory_init(struct vkm_gpu *gpu);

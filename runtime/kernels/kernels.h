@@ -47,7 +47,11 @@ struct vkm_row {
 struct vkm_sampler {
     float inverse_temperature; /* 0: greedy */
     uint32_t seed_low, seed_high;
-    uint32_t zero;
+    uint32_t top_k;       /* 0: all */
+    uint32_t top_p;       /* in units of 2^-32; 0: all */
+    float min_p_distance; /* how far below the largest a logit may lie; FLT_MAX: any */
+    float repeat_penalty;
+    uint32_t repeat_last; /* tokens that it looks back */
 };
 
 #endif

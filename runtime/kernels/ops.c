@@ -36,6 +36,7 @@ static bool gemm_by_subgroup(const struct vkm_caps *caps)
 enum {
     LANES_ROW = 128,     /* kernels with one workgroup per row */
     LANES_SMALL = 64,    /* those whose rows are short: a list of experts, a head */
+    LANES_CUT = 1024,    /* at most, for the kernel that finds the sampler's cut */
     LANES_GEMM = 128,    /* fixed by lib/gemm_shared.glsl */
     GEMM_SUBGROUPS = 4,  /* columns of a tile / those of a block in lib/gemm_team.glsl */
     LANES_ATTENTION = 64 /* fixed by attention.comp */
@@ -199,6 +200,14 @@ static void geometry_rope_kv(const struct vkm_caps *caps, const struct vkm_launc
     set_groups(d, LANES_SMALL, p->n_heads + 2 * p->n_kv_heads, launch->n_rows);
 }
 
+static void geometry_kv_copy(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                             const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_kv_copy *p = params;
+    (void)caps, (void)launch;
+    set_groups(d, LANES_ROW, vkm_ceil_div(p->words / 4, LANES_ROW), 1);
+}
+
 static void geometry_attention(const struct vkm_caps *caps, const struct vkm_launch *launch,
                                const void *params, struct vkm_dispatch *d)
 {
@@ -230,6 +239,25 @@ static void geometry_moe_combine(const struct vkm_caps *caps, const struct vkm_l
     const struct vkm_params_moe_combine *p = params;
     (void)caps, (void)launch;
     set_groups(d, LANES_ROW, vkm_ceil_div(p->ld / 4, LANES_ROW), p->n_rows);
+}
+
+static void geometry_penalise(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                              const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_penalise *p = params;
+    (void)caps;
+    set_groups(d, LANES_ROW, vkm_ceil_div(p->ld, VKM_VOCAB_BLOCK), launch->n_rows);
+}
+
+/* One workgroup passes over the vocabulary several times: as large a one as there is. */
+static void geometry_sample_cut(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                                const void *params, struct vkm_dispatch *d)
+{
+    uint32_t lanes = LANES_ROW;
+    (void)params;
+    while (!caps->cpu && lanes < LANES_CUT && 2 * lanes <= caps->max_invocations)
+        lanes *= 2;
+    set_groups(d, lanes, 1, launch->n_rows);
 }
 
 static void geometry_sample_blocks(const struct vkm_caps *caps, const struct vkm_launch *launch,

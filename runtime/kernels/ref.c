@@ -32,7 +32,7 @@ uint32_t vkm_ref_order_key(float value)
     uint32_t size = bits & 0x7fffffffu;
     if (size > 0x7f800000u)
         return 0;
-    return bits >> 31 ? 0x80000000u - size : 0x80000000u + size;
+    return bits >> 31 && size > 0 ? ~bits : 0x80000000u + size;
 }
 
 double vkm_ref_largest(const float *logits, size_t begin, size_t end)

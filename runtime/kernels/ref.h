@@ -61,6 +61,9 @@ double vkm_ref_largest(const float *logits, size_t begin, size_t end);
 /* exp((logit - largest) * factor), logit and argument clamped; 0 for NaN. */
 double vkm_ref_exp(float logit, double largest, double factor);
 
+/* The key of sample_cut: the least one that top-k, top-p and min-p leave. */
+uint32_t vkm_ref_cut(const float *logits, uint32_t vocab, const struct vkm_sampler *sampler);
+
 /* Philox4x32-10. */
 void vkm_ref_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4]);
 

@@ -2,6 +2,7 @@
 #include "kernels/ref.h"
 
 #include <float.h>
+#include <string.h>
 
 /* Rotates `in` by the angles of `position` into out[i * stride]; may be in place. */
 static void rotate(const float *low, const float *high, size_t position, size_t head_dim,
@@ -109,6 +110,17 @@ static void attend_head(const struct attention *a, const struct vkm_row *row, si
     }
     for (size_t i = 0; i < dim; i += CHUNK)
         attend(a, row, kv_head, q, largest, i, i + CHUNK < dim ? i + CHUNK : dim, y);
+}
+
+void vkm_ref_kv_copy(const struct vkm_ref *ref, const void *params)
+{
+    const struct vkm_params_kv_copy *p = params;
+    const struct vkm_view *caches[] = {&p->k_cache, &p->v_cache};
+    for (size_t i = 0; i < VKM_COUNT(caches); i++) {
+        uint32_t *words = vkm_ref_out(ref, caches[i]);
+        memmove(words + (size_t)p->to * p->words, words + (size_t)p->from * p->words,
+                p->words * sizeof(uint32_t));
+    }
 }
 
 void vkm_ref_attention(const struct vkm_ref *ref, const void *params)

@@ -3,6 +3,7 @@
 #define VKM_CONFIG_H
 
 #include "base/base.h"
+#include "vkmoe/sampling.h"
 
 enum vkm_rope_scaling { VKM_ROPE_DEFAULT, VKM_ROPE_LINEAR, VKM_ROPE_DYNAMIC };
 
@@ -68,9 +69,7 @@ uint32_t vkm_config_moe_layers(const struct vkm_config *config);
  * does a failure. No id is checked against a vocabulary. */
 struct vkm_generation_defaults {
     bool do_sample;
-    float temperature;
-    float top_p;
-    uint32_t top_k;
+    vkmoe_sampling sampling;
     int32_t eos_token_ids[VKM_MAX_EOS]; /* a file may list several */
     uint32_t n_eos;
 };

@@ -350,8 +350,10 @@ void vkm_forward(struct vkm_recorder *r, const struct vkm_weights *w, const stru
                  &(struct vkm_params_embed){.table = w->embed.view,
                                             .rows = batch->rows,
                                             .y = s->x,
+                                            .history = s->history,
                                             .ld = vkm_ld(w->config.hidden_size),
-                                            .vocab = w->config.vocab_size});
+                                            .vocab = w->config.vocab_size,
+                                            .history_ld = s->params.context});
     for (uint32_t i = 0; i < w->config.num_hidden_layers; i++) {
         const struct vkm_layer *layer = &w->layers[i];
         attention_block(&f, layer, i);
@@ -364,31 +366,73 @@ void vkm_forward(struct vkm_recorder *r, const struct vkm_weights *w, const stru
         head(&f);
 }
 
+void vkm_forward_copy_block(struct vkm_recorder *r, const struct vkm_kv *kv, uint32_t from,
+                            uint32_t to)
+{
+    for (uint32_t i = 0; i < kv->n_layers; i++)
+        vkm_op_kv_copy(
+            r, (struct vkm_launch){.n_rows = 1},
+            &(struct vkm_params_kv_copy){.k_cache = vkm_buffer_view(kv->keys[i]),
+                                         .v_cache = vkm_buffer_view(kv->values[i]),
+                                         .words = (uint32_t)(kv->block_bytes / sizeof(uint32_t)),
+                                         .from = from,
+                                         .to = to});
+}
+
+/* Penalty, cut, block summaries, draw; temperature is part of the last three. */
 void vkm_forward_sample(struct vkm_recorder *r, const struct vkm_config *config,
                         const struct vkm_state *s, const struct vkm_batch *batch)
 {
     struct vkm_launch launch = {.n_rows = batch->n_logits};
-    uint32_t ld = vkm_ld(config->vocab_size);
+    struct vkm_view logits = batch->penalise ? s->penalised : s->logits;
+    uint32_t vocab = config->vocab_size, ld = vkm_ld(vocab);
+    bool use_index = batch->select_logits;
+    if (batch->penalise)
+        vkm_op_penalise(r, launch,
+                        &(struct vkm_params_penalise){.logits = s->logits,
+                                                      .rows = batch->rows,
+                                                      .index = s->logit_rows,
+                                                      .samplers = s->samplers,
+                                                      .history = s->history,
+                                                      .y = logits,
+                                                      .vocab = vocab,
+                                                      .ld = ld,
+                                                      .use_index = use_index,
+                                                      .history_ld = s->params.context});
+    if (batch->cut)
+        vkm_op_sample_cut(r, launch,
+                          &(struct vkm_params_sample_cut){.logits = logits,
+                                                          .rows = batch->rows,
+                                                          .index = s->logit_rows,
+                                                          .samplers = s->samplers,
+                                                          .cut = s->cut,
+                                                          .vocab = vocab,
+                                                          .ld = ld,
+                                                          .use_index = use_index});
     vkm_op_sample_blocks(r, launch,
-                         &(struct vkm_params_sample_blocks){.logits = s->logits,
+                         &(struct vkm_params_sample_blocks){.logits = logits,
                                                             .rows = batch->rows,
                                                             .index = s->logit_rows,
                                                             .samplers = s->samplers,
+                                                            .cut = s->cut,
                                                             .best = s->best,
                                                             .at = s->best_at,
-                                                            .vocab = config->vocab_size,
+                                                            .vocab = vocab,
                                                             .ld = ld,
-                                                            .use_index = batch->select_logits});
+                                                            .use_index = use_index,
+                                                            .use_cut = batch->cut});
     vkm_op_sample(r, launch,
-                  &(struct vkm_params_sample){.logits = s->logits,
+                  &(struct vkm_params_sample){.logits = logits,
                                               .rows = batch->rows,
                                               .index = s->logit_rows,
                                               .samplers = s->samplers,
+                                              .cut = s->cut,
                                               .best = s->best,
                                               .at = s->best_at,
                                               .sampled = s->sampled,
                                               .next_rows = s->next,
-                                              .vocab = config->vocab_size,
+                                              .vocab = vocab,
                                               .ld = ld,
-                                              .use_index = batch->select_logits});
+                                              .use_index = use_index,
+                                              .use_cut = batch->cut});
 }

@@ -13,6 +13,8 @@ struct vkm_batch {
     uint32_t n_rows;
     uint32_t n_logits;  /* rows whose logits are wanted */
     bool select_logits; /* they are named by state->logit_rows; else the first n_logits rows */
+    bool penalise;      /* sampling: with the repeat penalty; n_logits <= sequences */
+    bool cut;           /* sampling: with top-k, top-p or min-p */
 };
 
 /* Records the whole step up to state->logits. The routing of MoE layer i (counting MoE layers from
@@ -20,6 +22,10 @@ struct vkm_batch {
  */
 void vkm_forward(struct vkm_recorder *r, const struct vkm_weights *w, const struct vkm_kv *kv,
                  const struct vkm_state *s, const struct vkm_batch *batch);
+
+/* Records the copy of one block of the KV cache to another, in all layers. */
+void vkm_forward_copy_block(struct vkm_recorder *r, const struct vkm_kv *kv, uint32_t from,
+                            uint32_t to);
 
 /* Records the choice of the next token of each logits row, into state->sampled and state->next. */
 void vkm_forward_sample(struct vkm_recorder *r, const struct vkm_config *config,

@@ -3,27 +3,46 @@
 #include "base/json.h"
 #include "model/config.h"
 
-static vkmoe_status read_defaults(const struct vkm_json_source *s,
-                                  struct vkm_generation_defaults *d)
+static vkmoe_status read_sampling(const struct vkm_json_source *s, vkmoe_sampling *sampling)
 {
-    double temperature = (double)d->temperature, top_p = (double)d->top_p;
-    int64_t top_k = d->top_k, ids[VKM_MAX_EOS];
-    uint32_t n = 0;
-    vkmoe_status status = vkm_json_get_bool(s, "do_sample", &d->do_sample);
-    if (status == VKMOE_OK)
-        status = vkm_json_get_real(s, "temperature", 0, 1e6, &temperature);
+    double temperature = (double)sampling->temperature, top_p = (double)sampling->top_p;
+    double min_p = (double)sampling->min_p, penalty = (double)sampling->repeat_penalty;
+    int64_t top_k = sampling->top_k;
+    vkmoe_status status = vkm_json_get_real(s, "temperature", 0, 1e6, &temperature);
     if (status == VKMOE_OK)
         status = vkm_json_get_real(s, "top_p", 0, 1, &top_p);
     if (status == VKMOE_OK)
+        status = vkm_json_get_real(s, "min_p", 0, 1, &min_p);
+    if (status == VKMOE_OK)
+        status = vkm_json_get_real(s, "repetition_penalty", 1e-3, 1e3, &penalty);
+    if (status == VKMOE_OK)
         status = vkm_json_get_integer(s, "top_k", 0, VKM_MAX_VOCAB, &top_k);
+    if (status != VKMOE_OK)
+        return status;
+    /* The file's penalty means the whole sequence. */
+    if (vkm_json_get(s, "repetition_penalty"))
+        sampling->repeat_last = UINT32_MAX;
+    sampling->temperature = (float)temperature;
+    sampling->top_p = (float)top_p;
+    sampling->min_p = (float)min_p;
+    sampling->repeat_penalty = (float)penalty;
+    sampling->top_k = (uint32_t)top_k;
+    return VKMOE_OK;
+}
+
+static vkmoe_status read_defaults(const struct vkm_json_source *s,
+                                  struct vkm_generation_defaults *d)
+{
+    int64_t ids[VKM_MAX_EOS];
+    uint32_t n = 0;
+    vkmoe_status status = vkm_json_get_bool(s, "do_sample", &d->do_sample);
+    if (status == VKMOE_OK)
+        status = read_sampling(s, &d->sampling);
     if (status == VKMOE_OK)
         status = vkm_json_get_integers(s, "eos_token_id", 0, (int64_t)VKM_MAX_VOCAB - 1,
                                        VKM_MAX_EOS, ids, &n);
     if (status != VKMOE_OK)
         return status;
-    d->temperature = (float)temperature;
-    d->top_p = (float)top_p;
-    d->top_k = (uint32_t)top_k;
     if (vkm_json_get(s, "eos_token_id"))
         d->n_eos = n;
     for (uint32_t i = 0; i < n; i++)

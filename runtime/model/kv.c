@@ -19,12 +19,15 @@ vkmoe_status vkm_kv_init(struct vkm_kv *kv, struct vkm_gpu *gpu, const struct vk
                          uint32_t n_blocks, vkmoe_error *err)
 {
     const vkmoe_allocator *a = vkm_gpu_allocator(gpu);
-    uint64_t size = layer_block_bytes(config) * n_blocks;
-    *kv = (struct vkm_kv){.gpu = gpu, .n_layers = config->num_hidden_layers, .n_blocks = n_blocks};
+    *kv = (struct vkm_kv){.gpu = gpu,
+                          .n_layers = config->num_hidden_layers,
+                          .n_blocks = n_blocks,
+                          .block_bytes = layer_block_bytes(config)};
     kv->keys = vkm_calloc(a, kv->n_layers, sizeof(struct vkm_buffer *));
     kv->values = vkm_calloc(a, kv->n_layers, sizeof(struct vkm_buffer *));
     kv->references = vkm_calloc(a, n_blocks, sizeof(uint32_t));
     kv->free = vkm_calloc(a, n_blocks, sizeof(uint32_t));
+    uint64_t size = kv->block_bytes * n_blocks;
     vkmoe_status status = VKMOE_OK;
     if (!kv->keys || !kv->values || !kv->references || !kv->free)
         status = vkm_fail_memory(err, n_blocks * sizeof(uint32_t), "the KV cache's tables");
@@ -79,22 +82,49 @@ vkmoe_status vkm_kv_extend(struct vkm_kv *kv, struct vkm_kv_sequence *s, uint32_
         return vkm_fail(err, VKMOE_CONTEXT_FULL,
                         "the context is full: %u tokens are in it and %u more do not fit",
                         s->length, extra);
-    while (s->count < wanted) {
-        uint32_t block = kv->free[--kv->n_free];
-        kv->references[block] = 1;
-        s->blocks[s->count++] = block;
-    }
+    vkmoe_status status = VKMOE_OK;
+    while (s->count < wanted && status == VKMOE_OK)
+        status = vkm_kv_take(kv, &s->blocks[s->count++], err);
+    return status;
+}
+
+vkmoe_status vkm_kv_take(struct vkm_kv *kv, uint32_t *block, vkmoe_error *err)
+{
+    if (kv->n_free == 0)
+        return vkm_fail(err, VKMOE_CONTEXT_FULL,
+                        "the KV cache is full: all of its %u blocks of %u tokens are in use",
+                        kv->n_blocks, VKM_KV_BLOCK);
+    *block = kv->free[--kv->n_free];
+    kv->references[*block] = 1;
     return VKMOE_OK;
+}
+
+void vkm_kv_give_back(struct vkm_kv *kv, uint32_t block)
+{
+    if (--kv->references[block] == 0)
+        kv->free[kv->n_free++] = block;
+}
+
+bool vkm_kv_is_shared(const struct vkm_kv *kv, const struct vkm_kv_sequence *s, uint32_t position)
+{
+    uint32_t index = position / VKM_KV_BLOCK;
+    return index < s->count && kv->references[s->blocks[index]] > 1;
+}
+
+void vkm_kv_put(struct vkm_kv *kv, struct vkm_kv_sequence *s, uint32_t index, uint32_t block)
+{
+    if (index < s->count)
+        vkm_kv_give_back(kv, s->blocks[index]);
+    else
+        s->count++;
+    s->blocks[index] = block;
 }
 
 void vkm_kv_truncate(struct vkm_kv *kv, struct vkm_kv_sequence *s, uint32_t length)
 {
     uint32_t keep = vkm_ceil_div(length, VKM_KV_BLOCK);
-    while (s->count > keep) {
-        uint32_t block = s->blocks[--s->count];
-        if (--kv->references[block] == 0)
-            kv->free[kv->n_free++] = block;
-    }
+    while (s->count > keep)
+        vkm_kv_give_back(kv, s->blocks[--s->count]);
     if (s->length > length)
         s->length = length;
 }

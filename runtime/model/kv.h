@@ -10,6 +10,7 @@ struct vkm_kv {
     struct vkm_gpu *gpu;
     uint32_t n_layers;
     uint32_t n_blocks;
+    uint64_t block_bytes;               /* of keys or values in one layer */
     struct vkm_buffer **keys, **values; /* [n_layers] */
     uint32_t *references;               /* [n_blocks] */
     uint32_t *free;                     /* a stack of unused block ids */
@@ -39,6 +40,15 @@ vkmoe_status vkm_kv_extend(struct vkm_kv *kv, struct vkm_kv_sequence *s, uint32_
                            vkmoe_error *err);
 /* Forgets positions from `length` on. */
 void vkm_kv_truncate(struct vkm_kv *kv, struct vkm_kv_sequence *s, uint32_t length);
+/* Whether the block that holds position `position` belongs to another sequence as well, so that
+ * its end must be copied before this one writes there: take a block, copy, put it in its place. */
+bool vkm_kv_is_shared(const struct vkm_kv *kv, const struct vkm_kv_sequence *s, uint32_t position);
+/* A block that belongs to no sequence; CONTEXT_FULL when there is none. */
+vkmoe_status vkm_kv_take(struct vkm_kv *kv, uint32_t *block, vkmoe_error *err);
+void vkm_kv_give_back(struct vkm_kv *kv, uint32_t block);
+/* `block`, which was taken, becomes number `index` of the sequence: in place of what was there, or
+ * after the last. */
+void vkm_kv_put(struct vkm_kv *kv, struct vkm_kv_sequence *s, uint32_t index, uint32_t block);
 /* Makes `to` (empty) share the whole blocks of the first `length` positions of `from`; its length
  * is what they cover: length rounded down to a block, unless it ends one. */
 void vkm_kv_fork(struct vkm_kv *kv, const struct vkm_kv_sequence *from, uint32_t length,

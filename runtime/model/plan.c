@@ -67,7 +67,7 @@ static vkmoe_status rehearse_weights(struct rehearsal *r, vkmoe_error *err)
 static vkmoe_status rehearse_session(struct rehearsal *r, vkmoe_error *err)
 {
     const struct vkm_state_params *p = &r->params->state;
-    uint32_t blocks = vkm_ceil_div(p->context, VKM_KV_BLOCK);
+    uint32_t blocks = vkm_ceil_div(r->params->cached, VKM_KV_BLOCK);
     vkmoe_status status = vkm_kv_init(&r->kv, r->gpu, r->params->config, blocks, err);
     if (status != VKMOE_OK)
         return status;

@@ -13,6 +13,7 @@ struct vkm_plan_params {
     bool loaded;                             /* the weights are there: plan for a session alone */
     uint64_t loaded_bytes;                   /* what they take of memory_limit */
     struct vkm_state_params state;
+    uint32_t cached;       /* positions in the KV cache */
     uint64_t memory_limit; /* 0: none */
     /* [MoE layers, routed experts] how often each was chosen in the past, for the order in which
      * they go to host memory and what they then cost; NULL: not known. */

@@ -29,6 +29,7 @@ static void lay_out_host(struct vkm_state *s, struct cutter *host)
     s->blocks = cut(host, (uint64_t)p->sequences * s->block_stride, sizeof(uint32_t));
     s->samplers = cut(host, p->sequences, sizeof(struct vkm_sampler));
     s->sampled = cut(host, p->max_logits, sizeof(uint32_t));
+    s->history = cut(host, (uint64_t)p->sequences * p->context, sizeof(uint32_t));
 }
 
 static void lay_out_moe(struct vkm_state *s, const struct vkm_config *c, struct cutter *device)
@@ -72,6 +73,9 @@ static void lay_out_device(struct vkm_state *s, const struct vkm_config *c, stru
     s->attended = cut(device, rows * vkm_ld(heads), sizeof(float));
     s->ffn_hidden = cut(device, rows * vkm_ld(width), sizeof(float));
     s->logits = cut(device, logits * vkm_ld(c->vocab_size), sizeof(float));
+    s->penalised =
+        cut(device, (uint64_t)s->params.sequences * vkm_ld(c->vocab_size), sizeof(float));
+    s->cut = cut(device, logits, sizeof(uint32_t));
     s->best = cut(device, logits * vocab_blocks, 2 * sizeof(float));
     s->best_at = cut(device, logits * vocab_blocks, sizeof(uint32_t));
     if (moe_layers > 0)
@@ -128,26 +132,42 @@ static vkmoe_status upload_rope(struct vkm_state *s, const struct vkm_config *co
     return status;
 }
 
+/* Host memory, and all views over it and over `device`. */
+static vkmoe_status attach_host(struct vkm_state *s, struct vkm_gpu *gpu,
+                                const struct vkm_config *config,
+                                const struct vkm_state_params *params, struct vkm_buffer *device,
+                                vkmoe_error *err)
+{
+    struct vkm_buffer *host = NULL;
+    uint64_t device_bytes, host_bytes;
+    vkm_state_bytes(config, params, &device_bytes, &host_bytes);
+    vkmoe_status status =
+        vkm_buffer_create(gpu, VKM_MEMORY_SHARED, host_bytes, "step state", &host, err);
+    if (status != VKMOE_OK)
+        return status;
+    struct cutter d = {.buffer = device}, h = {.buffer = host};
+    lay_out(s, config, params, &d, &h);
+    s->gpu = gpu;
+    s->host = host;
+    return VKMOE_OK;
+}
+
 vkmoe_status vkm_state_allocate(struct vkm_state *s, struct vkm_gpu *gpu,
                                 const struct vkm_config *config,
                                 const struct vkm_state_params *params, vkmoe_error *err)
 {
-    struct vkm_buffer *device = NULL, *host = NULL;
+    struct vkm_buffer *device = NULL;
     uint64_t device_bytes, host_bytes;
     vkm_state_bytes(config, params, &device_bytes, &host_bytes);
     vkmoe_status status =
         vkm_buffer_create(gpu, VKM_MEMORY_DEVICE, device_bytes, "activations", &device, err);
     if (status == VKMOE_OK)
-        status = vkm_buffer_create(gpu, VKM_MEMORY_SHARED, host_bytes, "step state", &host, err);
+        status = attach_host(s, gpu, config, params, device, err);
     if (status != VKMOE_OK) {
         vkm_buffer_destroy(gpu, device);
         return status;
     }
-    struct cutter d = {.buffer = device}, h = {.buffer = host};
-    lay_out(s, config, params, &d, &h);
-    s->gpu = gpu;
     s->device = device;
-    s->host = host;
     return VKMOE_OK;
 }
 
@@ -162,6 +182,15 @@ vkmoe_status vkm_state_init(struct vkm_state *s, struct vkm_gpu *gpu,
     status = upload_rope(s, config, err);
     if (status != VKMOE_OK)
         vkm_state_finish(s);
+    return status;
+}
+
+vkmoe_status vkm_state_fork(struct vkm_state *s, const struct vkm_state *from,
+                            const struct vkm_config *config, vkmoe_error *err)
+{
+    vkmoe_status status = attach_host(s, from->gpu, config, &from->params, from->x.buffer, err);
+    if (status == VKMOE_OK)
+        memset(s->host->mapped, 0, (size_t)s->host->size);
     return status;
 }
 

@@ -17,7 +17,8 @@ struct vkm_state_params {
 struct vkm_state {
     struct vkm_gpu *gpu;
     struct vkm_state_params params;
-    struct vkm_buffer *device, *host; /* what the views lie in; host is mapped */
+    struct vkm_buffer *device; /* what activations lie in; NULL where they are another's */
+    struct vkm_buffer *host;   /* mapped */
 
     /* written by the host, host memory */
     struct vkm_view rows;       /* [R] struct vkm_row */
@@ -26,6 +27,7 @@ struct vkm_state {
     struct vkm_view blocks;     /* [sequences, block_stride] uint */
     struct vkm_view samplers;   /* [sequences] struct vkm_sampler */
     struct vkm_view sampled;    /* [L] uint: the tokens chosen */
+    struct vkm_view history;    /* [sequences, context] uint: written by the device as well */
     uint32_t block_stride;
 
     /* constant through a session */
@@ -42,6 +44,8 @@ struct vkm_state {
     struct vkm_view expert_out;                  /* [P, ld(hidden)], tiled form only */
     struct vkm_view histogram, offsets, tiles, sort_args, order; /* the expert sort */
     struct vkm_view logits;                                      /* [L, ld(vocab)] */
+    struct vkm_view penalised;                                   /* [sequences, ld(vocab)] */
+    struct vkm_view cut;                                         /* [L] uint */
     struct vkm_view best, best_at; /* [L, vocab blocks, 2], [L, vocab blocks] */
 
     /* routing of each MoE layer, in order: [moe layers] times [R, k], trace_stride bytes apart */
@@ -60,6 +64,10 @@ vkmoe_status vkm_state_allocate(struct vkm_state *s, struct vkm_gpu *gpu,
 vkmoe_status vkm_state_init(struct vkm_state *s, struct vkm_gpu *gpu,
                             const struct vkm_config *config, const struct vkm_state_params *params,
                             vkmoe_error *err);
+/* A state for other sequences: host memory of its own, zeroed, and the activations of `from`, whose
+ * device memory must outlive it. */
+vkmoe_status vkm_state_fork(struct vkm_state *s, const struct vkm_state *from,
+                            const struct vkm_config *config, vkmoe_error *err);
 /* The same views over stand-in buffers without memory, to record a stream that is only compiled. */
 void vkm_state_plan(struct vkm_state *s, const struct vkm_config *config,
                     const struct vkm_state_params *params, struct vkm_buffer stand_ins[2]);

@@ -184,19 +184,19 @@ static void a_seed_decides_the_text(void **state)
 {
     struct engine *e = plain_engine();
     const struct golden_case *c = golden_case_find(&golden, "romeo");
-    vkmoe_generate_params params = {.max_tokens = 24, .temperature = 1, .seed = 1};
+    vkmoe_generate_params params = {.max_tokens = 24, .sampling = {.temperature = 1, .seed = 1}};
     struct tokens one, same, other;
     (void)state;
     continue_prompt(e, c->ids, c->n_ids, &params, &one);
     continue_prompt(e, c->ids, c->n_ids, &params, &same);
     assert_int_equal(one.count, same.count);
     assert_memory_equal(one.ids, same.ids, one.count * sizeof(one.ids[0]));
-    params.seed = 2;
+    params.sampling.seed = 2;
     continue_prompt(e, c->ids, c->n_ids, &params, &other);
     assert_true(one.count != other.count ||
                 memcmp(one.ids, other.ids, one.count * sizeof(one.ids[0])) != 0);
     /* The upper half of a seed counts as well. */
-    params.seed = 1 | (uint64_t)1 << 32;
+    params.sampling.seed = 1 | (uint64_t)1 << 32;
     continue_prompt(e, c->ids, c->n_ids, &params, &other);
     assert_true(one.count != other.count ||
                 memcmp(one.ids, other.ids, one.count * sizeof(one.ids[0])) != 0);
@@ -254,17 +254,17 @@ static void first_tokens_are_drawn_from_the_softmax(void **state)
         memset(seen, 0, vocab * sizeof(*seen));
         expected_shares(c->trace.logits, vocab, temperatures[t], shares);
         for (unsigned i = 0; i < DRAWS; i++) {
-            vkmoe_generate_params params = {.max_tokens = 1,
-                                            .temperature = (float)temperatures[t],
-                                            .seed = 1000 + i,
-                                            .ignore_eos = true};
+            vkmoe_generate_params params = {
+                .max_tokens = 1,
+                .sampling = {.temperature = (float)temperatures[t], .seed = 1000 + i},
+                .ignore_eos = true};
             struct tokens token = {.count = 0};
             params.on_token = keep_token;
             params.user = &token;
             assert_ok(vkmoe_session_generate(e->session, &params, NULL, &err), &err);
             seen[token.ids[0]]++;
             /* Taken back: the next one is drawn from the same logits. */
-            e->session->pending = false;
+            assert_ok(vkmoe_session_rollback(e->session, (uint32_t)c->n_ids, &err), &err);
         }
         double z = deviation(shares, seen, vocab, DRAWS);
         print_message("temperature %g: %d draws, %.2f standard deviations off\n", temperatures[t],

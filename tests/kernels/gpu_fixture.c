@@ -143,7 +143,7 @@ uint64_t workload_run(struct workload *w)
     struct vkm_commands *commands;
     workload_fill(w);
     assert_ok(vkm_commands_create(w->gpu, &w->stream, false, &commands, &err), &err);
-    assert_ok(vkm_commands_run(commands, &err), &err);
+    assert_ok(vkm_commands_run(commands, NULL, &err), &err);
     vkm_commands_destroy(commands);
     return workload_result(w);
 }

@@ -264,7 +264,7 @@ static bool is_reported(struct narrowed *n, struct vkm_gpu *gpu, const struct vk
     vkmoe_error err = {0};
     vkmoe_status status = vkm_commands_create(gpu, stream, false, &commands, &err);
     if (status == VKMOE_OK)
-        status = vkm_commands_run(commands, &err);
+        status = vkm_commands_run(commands, NULL, &err);
     vkm_commands_destroy(commands);
     bool reported = status == VKMOE_INTERNAL && strstr(err.message, "outside its views") &&
                     strstr(err.message, vkm_op_kernel(stream, stream->ops.items)->name);

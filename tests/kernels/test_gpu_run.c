@@ -40,7 +40,7 @@ static void a_stream_may_run_again_and_again(void **state)
     uint64_t first = 0;
     for (int i = 0; i < 6; i++) {
         workload_fill(&w);
-        assert_ok(vkm_commands_run(commands, &err), &err);
+        assert_ok(vkm_commands_run(commands, NULL, &err), &err);
         uint64_t result = workload_result(&w);
         first = i ? first : result;
         assert_true(result == first);
@@ -63,7 +63,7 @@ static void an_empty_stream_runs(void **state)
     vkm_stream_init(&stream, &vkm_kernels, NULL);
     assert_ok(vkm_gpu_compile(gpu, &stream, &err), &err);
     assert_ok(vkm_commands_create(gpu, &stream, true, &commands, &err), &err);
-    assert_ok(vkm_commands_run(commands, &err), &err);
+    assert_ok(vkm_commands_run(commands, NULL, &err), &err);
     vkm_commands_destroy(commands);
     vkm_stream_finish(&stream);
     gpu_test_close(gpu, &log);
@@ -104,7 +104,7 @@ static uint64_t run_cut(struct workload *w, double ns, uint64_t *submits)
     workload_fill(w);
     assert_ok(vkm_commands_create(gpu, &w->stream, false, &commands, &err), &err);
     uint64_t before = gpu->compute.submitted;
-    assert_ok(vkm_commands_run(commands, &err), &err);
+    assert_ok(vkm_commands_run(commands, NULL, &err), &err);
     *submits = gpu->compute.submitted - before;
     vkm_commands_destroy(commands);
     return workload_result(w);
@@ -166,9 +166,9 @@ static void device_times_are_plausible(void **state)
     workload_fill(&w);
     assert_ok(vkm_commands_create(gpu, &w.stream, true, &commands, &err), &err);
     assert_int_equal(vkm_commands_time(commands, 0), 0); /* nothing has run */
-    assert_ok(vkm_commands_run(commands, &err), &err);
+    assert_ok(vkm_commands_run(commands, NULL, &err), &err);
     double start = test_seconds();
-    assert_ok(vkm_commands_run(commands, &err), &err);
+    assert_ok(vkm_commands_run(commands, NULL, &err), &err);
     double wall = test_seconds() - start, device = 0;
     for (uint32_t i = 0; i < w.steps && gpu->timestamp_period > 0; i++) {
         uint64_t ns = vkm_commands_time(commands, i);
@@ -183,7 +183,7 @@ static void device_times_are_plausible(void **state)
 
     /* not asked for, and all speeds known: no times */
     assert_ok(vkm_commands_create(gpu, &w.stream, false, &commands, &err), &err);
-    assert_ok(vkm_commands_run(commands, &err), &err);
+    assert_ok(vkm_commands_run(commands, NULL, &err), &err);
     if (gpu->timestamp_period > 0)
         assert_int_equal(vkm_commands_time(commands, 0), 0);
     vkm_commands_destroy(commands);
@@ -254,7 +254,8 @@ static void hang(struct workload *w, struct vkm_gpu *gpu, struct vkm_commands **
     watch(gpu);
     assert_ok(vkm_commands_create(gpu, &w->stream, true, commands, &err), &err);
     double start = test_seconds();
-    test_assert_fails(vkm_commands_run(*commands, &err), &err, VKMOE_DEVICE_LOST, "lost or hung");
+    test_assert_fails(vkm_commands_run(*commands, NULL, &err), &err, VKMOE_DEVICE_LOST,
+                      "lost or hung");
     assert_non_null(strstr(err.message, vkm_gpu_info(gpu)->name));
     print_message("said to hang after %g ms\n", 1e3 * (test_seconds() - start));
 }
@@ -265,7 +266,7 @@ static void expect_lost(struct vkm_gpu *gpu, struct workload *w, struct vkm_comm
     struct vkm_uploader *u;
     unsigned char data[64] = {0};
     double start = test_seconds();
-    test_assert_fails(vkm_commands_run(commands, &err), &err, VKMOE_DEVICE_LOST, "is lost");
+    test_assert_fails(vkm_commands_run(commands, NULL, &err), &err, VKMOE_DEVICE_LOST, "is lost");
     assert_ok(vkm_uploader_create(gpu, &u, &err), &err);
     test_assert_fails(vkm_uploader_write(u, vkm_buffer_view(w->x), data, sizeof(data), &err), &err,
                       VKMOE_DEVICE_LOST, "is lost");
@@ -351,9 +352,9 @@ static void a_device_that_its_driver_gives_up_is_destroyed(void **state)
     gpu->vk.WaitSemaphores = lose;
     workload_init(&w, gpu, 256, 3);
     assert_ok(vkm_commands_create(gpu, &w.stream, true, &commands, &err), &err);
-    test_assert_fails(vkm_commands_run(commands, &err), &err, VKMOE_DEVICE_LOST,
+    test_assert_fails(vkm_commands_run(commands, NULL, &err), &err, VKMOE_DEVICE_LOST,
                       "VK_ERROR_DEVICE_LOST");
-    test_assert_fails(vkm_commands_run(commands, &err), &err, VKMOE_DEVICE_LOST, "is lost");
+    test_assert_fails(vkm_commands_run(commands, NULL, &err), &err, VKMOE_DEVICE_LOST, "is lost");
     vkm_commands_destroy(commands);
     workload_finish(&w);
     gpu_test_close(gpu, &log);

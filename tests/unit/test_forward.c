@@ -78,10 +78,12 @@ static void record(const struct subject *s, const struct step *step, const struc
     struct vkm_batch batch = {.rows = decode ? state->next : state->rows,
                               .n_rows = step->n_rows,
                               .n_logits = step->all_logits ? step->n_rows : 1,
-                              .select_logits = !step->all_logits && !decode};
+                              .select_logits = !step->all_logits && !decode,
+                              .penalise = decode,
+                              .cut = !step->all_logits};
     vkm_stream_init(stream, vkm_gpu_kernels(gpu), vkm_gpu_allocator(gpu));
     vkm_recorder_init(&r, stream, caps);
-    vkm_forward(&r, weights, &s->session->kv, state, &batch);
+    vkm_forward(&r, weights, &s->session->memory->kv, state, &batch);
     vkm_forward_sample(&r, &weights->config, state, &batch);
     vkm_recorder_finish(&r);
     assert_ok(vkm_recorder_status(&r, &err), &err);
@@ -190,12 +192,12 @@ struct memory {
 static void list_memory(const struct subject *s, struct memory *m)
 {
     *m = (struct memory){0};
-    m->buffers[m->count++] = s->session->state.device;
+    m->buffers[m->count++] = s->session->memory->activations;
     m->buffers[m->count++] = s->session->state.host;
-    for (uint32_t i = 0; i < s->session->kv.n_layers; i++) {
+    for (uint32_t i = 0; i < s->session->memory->kv.n_layers; i++) {
         assert_true(m->count + 2 <= 64);
-        m->buffers[m->count++] = s->session->kv.keys[i];
-        m->buffers[m->count++] = s->session->kv.values[i];
+        m->buffers[m->count++] = s->session->memory->kv.keys[i];
+        m->buffers[m->count++] = s->session->memory->kv.values[i];
     }
     for (size_t i = 0; i < m->count; i++) {
         m->copies[i] = malloc((size_t)m->buffers[i]->size);
@@ -247,13 +249,18 @@ static void prepare(const struct subject *s, const struct step *step)
     /* At least one token, so that the block table has its first block. */
     vkmoe_session_reset(s->session);
     assert_ok(vkmoe_session_eval(s->session, past, step->past + 1, NULL, &err), &err);
-    memset(mapped(state->x), 0xff, (size_t)(state->device->size - state->x.offset));
+    memset(mapped(state->x), 0xff, (size_t)(state->x.buffer->size - state->x.offset));
     struct vkm_row *rows = mapped(step->n_rows == 1 ? state->next : state->rows);
     for (uint32_t i = 0; i < step->n_rows; i++)
         rows[i] = (struct vkm_row){.token = (i * 101 + 3) % vocab, .position = step->past + i};
     ((uint32_t *)mapped(state->logit_rows))[0] = step->n_rows - 1;
-    *(struct vkm_sampler *)mapped(state->samplers) =
-        (struct vkm_sampler){.inverse_temperature = 1, .seed_low = 7};
+    *(struct vkm_sampler *)mapped(state->samplers) = (struct vkm_sampler){.inverse_temperature = 1,
+                                                                          .seed_low = 7,
+                                                                          .top_k = 40,
+                                                                          .top_p = 0xe0000000u,
+                                                                          .min_p_distance = 9,
+                                                                          .repeat_penalty = 1.5f,
+                                                                          .repeat_last = 5};
 }
 
 /* How many barriers change what a few shuffles compute when they are taken away. Not for tiled

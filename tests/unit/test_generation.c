@@ -3,7 +3,8 @@
 #include "model/config.h"
 #include "scratch.h"
 
-static const struct vkm_generation_defaults start = {true, 0.5f, 0.25f, 7, {5, 6}, 2};
+static const struct vkm_generation_defaults start = {
+    true, {.temperature = 0.5f, .top_k = 7, .top_p = 0.25f}, {5, 6}, 2};
 
 static vkmoe_status load_generation(const char *text, struct vkm_generation_defaults *d,
                                     vkmoe_error *err)
@@ -21,9 +22,9 @@ static void generation_defaults_are_read(void **state)
     struct vkm_generation_defaults d = start;
     assert_int_equal(vkm_generation_load(NULL, VKMOE_TEST_MODEL, &d, &err), VKMOE_OK);
     assert_true(d.do_sample);
-    assert_true(d.temperature == 0.8f);
-    assert_true(d.top_p == 0.95f);
-    assert_int_equal(d.top_k, 7);
+    assert_true(d.sampling.temperature == 0.8f);
+    assert_true(d.sampling.top_p == 0.95f);
+    assert_int_equal(d.sampling.top_k, 7);
     assert_int_equal(d.n_eos, 1);
     assert_int_equal(d.eos_token_ids[0], 1535);
     assert_int_equal(load_generation("{\"do_sample\": false, \"top_k\": 50, \"temperature\": 1,"
@@ -31,9 +32,9 @@ static void generation_defaults_are_read(void **state)
                                      &d, &err),
                      VKMOE_OK);
     assert_false(d.do_sample);
-    assert_int_equal(d.top_k, 50);
-    assert_true(d.temperature == 1.0f);
-    assert_true(d.top_p == 0.25f);
+    assert_int_equal(d.sampling.top_k, 50);
+    assert_true(d.sampling.temperature == 1.0f);
+    assert_true(d.sampling.top_p == 0.25f);
     assert_int_equal(d.n_eos, 3);
     assert_int_equal(d.eos_token_ids[2], 1);
     assert_string_equal(err.message, "untouched");

@@ -76,6 +76,7 @@ static struct planned plan_16b(uint64_t local, uint64_t host, uint64_t limit, ui
         .config = &config,
         .memory_limit = limit,
         .state = {.max_rows = 256, .max_logits = 64, .sequences = 1, .context = context},
+        .cached = context,
     };
     assert_ok(vkm_plan_make(&gpu, &params, &p.plan, &p.placement, &err), &err);
     assert_int_equal(gpu.blocks.count, 0);
@@ -157,6 +158,7 @@ static void experts_chosen_least_go_first(void **state)
         .config = &config,
         .usage = usage,
         .state = {.max_rows = 256, .max_logits = 64, .sequences = 1, .context = 4096},
+        .cached = 4096,
     };
     assert_ok(vkm_plan_make(&gpu, &params, &plan, &placement, &err), &err);
     for (uint32_t i = 0; i < plan.n_experts; i++) {
@@ -228,6 +230,7 @@ static void one_heap_for_all_moves_nothing(void **state)
     struct vkm_plan_params params = {
         .config = &config,
         .state = {.max_rows = 1, .max_logits = 1, .sequences = 1, .context = 64},
+        .cached = 64,
     };
     assert_ok(vkm_plan_make(&gpu, &params, &plan, NULL, &err), &err);
     assert_false(plan.fits);

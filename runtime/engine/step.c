@@ -1,0 +1,184 @@
+/* Steps on the device: recording, running, and compiling ahead. */
+#include <time.h>
+
+#include "engine/engine.h"
+#include "engine/sampling.h"
+#include "kernels/ops.h"
+
+#define DEFAULT_CHUNK 256u
+#define DEFAULT_CONTEXT 4096u
+#define LOGITS_BYTES (UINT64_C(64) << 20) /* at most, in one step */
+
+double vkm_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static struct vkm_state_params layout_for_chunk(const struct vkm_config *config, uint32_t context,
+                                                uint32_t chunk)
+{
+    uint64_t row_bytes = (uint64_t)vkm_ld(config->vocab_size) * sizeof(float);
+    uint64_t logits = LOGITS_BYTES / row_bytes;
+    return (struct vkm_state_params){
+        .max_rows = chunk,
+        .max_logits = logits < 1       ? 1
+                      : logits < chunk ? (uint32_t)logits
+                                       : chunk,
+        .sequences = 1,
+        .context = context,
+    };
+}
+
+static bool fits(const struct vkm_gpu *gpu, const struct vkm_config *config,
+                 const struct vkm_state_params *layout)
+{
+    const struct vkm_caps *caps = vkm_gpu_caps(gpu);
+    uint64_t device, host, pairs = (uint64_t)layout->max_rows * config->num_experts_per_tok;
+    if (layout->max_rows > caps->max_groups[1] || pairs > UINT32_MAX ||
+        (pairs > 0 &&
+         vkm_moe_max_tiles((uint32_t)pairs, config->n_routed_experts) > caps->max_groups[1]))
+        return false;
+    vkm_state_bytes(config, layout, &device, &host);
+    return device <= vkm_gpu_max_buffer(gpu);
+}
+
+struct vkm_state_params vkm_session_layout(const struct vkm_gpu *gpu,
+                                           const struct vkm_config *config,
+                                           const vkmoe_session_params *params)
+{
+    uint32_t context = params ? params->context : 0;
+    uint32_t chunk = params ? params->chunk : 0;
+    if (context == 0)
+        context = vkm_min_u32(config->max_position_embeddings, DEFAULT_CONTEXT);
+    if (chunk == 0)
+        chunk = DEFAULT_CHUNK;
+    chunk = vkm_min_u32(chunk, context);
+    struct vkm_state_params layout = layout_for_chunk(config, context, chunk);
+    while (layout.max_rows > 1 && !fits(gpu, config, &layout))
+        layout = layout_for_chunk(config, context, layout.max_rows / 2);
+    return layout;
+}
+
+/* --- recording and running --- */
+
+void vkm_step_finish(struct vkm_step *step)
+{
+    vkm_commands_destroy(step->commands);
+    vkm_stream_finish(&step->stream);
+    *step = (struct vkm_step){0};
+}
+
+static vkmoe_status step_record(struct vkm_step *step, struct vkm_gpu *gpu,
+                                const struct vkm_weights *w, const struct vkm_kv *kv,
+                                const struct vkm_state *s, const struct vkm_batch *batch,
+                                enum vkm_step_parts parts, vkmoe_error *err)
+{
+    struct vkm_recorder r;
+    vkm_stream_init(&step->stream, vkm_gpu_kernels(gpu), vkm_gpu_allocator(gpu));
+    vkm_recorder_init(&r, &step->stream, vkm_gpu_caps(gpu));
+    if (parts & VKM_STEP_FORWARD)
+        vkm_forward(&r, w, kv, s, batch);
+    if (parts & VKM_STEP_SAMPLE)
+        vkm_forward_sample(&r, &w->config, s, batch);
+    vkm_recorder_finish(&r);
+    return vkm_recorder_status(&r, err);
+}
+
+vkmoe_status vkm_step_prepare(struct vkmoe_session *s, struct vkm_step *step,
+                              const struct vkm_state *state, const struct vkm_batch *batch,
+                              enum vkm_step_parts parts, vkmoe_error *err)
+{
+    struct vkm_gpu *gpu = s->model->gpu;
+    vkmoe_status status =
+        step_record(step, gpu, &s->model->weights, &s->memory->kv, state, batch, parts, err);
+    if (status == VKMOE_OK)
+        status = vkm_commands_create(gpu, &step->stream, false, &step->commands, err);
+    if (status != VKMOE_OK)
+        vkm_step_finish(step);
+    return status;
+}
+
+vkmoe_status vkm_step_run(struct vkmoe_session *s, struct vkm_step *step, vkmoe_step *info,
+                          vkmoe_error *err)
+{
+    double start = vkm_seconds();
+    vkmoe_status status = vkm_commands_run(step->commands, &s->cancelled, err);
+    info->seconds = vkm_seconds() - start;
+    if (status == VKMOE_OK && s->on_step && !s->on_step(s->user, info))
+        return vkm_fail(err, VKMOE_CANCELLED, "cancelled");
+    return status;
+}
+
+vkmoe_status vkm_step_copy_block(struct vkmoe_session *s, uint32_t from, uint32_t to,
+                                 vkmoe_error *err)
+{
+    struct vkm_gpu *gpu = s->model->gpu;
+    struct vkm_step step = {0};
+    struct vkm_recorder r;
+    vkm_stream_init(&step.stream, vkm_gpu_kernels(gpu), vkm_gpu_allocator(gpu));
+    vkm_recorder_init(&r, &step.stream, vkm_gpu_caps(gpu));
+    vkm_forward_copy_block(&r, &s->memory->kv, from, to);
+    vkm_recorder_finish(&r);
+    vkmoe_status status = vkm_recorder_status(&r, err);
+    if (status == VKMOE_OK)
+        status = vkm_commands_create(gpu, &step.stream, false, &step.commands, err);
+    if (status == VKMOE_OK)
+        status = vkm_commands_run(step.commands, NULL, err);
+    vkm_step_finish(&step);
+    return status;
+}
+
+/* --- compiling ahead --- */
+
+/* A stream over stand-in memory names the pipelines that a real one will use. */
+static vkmoe_status compile_batch(struct vkmoe_model *m, const struct vkm_state *s,
+                                  const struct vkm_kv *kv, const struct vkm_batch *batch,
+                                  vkmoe_error *err)
+{
+    struct vkm_step step = {0};
+    vkmoe_status status = step_record(&step, m->gpu, &m->weights, kv, s, batch,
+                                      VKM_STEP_FORWARD | VKM_STEP_SAMPLE, err);
+    if (status == VKMOE_OK)
+        status = vkm_gpu_compile(m->gpu, &step.stream, err);
+    vkm_step_finish(&step);
+    return status;
+}
+
+vkmoe_status vkm_model_compile(struct vkmoe_model *m, uint32_t prompt_tokens, vkmoe_error *err)
+{
+    const struct vkm_config *c = &m->weights.config;
+    const vkmoe_allocator *a = vkm_gpu_allocator(m->gpu);
+    struct vkm_state_params params = vkm_session_layout(m->gpu, c, NULL);
+    struct vkm_state s;
+    struct vkm_buffer stand_ins[2];
+    struct vkm_buffer cache = {.size = vkm_kv_bytes(c, 1)};
+    struct vkm_buffer **layers = vkm_calloc(a, c->num_hidden_layers, sizeof(struct vkm_buffer *));
+    if (!layers)
+        return vkm_fail_memory(err, c->num_hidden_layers * sizeof(struct vkm_buffer *), "layers");
+    for (uint32_t i = 0; i < c->num_hidden_layers; i++)
+        layers[i] = &cache;
+    struct vkm_kv kv = {.keys = layers, .values = layers};
+    vkm_state_plan(&s, c, &params, stand_ins);
+    struct vkm_batch decode = {.rows = s.next,
+                               .n_rows = 1,
+                               .n_logits = 1,
+                               .penalise = vkm_sampling_penalises(&m->sampling),
+                               .cut = vkm_sampling_cuts(&m->sampling)};
+    /* The last chunk of a prompt, and the full ones before it. */
+    uint32_t last = prompt_tokens % params.max_rows;
+    bool full = prompt_tokens == 0 || prompt_tokens >= params.max_rows;
+    struct vkm_batch prefill = {.rows = s.rows, .n_logits = 1, .select_logits = true};
+    vkmoe_status status = compile_batch(m, &s, &kv, &decode, err);
+    if (status == VKMOE_OK && last > 0) {
+        prefill.n_rows = last;
+        status = compile_batch(m, &s, &kv, &prefill, err);
+    }
+    if (status == VKMOE_OK && full) {
+        prefill.n_rows = params.max_rows;
+        status = compile_batch(m, &s, &kv, &prefill, err);
+    }
+    vkm_free(a, layers);
+    return status;
+}

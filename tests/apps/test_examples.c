@@ -1,0 +1,61 @@
+/* The example programs do what their comments say. */
+#include "support.h"
+
+#include <string.h>
+
+#include "process.h"
+
+static void continue_writes_text(void **state)
+{
+    (void)state;
+    struct test_process p = {0};
+    test_process_run(&p, (const char *const[]){VKMOE_EXAMPLES "/example_continue", VKMOE_TEST_MODEL,
+                                               "ROMEO:", NULL});
+    if (p.code != 0)
+        fail_msg("exit code %d: %s", p.code, p.err);
+    assert_true(p.out_size > 20);
+    assert_int_equal(p.out[p.out_size - 1], '\n');
+    test_process_free(&p);
+}
+
+static void branches_prints_the_experts_and_four_texts(void **state)
+{
+    (void)state;
+    struct test_process p = {0};
+    test_process_run(&p, (const char *const[]){VKMOE_EXAMPLES "/example_branches", VKMOE_TEST_MODEL,
+                                               "ROMEO:\nI ", NULL});
+    if (p.code != 0)
+        fail_msg("exit code %d: %s", p.code, p.err);
+    size_t lines = 0, layers = 0;
+    for (char *line = strtok(p.out, "\n"); line; line = strtok(NULL, "\n")) {
+        lines++;
+        layers += strncmp(line, "layer ", 6) == 0 && strstr(line, "expert ") != NULL;
+    }
+    assert_true(layers > 0);
+    assert_int_equal(lines, layers + 4);
+    test_process_free(&p);
+}
+
+static void a_missing_model_ends_in_a_sentence(void **state)
+{
+    (void)state;
+    static const char *const examples[] = {VKMOE_EXAMPLES "/example_continue",
+                                           VKMOE_EXAMPLES "/example_branches"};
+    for (size_t i = 0; i < sizeof(examples) / sizeof(examples[0]); i++) {
+        struct test_process p = {0};
+        test_process_run(&p, (const char *const[]){examples[i], "/nowhere", "a", NULL});
+        assert_int_equal(p.code, 1);
+        assert_non_null(strstr(p.err, "/nowhere"));
+        test_process_free(&p);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(continue_writes_text),
+        cmocka_unit_test(branches_prints_the_experts_and_four_texts),
+        cmocka_unit_test(a_missing_model_ends_in_a_sentence),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
