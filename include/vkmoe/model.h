@@ -21,8 +21,8 @@ typedef struct vkmoe_model_params {
     /* Tokens of the first prompt: shaders for steps of that size are compiled while the weights are
      * read. 0: unknown, shaders for full chunks are. */
     uint32_t prompt_tokens;
-    /* The session to come, as vkmoe_session_params: loading is refused if it would not fit. */
-    uint32_t context, chunk;
+    uint32_t context; /* of the session to come: loading is refused if it would not fit */
+    uint32_t chunk;   /* of the same session */
     /* Bytes of device memory that the model and a session may take; experts beyond are kept in host
      * memory and read over the bus, with the same results to the bit. 0: what the device has. */
     uint64_t memory_limit;
@@ -60,15 +60,18 @@ void vkmoe_model_destroy(vkmoe_model *model);
 /* What experts in host memory cost, expected when the model was loaded: bytes from the plan over
  * bandwidths that were measured with a short product. All zero where no expert is there. */
 typedef struct vkmoe_host_cost {
-    double host_bytes_per_token, device_bytes_per_token; /* of weights */
-    double host_bandwidth, device_bandwidth;             /* bytes per second */
-    double host_seconds_per_token;                       /* the first over its bandwidth */
-    double tokens_per_second;                            /* if reading weights were all */
+    double host_bytes_per_token;   /* of experts in host memory */
+    double device_bytes_per_token; /* of all other weights */
+    double host_bandwidth;         /* bytes per second */
+    double device_bandwidth;       /* bytes per second */
+    double host_seconds_per_token; /* the first over its bandwidth */
+    double tokens_per_second;      /* if reading weights were all */
 } vkmoe_host_cost;
 
 /* Owned by the model; thread-safe. */
-const vkmoe_host_cost *vkmoe_model_get_host_cost(const vkmoe_model *model);
 const vkmoe_model_info *vkmoe_model_get_info(const vkmoe_model *model);
+/* What experts in host memory should cost. Owned by the model; thread-safe. */
+const vkmoe_host_cost *vkmoe_model_get_host_cost(const vkmoe_model *model);
 /* How the checkpoint wants to be sampled (generation_config.json). */
 const vkmoe_sampling *vkmoe_model_get_sampling(const vkmoe_model *model);
 /* Which layer MoE layer `index` (0 .. n_moe_layers - 1) is; n_layers for an index beyond. */
