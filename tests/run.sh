@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs all tests: installs what they need, fetches the Vulkan drivers they run on, builds and tests
-# the presets release and asan (address and undefined behaviour sanitizers). The last line says
-# how many passed. With CI=true in the environment a driver that cannot be had is a failure.
+# the presets release and asan (address and undefined behaviour sanitizers), and fuzzes the readers of
+# files for a minute. The last line says how many passed. With CI=true in the environment a driver that cannot be had is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -51,6 +51,14 @@ for preset in release asan; do
     fi
     failed=$((failed + bad))
 done
+
+say "Fuzzing the readers of files."
+if tests/fuzz/run.sh 20 >&2; then
+    passed=$((passed + 1))
+else
+    say "Fuzzing failed."
+    failed=$((failed + 1))
+fi
 
 if [ $skipped -gt 0 ]; then
     echo "$passed passed, $failed failed, $skipped skipped"

@@ -80,8 +80,10 @@ bool cli_parse_bytes(const char *flag, const char *text, uint64_t *bytes);
 /* "1,2,3" into ids (malloc'ed). */
 bool cli_parse_tokens(const char *flag, const char *text, int32_t **ids, size_t *count);
 
-/* Prints "vkmoe: ..." on stderr and returns the exit code for it. */
+/* Prints "vkmoe: ..." on stderr, as one line whatever the arguments hold, and returns the exit code
+ * for it. */
 int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_failed(const vkmoe_error *err);
 
 /* Prints a JSON object, which is released, on stdout; the exit code. `what` names it if that fails.

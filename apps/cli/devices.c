@@ -91,10 +91,8 @@ static int list(const struct cli_common *common, bool as_json)
         return cli_failed(&err);
     size_t capacity = count;
     vkmoe_device_info *devices = calloc(count, sizeof(*devices));
-    if (!devices) {
-        fprintf(stderr, "vkmoe: host memory ran out for the list of %zu devices\n", count);
-        return EXIT_FAILED;
-    }
+    if (!devices)
+        return cli_fail("host memory ran out for the list of %zu devices", count);
     if (vkmoe_device_list(&params, devices, capacity, &count, &err) != VKMOE_OK) {
         free(devices);
         return cli_failed(&err);

@@ -32,7 +32,7 @@ bool cli_read_all(const char *path, char **text, size_t *size)
         data = grown;
     }
     if (!data || ferror(file)) {
-        fprintf(stderr, "vkmoe: cannot read %s: %s\n", path, strerror(errno));
+        cli_fail("cannot read %s: %s", path, strerror(errno));
         free(data);
         data = NULL;
     }
@@ -157,6 +157,19 @@ static vkmoe_status open_device_and_model(const struct cli_common *common, uint3
     return status;
 }
 
+/* Ids beyond the embeddings would be an error only once a text has one of them. */
+static bool vocabulary_fits(const struct cli_common *common, const struct cli_engine *e)
+{
+    int32_t tokens = vkmoe_tokenizer_size(e->tokenizer);
+    uint32_t vocabulary = vkmoe_model_get_info(e->model)->vocab_size;
+    if (tokens < 0 || (uint32_t)tokens <= vocabulary)
+        return true;
+    cli_fail("%s/tokenizer.json has token ids up to %d, expected ids below the vocab_size of %u in "
+             "config.json",
+             cli_model_path(common), tokens - 1, vocabulary);
+    return false;
+}
+
 int cli_engine_open(const struct cli_common *common, uint32_t prompt_tokens, struct cli_engine *e)
 {
     vkmoe_error err;
@@ -166,7 +179,7 @@ int cli_engine_open(const struct cli_common *common, uint32_t prompt_tokens, str
     if (status != VKMOE_OK)
         return interrupted ? EXIT_INTERRUPTED : cli_failed(&err);
     e->load_seconds = cli_now() - e->start;
-    return EXIT_DONE;
+    return vocabulary_fits(common, e) ? EXIT_DONE : EXIT_FAILED;
 }
 
 void cli_engine_close(struct cli_engine *e)

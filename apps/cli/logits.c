@@ -87,8 +87,7 @@ static int compute(const struct options *o, struct cli_engine *e, const int32_t 
     vkmoe_session_params params = {.context = (uint32_t)count, .chunk = o->common.chunk};
     if (!alloc_trace(info, count, &trace)) {
         free_trace(&trace);
-        fprintf(stderr, "vkmoe: host memory ran out for the logits of %zu tokens\n", count);
-        return EXIT_FAILED;
+        return cli_fail("host memory ran out for the logits of %zu tokens", count);
     }
     vkmoe_status status = vkmoe_session_create(e->model, &params, &session, &err);
     if (status == VKMOE_OK)

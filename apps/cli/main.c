@@ -48,9 +48,7 @@ static int finish(int code)
     bool lost = fflush(stdout) != 0 || ferror(stdout);
     if (!lost || code != EXIT_DONE)
         return code;
-    fprintf(stderr, "vkmoe: cannot write to stdout%s%s\n", errno ? ": " : "",
-            errno ? strerror(errno) : "");
-    return EXIT_FAILED;
+    return cli_fail("cannot write to stdout%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
 }
 
 int main(int argc, char **argv)

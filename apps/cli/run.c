@@ -212,10 +212,8 @@ static int generate(const struct options *o, struct cli_engine *e, const int32_t
     vkmoe_session_destroy(session);
     if (cli_interrupted())
         return EXIT_INTERRUPTED;
-    if (out.error) {
-        fprintf(stderr, "vkmoe: cannot write to stdout: %s\n", strerror(out.error));
-        return EXIT_FAILED;
-    }
+    if (out.error)
+        return cli_fail("cannot write to stdout: %s", strerror(out.error));
     return status == VKMOE_OK ? EXIT_DONE : cli_failed(&err);
 }
 
@@ -253,7 +251,11 @@ int cmd_run(int argc, char **argv)
     size_t size = o.prompt ? strlen(o.prompt) : 0;
     if (o.file && !cli_read_all(o.file, &text, &size))
         return EXIT_FAILED;
-    code = run(&o, o.prompt ? o.prompt : text, size);
+    if (size == 0)
+        code = cli_fail("the prompt %s%sis empty, expected text to continue", o.file ? o.file : "",
+                        o.file ? " " : "");
+    else
+        code = run(&o, o.prompt ? o.prompt : text, size);
     free(text);
     return code;
 }

@@ -48,7 +48,8 @@ typedef struct vkmoe_model_info {
 
 /* Loads the Hugging Face folder `path` onto the device; params may be NULL. The caller owns *out
  * and destroys it before the device. Fails with NOT_FOUND, IO, BAD_FORMAT or UNSUPPORTED for what
- * is in the folder, OUT_OF_DEVICE_MEMORY (before anything is read, with what would make it fit,
+ * is in the folder (a weight that is NaN or infinite, or a tensor that config.json has no place
+ * for, is BAD_FORMAT), OUT_OF_DEVICE_MEMORY (before anything is read, with what would make it fit,
  * unless params->force), CANCELLED, or what the device reports. */
 vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
                               const vkmoe_model_params *params, vkmoe_model **out,

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 const char *vkmoe_status_text(vkmoe_status status)
 {
     switch (status) {
@@ -22,8 +24,9 @@ vkmoe_status vkm_fail(vkmoe_error *err, vkmoe_status status, const char *format,
         va_list args;
         va_start(args, format);
         err->status = status;
-        vsnprintf(err->message, sizeof(err->message), format, args);
+        int length = vsnprintf(err->message, sizeof(err->message), format, args);
         va_end(args);
+        vkm_utf8_finish(err->message, sizeof(err->message), length);
     }
     return status;
 }
@@ -41,8 +44,9 @@ void vkm_log(const vkmoe_log *log, vkmoe_log_level level, const char *format, ..
     char line[2048];
     va_list args;
     va_start(args, format);
-    vsnprintf(line, sizeof(line), format, args);
+    int length = vsnprintf(line, sizeof(line), format, args);
     va_end(args);
+    vkm_utf8_finish(line, sizeof(line), length);
     log->write(log->user, level, line);
 }
 

@@ -19,14 +19,15 @@
 #define VKM_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Fills *err (which may be NULL) and returns status, so that a failure is one statement:
- * return vkm_fail(err, VKMOE_BAD_FORMAT, "%s: ...", path); */
+ * return vkm_fail(err, VKMOE_BAD_FORMAT, "%s: ...", path);
+ * Paths and other text may hold any bytes: what cannot be shown becomes '?'. */
 vkmoe_status vkm_fail(vkmoe_error *err, vkmoe_status status, const char *format, ...)
     VKM_PRINTF(3, 4);
 
 /* The sentence for host memory running out while making `what`. */
 vkmoe_status vkm_fail_memory(vkmoe_error *err, size_t bytes, const char *what);
 
-/* Writes one line to the log; a silent or NULL log ignores it. */
+/* Writes one line to the log, made printable likewise; a silent or NULL log ignores it. */
 void vkm_log(const vkmoe_log *log, vkmoe_log_level level, const char *format, ...) VKM_PRINTF(3, 4);
 
 /* Memory through the hook; a NULL allocator means the C library. count * size is checked for

@@ -63,3 +63,52 @@ void vkm_store_f32(void *data, enum vkm_dtype dtype, size_t index, float value)
         break;
     }
 }
+
+/* By dtype: the exponent of every lane of 64 bits, and its lowest bit. */
+static const struct {
+    uint64_t exponent, low;
+} exponents[VKM_DTYPE_COUNT] = {
+    [VKM_DTYPE_F32] = {0x7f8000007f800000u, 0x0080000000800000u},
+    [VKM_DTYPE_F16] = {0x7c007c007c007c00u, 0x0400040004000400u},
+    [VKM_DTYPE_BF16] = {0x7f807f807f807f80u, 0x0080008000800080u},
+};
+
+/* Words of 64 bits looked at together, so that a compiler can use vector registers. */
+#define WORDS 4
+
+/* Adds one to every exponent: where that is all ones it carries into the lane's sign bit, and never
+ * beyond. */
+static void add_carries(uint64_t carried[WORDS], const uint64_t words[WORDS], enum vkm_dtype dtype)
+{
+    uint64_t exponent = exponents[dtype].exponent, low = exponents[dtype].low;
+    for (int k = 0; k < WORDS; k++)
+        carried[k] |= (words[k] & exponent) + low;
+}
+
+/* Several elements at a time, because all weights come through here. */
+static bool any_exponent_full(const unsigned char *bytes, size_t size, enum vkm_dtype dtype)
+{
+    uint64_t words[WORDS], carried[WORDS] = {0}, all = 0;
+    size_t at = 0;
+    for (; size - at >= sizeof(words); at += sizeof(words)) {
+        memcpy(words, bytes + at, sizeof(words));
+        add_carries(carried, words, dtype);
+    }
+    memset(words, 0, sizeof(words));
+    memcpy(words, bytes + at, size - at);
+    add_carries(carried, words, dtype);
+    for (int k = 0; k < WORDS; k++)
+        all |= carried[k];
+    return (all & (exponents[dtype].exponent + exponents[dtype].low)) != 0;
+}
+
+size_t vkm_first_nonfinite(const void *data, enum vkm_dtype dtype, size_t n)
+{
+    if (exponents[dtype].exponent == 0 ||
+        !any_exponent_full(data, n * vkm_dtype_size(dtype), dtype))
+        return n;
+    size_t i = 0;
+    while (i < n && isfinite(vkm_load_f32(data, dtype, i)))
+        i++;
+    return i;
+}

@@ -87,6 +87,10 @@ static inline float vkm_load_f32(const void *data, enum vkm_dtype dtype, size_t 
     }
 }
 
+/* The index of the first infinity or NaN of n elements, n where there is none. `data` is aligned to
+ * the element size. Integers have none. */
+size_t vkm_first_nonfinite(const void *data, enum vkm_dtype dtype, size_t n);
+
 /* The inverse of vkm_load_f32, for test data and writers. */
 void vkm_store_f32(void *data, enum vkm_dtype dtype, size_t index, float value);
 

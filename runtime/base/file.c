@@ -5,100 +5,89 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static vkmoe_status open_regular(const char *path, int *fd, uint64_t *size, vkmoe_error *err)
+vkmoe_status vkm_file_open(const char *path, struct vkm_file *file, vkmoe_error *err)
 {
     struct stat st;
+    *file = (struct vkm_file){.path = path, .fd = -1};
     /* O_NONBLOCK: a named pipe must be refused below, not waited for. */
-    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (*fd < 0) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
         vkmoe_status status = errno == ENOENT || errno == ENOTDIR ? VKMOE_NOT_FOUND : VKMOE_IO;
         return vkm_fail(err, status, "cannot open %s: %s", path, strerror(errno));
     }
-    if (fstat(*fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        close(*fd);
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
         return vkm_fail(err, VKMOE_BAD_FORMAT, "%s is not a regular file", path);
     }
-    *size = (uint64_t)st.st_size;
+    file->fd = fd;
+    file->size = (uint64_t)st.st_size;
     return VKMOE_OK;
 }
 
-vkmoe_status vkm_map_open(const char *path, struct vkm_map *map, vkmoe_error *err)
+void vkm_file_close(struct vkm_file *file)
 {
-    int fd;
-    *map = (struct vkm_map){0};
-    vkmoe_status status = open_regular(path, &fd, &map->size, err);
-    if (status != VKMOE_OK)
-        return status;
-    if (map->size > 0) {
-        void *data = map->size <= SIZE_MAX
-                         ? mmap(NULL, (size_t)map->size, PROT_READ, MAP_PRIVATE, fd, 0)
-                         : MAP_FAILED;
-        if (data == MAP_FAILED)
-            status = vkm_fail(err, VKMOE_IO, "cannot map %s: %s", path, strerror(errno));
-        else
-            map->data = data;
+    if (file->fd >= 0)
+        close(file->fd);
+    file->fd = -1;
+}
+
+vkmoe_status vkm_file_read_at(const struct vkm_file *file, uint64_t offset, void *to, size_t size,
+                              vkmoe_error *err)
+{
+    size_t done = 0;
+    while (done < size) {
+        ssize_t n =
+            pread(file->fd, (char *)to + done, size - done, (off_t)(offset + (uint64_t)done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return vkm_fail(err, VKMOE_IO, "cannot read %s: %s", file->path, strerror(errno));
+        if (n == 0)
+            return vkm_fail(err, VKMOE_IO,
+                            "%s ends before byte %llu, expected %llu bytes: it was cut while it "
+                            "was being read",
+                            file->path, (unsigned long long)(offset + size),
+                            (unsigned long long)file->size);
+        done += (size_t)n;
     }
-    close(fd);
-    return status;
+    return VKMOE_OK;
 }
 
-void vkm_map_close(struct vkm_map *map)
+static vkmoe_status read_whole(const vkmoe_allocator *a, const struct vkm_file *file,
+                               uint64_t limit, char **data, vkmoe_error *err)
 {
-    if (map->data)
-        munmap((void *)(uintptr_t)map->data, (size_t)map->size);
-    *map = (struct vkm_map){0};
-}
-
-void vkm_map_release_pages(const struct vkm_map *map, uint64_t offset, uint64_t size)
-{
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    uint64_t first = vkm_align_up(offset, page);
-    uint64_t end = (offset + size) / page * page;
-    if (end > first)
-        madvise((void *)(uintptr_t)(map->data + first), (size_t)(end - first), MADV_DONTNEED);
+    if (file->size > limit)
+        return vkm_fail(err, VKMOE_BAD_FORMAT, "%s has %llu bytes, expected at most %llu",
+                        file->path, (unsigned long long)file->size, (unsigned long long)limit);
+    size_t size = (size_t)file->size;
+    char *text = vkm_malloc(a, size + 1, 1);
+    if (!text)
+        return vkm_fail_memory(err, size, file->path);
+    vkmoe_status status = vkm_file_read_at(file, 0, text, size, err);
+    if (status != VKMOE_OK) {
+        vkm_free(a, text);
+        return status;
+    }
+    text[size] = '\0';
+    *data = text;
+    return VKMOE_OK;
 }
 
 vkmoe_status vkm_file_read(const vkmoe_allocator *a, const char *path, uint64_t limit, char **data,
                            size_t *size, vkmoe_error *err)
 {
-    int fd;
-    uint64_t bytes;
-    vkmoe_status status = open_regular(path, &fd, &bytes, err);
+    struct vkm_file file;
+    vkmoe_status status = vkm_file_open(path, &file, err);
     if (status != VKMOE_OK)
         return status;
-    if (bytes > limit) {
-        close(fd);
-        return vkm_fail(err, VKMOE_BAD_FORMAT, "%s has %llu bytes, expected at most %llu", path,
-                        (unsigned long long)bytes, (unsigned long long)limit);
-    }
-    char *text = vkm_malloc(a, (size_t)bytes + 1, 1);
-    if (!text) {
-        close(fd);
-        return vkm_fail_memory(err, (size_t)bytes, path);
-    }
-    size_t done = 0;
-    while (done < bytes) {
-        ssize_t n = read(fd, text + done, (size_t)bytes - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        done += (size_t)n;
-    }
-    close(fd);
-    if (done < bytes) {
-        vkm_free(a, text);
-        return vkm_fail(err, VKMOE_IO, "cannot read %s: %zu of %llu bytes came", path, done,
-                        (unsigned long long)bytes);
-    }
-    text[done] = '\0';
-    *data = text;
-    *size = done;
-    return VKMOE_OK;
+    status = read_whole(a, &file, limit, data, err);
+    if (status == VKMOE_OK)
+        *size = (size_t)file.size;
+    vkm_file_close(&file);
+    return status;
 }
 
 #define TEMPORARY_SUFFIX 32 /* bytes that a temporary file's name is longer, at most */

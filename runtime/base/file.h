@@ -1,20 +1,23 @@
-/* Files: read-only maps, whole small files, and writes that appear whole or not at all. */
+/* Files: reads at any place, whole small files, and writes that appear whole or not at all. */
 #ifndef VKM_FILE_H
 #define VKM_FILE_H
 
 #include "base/base.h"
 
-/* A read-only private map of a regular file. */
-struct vkm_map {
-    const unsigned char *data; /* NULL when the file is empty */
-    uint64_t size;             /* bytes */
+/* A regular file open for reading. Nothing is mapped: a file that another program cuts short while
+ * it is read is then a failure to be told, not a signal. */
+struct vkm_file {
+    const char *path; /* the caller's; outlives the struct */
+    int fd;           /* -1 where it is not open */
+    uint64_t size;    /* bytes, when it was opened */
 };
 
-/* Maps `path`. Fails with NOT_FOUND, IO, or BAD_FORMAT for something that is no regular file. */
-vkmoe_status vkm_map_open(const char *path, struct vkm_map *map, vkmoe_error *err);
-void vkm_map_close(struct vkm_map *map); /* accepts a zeroed map */
-/* Lets the system drop the resident pages of [offset, offset + size): they were read once. */
-void vkm_map_release_pages(const struct vkm_map *map, uint64_t offset, uint64_t size);
+/* Fails with NOT_FOUND, IO, or BAD_FORMAT for something that is no regular file. */
+vkmoe_status vkm_file_open(const char *path, struct vkm_file *file, vkmoe_error *err);
+void vkm_file_close(struct vkm_file *file); /* accepts one that failed to open */
+/* Reads exactly `size` bytes from `offset` on; IO where they are not there. Thread-safe. */
+vkmoe_status vkm_file_read_at(const struct vkm_file *file, uint64_t offset, void *to, size_t size,
+                              vkmoe_error *err);
 
 /* Reads a file of at most `limit` bytes; *data gets a trailing zero byte and belongs to the caller
  * (vkm_free). */

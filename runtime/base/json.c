@@ -1,26 +1,13 @@
 #include "base/json.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "base/file.h"
+#include "base/utf8.h"
 
 const char *vkm_printable(char out[VKM_PRINTABLE_SIZE], const char *text)
 {
-    static const char cut[] = "...";
-    size_t n = 0;
-    while (text[n] && n < VKM_PRINTABLE_SIZE - sizeof(cut)) {
-        unsigned char byte = (unsigned char)text[n];
-        out[n] = byte < 0x20 || byte == 0x7f ? '?' : text[n];
-        n++;
-    }
-    if (!text[n]) {
-        out[n] = '\0';
-        return out;
-    }
-    while (n > 0 && ((unsigned char)text[n] & 0xc0u) == 0x80u)
-        n--;
-    memcpy(out + n, cut, sizeof(cut));
+    vkm_utf8_finish(out, VKM_PRINTABLE_SIZE, snprintf(out, VKM_PRINTABLE_SIZE, "%s", text));
     return out;
 }
 

@@ -9,8 +9,8 @@
 /* Room for a piece of a file's text inside a message. */
 #define VKM_PRINTABLE_SIZE 160
 
-/* Copies UTF-8 text for a message: control characters become '?', long text is cut between
- * characters and ends in "...". Returns out. */
+/* Copies text for a message: what cannot be shown becomes '?', long text is cut between characters
+ * and ends in "...". Returns out. */
 const char *vkm_printable(char out[VKM_PRINTABLE_SIZE], const char *text);
 
 /* Parses text, which must be one JSON object without duplicate keys; `file` names it in messages.

@@ -8,7 +8,7 @@
 
 struct shard {
     char *path;
-    struct vkm_map map;
+    struct vkm_file file;
 };
 
 struct vkm_checkpoint {
@@ -49,7 +49,7 @@ void vkm_checkpoint_close(struct vkm_checkpoint *c)
         free_name(c, &c->tensors.items[i]);
     vkm_free(c->allocator, c->tensors.items);
     for (size_t i = 0; i < c->n_shards; i++) {
-        vkm_map_close(&c->shards[i].map);
+        vkm_file_close(&c->shards[i].file);
         vkm_free(c->allocator, c->shards[i].path);
     }
     vkm_free(c->allocator, c->shards);
@@ -57,17 +57,17 @@ void vkm_checkpoint_close(struct vkm_checkpoint *c)
     vkm_free(c->allocator, c);
 }
 
-/* Maps one file and appends its tensors. Takes `path`, which is NULL if memory ran out for it. */
+/* Opens one file and appends its tensors. Takes `path`, which is NULL if memory ran out for it. */
 static vkmoe_status add_shard(struct vkm_checkpoint *c, char *path, vkmoe_error *err)
 {
     if (!path)
         return vkm_fail_memory(err, strlen(c->path), c->path);
     struct shard *shard = &c->shards[c->n_shards++];
     shard->path = path;
-    vkmoe_status status = vkm_map_open(path, &shard->map, err);
+    vkmoe_status status = vkm_file_open(path, &shard->file, err);
     if (status != VKMOE_OK)
         return status;
-    return vkm_safetensors_parse(c->allocator, path, &shard->map, &c->tensors, err);
+    return vkm_safetensors_parse(c->allocator, &shard->file, &c->tensors, err);
 }
 
 static int compare_names(const void *left, const void *right)
@@ -269,6 +269,12 @@ size_t vkm_checkpoint_count(const struct vkm_checkpoint *c)
 const struct vkm_tensor *vkm_checkpoint_at(const struct vkm_checkpoint *c, size_t index)
 {
     return &c->tensors.items[index];
+}
+
+vkmoe_status vkm_tensor_read(const struct vkm_tensor *t, uint64_t offset, void *to, size_t size,
+                             vkmoe_error *err)
+{
+    return vkm_file_read_at(t->from, t->offset + offset, to, size, err);
 }
 
 const char *vkm_checkpoint_path(const struct vkm_checkpoint *c)

@@ -1,5 +1,5 @@
 /* Reading safetensors: one file, or the shards that model.safetensors.index.json names. Everything
- * in the header is checked before any tensor is handed out; the data stays in the mapped files. */
+ * in the header is checked before any tensor is handed out; the data stays in the files. */
 #ifndef VKM_SAFETENSORS_H
 #define VKM_SAFETENSORS_H
 
@@ -11,8 +11,8 @@
 struct vkm_tensor {
     const char *name;             /* owned by the checkpoint */
     const char *file;             /* path of the file it lies in, for messages */
-    const struct vkm_map *map;    /* the mapped file */
-    const unsigned char *data;    /* first element, in the map, aligned to the element size */
+    const struct vkm_file *from;  /* that file, open */
+    uint64_t offset;              /* of the first element, in the file; a multiple of its size */
     uint64_t size;                /* bytes */
     uint64_t shape[VKM_MAX_DIMS]; /* outermost first; only the first n_dims count */
     uint32_t n_dims;
@@ -36,6 +36,10 @@ const struct vkm_tensor *vkm_checkpoint_find(const struct vkm_checkpoint *c, con
 /* All tensors, in the order of their names. */
 size_t vkm_checkpoint_count(const struct vkm_checkpoint *c);
 const struct vkm_tensor *vkm_checkpoint_at(const struct vkm_checkpoint *c, size_t index);
+/* Reads `size` bytes of a tensor from its byte `offset` on, a range within the tensor. Fails with
+ * IO where the file no longer has them. */
+vkmoe_status vkm_tensor_read(const struct vkm_tensor *t, uint64_t offset, void *to, size_t size,
+                             vkmoe_error *err);
 /* What the checkpoint was opened from, for messages. */
 const char *vkm_checkpoint_path(const struct vkm_checkpoint *c);
 

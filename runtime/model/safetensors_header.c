@@ -21,9 +21,8 @@ static const struct {
 
 struct parser {
     const vkmoe_allocator *allocator;
-    const char *file;
-    const struct vkm_map *map;
-    uint64_t data_start; /* of the tensors' data, in the map */
+    const struct vkm_file *file;
+    uint64_t data_start; /* of the tensors' data, in the file */
     uint64_t data_size;
     struct vkm_tensor_array *tensors;
     vkmoe_error *err;
@@ -32,7 +31,7 @@ struct parser {
 
 /* One sentence about the tensor being read; takes at least one argument after the format. */
 #define FAIL(p, status, format, ...)                                                               \
-    vkm_fail((p)->err, status, "%s: tensor \"%s\" " format, (p)->file, (p)->name, __VA_ARGS__)
+    vkm_fail((p)->err, status, "%s: tensor \"%s\" " format, (p)->file->path, (p)->name, __VA_ARGS__)
 
 /* Bits per element, 0 for a dtype newer than this list. */
 static uint32_t dtype_bits(const char *name)
@@ -97,11 +96,10 @@ static vkmoe_status check_size(struct parser *p, const struct vkm_tensor *t, uin
     if (t->dtype == VKM_DTYPE_COUNT)
         return VKMOE_OK;
     size_t alignment = vkm_dtype_size(t->dtype);
-    uint64_t offset = (uint64_t)(t->data - p->map->data);
-    if (offset % alignment != 0)
+    if (t->offset % alignment != 0)
         return FAIL(p, VKMOE_BAD_FORMAT,
                     "starts at byte %" PRIu64 " of the file, expected a multiple of %zu for %s",
-                    offset, alignment, t->dtype_name);
+                    t->offset, alignment, t->dtype_name);
     return VKMOE_OK;
 }
 
@@ -112,7 +110,7 @@ static vkmoe_status copy_names(struct parser *p, struct vkm_tensor *t, const cha
     size_t name_size = strlen(name) + 1, dtype_size = strlen(dtype) + 1;
     char *text = vkm_malloc(p->allocator, name_size + dtype_size, 1);
     if (!text)
-        return vkm_fail_memory(p->err, name_size + dtype_size, p->file);
+        return vkm_fail_memory(p->err, name_size + dtype_size, p->file->path);
     memcpy(text, name, name_size);
     memcpy(text + name_size, dtype, dtype_size);
     t->name = text;
@@ -122,7 +120,7 @@ static vkmoe_status copy_names(struct parser *p, struct vkm_tensor *t, const cha
 
 static vkmoe_status parse_entry(struct parser *p, const char *name, const json_t *entry)
 {
-    struct vkm_tensor tensor = {.file = p->file, .map = p->map, .dtype = VKM_DTYPE_COUNT};
+    struct vkm_tensor tensor = {.file = p->file->path, .from = p->file, .dtype = VKM_DTYPE_COUNT};
     uint64_t elements = 0, begin = 0, end = 0;
     const char *dtype = json_string_value(json_object_get(entry, "dtype"));
     vkm_printable(p->name, name);
@@ -133,11 +131,11 @@ static vkmoe_status parse_entry(struct parser *p, const char *name, const json_t
         status = parse_range(p, entry, &begin, &end);
     if (status != VKMOE_OK)
         return status;
-    tensor.data = p->map->data + p->data_start + begin;
+    tensor.offset = p->data_start + begin;
     tensor.size = end - begin;
     vkm_dtype_parse(dtype, &tensor.dtype);
     if (!VKM_ARRAY_RESERVE(p->allocator, p->tensors, 1))
-        return vkm_fail_memory(p->err, (p->tensors->count + 1) * sizeof(tensor), p->file);
+        return vkm_fail_memory(p->err, (p->tensors->count + 1) * sizeof(tensor), p->file->path);
     status = copy_names(p, &tensor, name, dtype);
     if (status != VKMOE_OK)
         return status;
@@ -148,8 +146,8 @@ static vkmoe_status parse_entry(struct parser *p, const char *name, const json_t
 static int compare_places(const void *left, const void *right)
 {
     const struct vkm_tensor *a = left, *b = right;
-    if (a->data != b->data)
-        return a->data < b->data ? -1 : 1;
+    if (a->offset != b->offset)
+        return a->offset < b->offset ? -1 : 1;
     return (a->size > b->size) - (a->size < b->size);
 }
 
@@ -162,7 +160,7 @@ static vkmoe_status check_layout(struct parser *p, size_t first)
         qsort(p->tensors->items + first, count, sizeof(*p->tensors->items), compare_places);
     for (size_t i = first; i < p->tensors->count; i++) {
         const struct vkm_tensor *t = &p->tensors->items[i];
-        uint64_t begin = (uint64_t)(t->data - p->map->data) - p->data_start;
+        uint64_t begin = t->offset - p->data_start;
         vkm_printable(p->name, t->name);
         if (begin != end)
             return FAIL(p, VKMOE_BAD_FORMAT,
@@ -175,44 +173,62 @@ static vkmoe_status check_layout(struct parser *p, size_t first)
         return vkm_fail(p->err, VKMOE_BAD_FORMAT,
                         "%s: the tensors end after %" PRIu64 " bytes of data, expected %" PRIu64
                         " up to the end of the file",
-                        p->file, end, p->data_size);
+                        p->file->path, end, p->data_size);
     return VKMOE_OK;
 }
 
 /* Finds the header's size and where the data begins. */
 static vkmoe_status measure(struct parser *p, size_t *header_size)
 {
-    uint64_t size = 0, left = p->map->size;
-    if (left < 8)
+    unsigned char start[8];
+    uint64_t size = 0, left = p->file->size;
+    if (left < sizeof(start))
         return vkm_fail(p->err, VKMOE_BAD_FORMAT,
-                        "%s: the file has %" PRIu64 " bytes, expected at least 8", p->file, left);
+                        "%s: the file has %" PRIu64 " bytes, expected at least 8", p->file->path,
+                        left);
+    vkmoe_status status = vkm_file_read_at(p->file, 0, start, sizeof(start), p->err);
+    if (status != VKMOE_OK)
+        return status;
     for (int i = 0; i < 8; i++)
-        size |= (uint64_t)p->map->data[i] << (8 * i);
+        size |= (uint64_t)start[i] << (8 * i);
     left -= 8;
     if (size > left || size > VKM_SAFETENSORS_HEADER_LIMIT)
         return vkm_fail(p->err, VKMOE_BAD_FORMAT,
                         "%s: the header claims %" PRIu64 " bytes, expected at most %" PRIu64,
-                        p->file, size,
+                        p->file->path, size,
                         left < VKM_SAFETENSORS_HEADER_LIMIT ? left : VKM_SAFETENSORS_HEADER_LIMIT);
-    if (size == 0 || p->map->data[8] != '{')
-        return vkm_fail(p->err, VKMOE_BAD_FORMAT, "%s: the header does not start with '{'",
-                        p->file);
     *header_size = (size_t)size;
     p->data_start = 8 + size;
     p->data_size = left - size;
     return VKMOE_OK;
 }
 
-vkmoe_status vkm_safetensors_parse(const vkmoe_allocator *a, const char *file,
-                                   const struct vkm_map *map, struct vkm_tensor_array *tensors,
-                                   vkmoe_error *err)
+static vkmoe_status read_header(struct parser *p, json_t **header)
 {
-    struct parser p = {.allocator = a, .file = file, .map = map, .tensors = tensors, .err = err};
-    size_t header_size = 0, first = tensors->count;
-    json_t *header;
-    vkmoe_status status = measure(&p, &header_size);
+    size_t size = 0;
+    vkmoe_status status = measure(p, &size);
+    if (status != VKMOE_OK)
+        return status;
+    char *text = vkm_malloc(p->allocator, size, 1);
+    if (!text)
+        return vkm_fail_memory(p->err, size, p->file->path);
+    status = vkm_file_read_at(p->file, 8, text, size, p->err);
+    if (status == VKMOE_OK && (size == 0 || text[0] != '{'))
+        status = vkm_fail(p->err, VKMOE_BAD_FORMAT, "%s: the header does not start with '{'",
+                          p->file->path);
     if (status == VKMOE_OK)
-        status = vkm_json_parse(file, (const char *)map->data + 8, header_size, &header, err);
+        status = vkm_json_parse(p->file->path, text, size, header, p->err);
+    vkm_free(p->allocator, text);
+    return status;
+}
+
+vkmoe_status vkm_safetensors_parse(const vkmoe_allocator *a, const struct vkm_file *file,
+                                   struct vkm_tensor_array *tensors, vkmoe_error *err)
+{
+    struct parser p = {.allocator = a, .file = file, .tensors = tensors, .err = err};
+    size_t first = tensors->count;
+    json_t *header;
+    vkmoe_status status = read_header(&p, &header);
     if (status != VKMOE_OK)
         return status;
     const char *name;

@@ -99,8 +99,8 @@ vkmoe_status vkm_weights_bind(struct vkm_gpu *gpu, const struct vkm_config *conf
 
 /* Reports bytes of the checkpoint read so far; returns false to cancel. */
 typedef bool vkm_progress_fn(void *user, uint64_t done, uint64_t total);
-/* Reads, repacks and uploads what bind found, in the order of the file, dropping pages behind it.
- */
+/* Reads, repacks and uploads what bind found, in the order of the file. Fails with BAD_FORMAT at a
+ * weight that is not finite. */
 vkmoe_status vkm_weights_upload(struct vkm_weights *w, vkm_progress_fn *progress, void *user,
                                 vkmoe_error *err);
 void vkm_weights_finish(struct vkm_weights *w); /* accepts a zeroed struct */

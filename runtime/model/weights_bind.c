@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/array.h"
+#include "base/json.h"
 #include "model/weights.h"
 
 #define NAME_SIZE 160
@@ -19,6 +20,7 @@ struct binder {
     struct vkm_weights *w;
     const struct vkm_checkpoint *checkpoint; /* or NULL */
     const struct vkm_placement *placement;   /* or NULL */
+    bool *used; /* of the checkpoint's tensors, by index: the model has a place for it */
     vkmoe_error *err;
 };
 
@@ -62,6 +64,7 @@ static vkmoe_status find(struct binder *b, const char *name, uint32_t rows, uint
     if (!t)
         return vkm_fail(b->err, VKMOE_BAD_FORMAT, "%s has no tensor %s",
                         vkm_checkpoint_path(b->checkpoint), name);
+    b->used[t - vkm_checkpoint_at(b->checkpoint, 0)] = true;
     if (t->dtype != VKM_DTYPE_F32 && t->dtype != VKM_DTYPE_F16 && t->dtype != VKM_DTYPE_BF16)
         return vkm_fail(b->err, VKMOE_UNSUPPORTED, "%s: tensor %s is %s, expected BF16, F16 or F32",
                         t->file, name, t->dtype_name);
@@ -443,32 +446,66 @@ static vkmoe_status bind_layer(struct binder *b, uint32_t index, uint32_t moe_in
                                        : bind_ffn(b, name, c->intermediate_size, &layer->ffn);
 }
 
+/* What a checkpoint may hold though the model computes without it. */
+static bool is_harmless(const struct vkm_config *c, const char *name)
+{
+    static const char rope[] = ".rotary_emb.inv_freq"; /* older files keep this table */
+    size_t size = strlen(name), rope_size = sizeof(rope) - 1;
+    return (size > rope_size && strcmp(name + size - rope_size, rope) == 0) ||
+           (c->tie_word_embeddings && strcmp(name, "lm_head.weight") == 0);
+}
+
+/* A tensor without a place means that config.json describes another model: fewer layers, no biases.
+ */
+static vkmoe_status check_unused(const struct binder *b)
+{
+    char name[VKM_PRINTABLE_SIZE];
+    for (size_t i = 0; i < vkm_checkpoint_count(b->checkpoint); i++) {
+        const struct vkm_tensor *t = vkm_checkpoint_at(b->checkpoint, i);
+        if (!b->used[i] && !is_harmless(&b->w->config, t->name))
+            return vkm_fail(b->err, VKMOE_BAD_FORMAT,
+                            "%s: tensor %s has no place in the model that config.json describes",
+                            t->file, vkm_printable(name, t->name));
+    }
+    return VKMOE_OK;
+}
+
+static vkmoe_status bind_all(struct binder *b)
+{
+    struct vkm_weights *w = b->w;
+    const struct vkm_config *c = &w->config;
+    struct part embed[] = {{"model.embed_tokens", c->vocab_size, c->hidden_size, NULL}};
+    struct part head[] = {{"lm_head", c->vocab_size, c->hidden_size, NULL}};
+    vkmoe_status status = bind_matrix(b, "", embed, 1, false, &w->embed);
+    uint32_t moe_index = 0;
+    for (uint32_t i = 0; i < c->num_hidden_layers && status == VKMOE_OK; i++) {
+        status = bind_layer(b, i, moe_index, &w->layers[i]);
+        moe_index += vkm_config_is_moe(c, i);
+    }
+    if (status == VKMOE_OK)
+        status = bind_vector(b, "model.norm.weight", c->hidden_size, &w->final_norm);
+    if (status == VKMOE_OK && c->tie_word_embeddings)
+        w->lm_head = w->embed;
+    else if (status == VKMOE_OK)
+        status = bind_matrix(b, "", head, 1, false, &w->lm_head);
+    return status == VKMOE_OK && b->checkpoint ? check_unused(b) : status;
+}
+
 vkmoe_status vkm_weights_bind(struct vkm_gpu *gpu, const struct vkm_config *config,
                               const struct vkm_checkpoint *checkpoint,
                               const struct vkm_placement *placement, struct vkm_weights *w,
                               vkmoe_error *err)
 {
-    struct binder b = {w, checkpoint, placement, err};
-    uint32_t moe_index = 0;
-    struct part embed[] = {{"model.embed_tokens", config->vocab_size, config->hidden_size, NULL}};
-    struct part head[] = {{"lm_head", config->vocab_size, config->hidden_size, NULL}};
+    const vkmoe_allocator *a = vkm_gpu_allocator(gpu);
+    size_t n = checkpoint ? vkm_checkpoint_count(checkpoint) : 0;
+    struct binder b = {w, checkpoint, placement, vkm_calloc(a, n, sizeof(bool)), err};
     *w = (struct vkm_weights){.gpu = gpu, .config = *config};
-    w->layers = vkm_calloc(allocator(&b), config->num_hidden_layers, sizeof(*w->layers));
+    w->layers = vkm_calloc(a, config->num_hidden_layers, sizeof(*w->layers));
     vkmoe_status status =
-        w->layers ? VKMOE_OK
-                  : vkm_fail_memory(err, config->num_hidden_layers * sizeof(*w->layers), "layers");
-    if (status == VKMOE_OK)
-        status = bind_matrix(&b, "", embed, 1, false, &w->embed);
-    for (uint32_t i = 0; i < config->num_hidden_layers && status == VKMOE_OK; i++) {
-        status = bind_layer(&b, i, moe_index, &w->layers[i]);
-        moe_index += vkm_config_is_moe(config, i);
-    }
-    if (status == VKMOE_OK)
-        status = bind_vector(&b, "model.norm.weight", config->hidden_size, &w->final_norm);
-    if (status == VKMOE_OK && config->tie_word_embeddings)
-        w->lm_head = w->embed;
-    else if (status == VKMOE_OK)
-        status = bind_matrix(&b, "", head, 1, false, &w->lm_head);
+        w->layers && b.used
+            ? bind_all(&b)
+            : vkm_fail_memory(err, n + config->num_hidden_layers * sizeof(*w->layers), "layers");
+    vkm_free(a, b.used);
     if (status != VKMOE_OK)
         vkm_weights_finish(w);
     return status;

@@ -1,20 +1,27 @@
-/* Repacking: rows converted where the stored dtype differs, padded to ld with zeros, and uploaded
- * in chunks in the order in which they lie in the file. */
+/* Repacking: rows checked, converted where the stored dtype differs, padded to ld with zeros, and
+ * uploaded in chunks in the order in which they lie in the file. */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/weights.h"
+
+#define BLOCK (128u << 10) /* bytes read at a time: they are still in the cache when repacked */
 
 static uint64_t row_bytes(const struct vkm_piece *p)
 {
     return (uint64_t)p->ld * vkm_dtype_size(p->dtype);
 }
 
-static void pack_row(const struct vkm_piece *p, uint64_t row, unsigned char *to)
+static size_t source_row_bytes(const struct vkm_piece *p)
+{
+    return p->cols * vkm_dtype_size(p->source->dtype);
+}
+
+static void pack_row(const struct vkm_piece *p, const unsigned char *from, unsigned char *to)
 {
     size_t size = vkm_dtype_size(p->dtype);
-    size_t source_size = vkm_dtype_size(p->source->dtype);
-    const unsigned char *from = p->source->data + row * p->cols * source_size;
     if (p->dtype == p->source->dtype) {
         memcpy(to, from, p->cols * size);
     } else {
@@ -32,38 +39,97 @@ struct job {
     vkm_progress_fn *progress;
     void *user;
     uint64_t done, total;
+    unsigned char *block; /* what was read last */
+    size_t block_size;    /* at least a row of every piece */
 };
+
+/* A model with such a weight would answer nonsense: nothing after it is finite. */
+static vkmoe_status check_finite(const struct vkm_piece *p, uint64_t row, uint64_t rows,
+                                 const unsigned char *data, vkmoe_error *err)
+{
+    const struct vkm_tensor *t = p->source;
+    size_t n = (size_t)rows * p->cols, bad = vkm_first_nonfinite(data, t->dtype, n);
+    char place[64];
+    if (bad == n)
+        return VKMOE_OK;
+    float value = vkm_load_f32(data, t->dtype, bad);
+    if (t->n_dims == 1)
+        snprintf(place, sizeof(place), "%zu", bad);
+    else
+        snprintf(place, sizeof(place), "%" PRIu64 ", %zu", row + bad / p->cols, bad % p->cols);
+    return vkm_fail(err, VKMOE_BAD_FORMAT,
+                    "%s: element [%s] of tensor %s is %s, expected a finite number", t->file, place,
+                    t->name,
+                    isnan(value) ? "NaN"
+                    : value > 0  ? "infinity"
+                                 : "-infinity");
+}
+
+/* Reads `rows` rows of the piece from `row` on and writes them as they are stored. */
+static vkmoe_status pack_rows(struct job *job, const struct vkm_piece *p, uint64_t row,
+                              uint64_t rows, unsigned char *to, vkmoe_error *err)
+{
+    size_t size = source_row_bytes(p), per_block = job->block_size / size;
+    while (rows > 0) {
+        size_t n = rows < per_block ? (size_t)rows : per_block;
+        vkmoe_status status = vkm_tensor_read(p->source, row * size, job->block, n * size, err);
+        if (status == VKMOE_OK)
+            status = check_finite(p, row, n, job->block, err);
+        if (status != VKMOE_OK)
+            return status;
+        for (size_t i = 0; i < n; i++)
+            pack_row(p, job->block + i * size, to + i * row_bytes(p));
+        to += n * row_bytes(p);
+        row += n;
+        rows -= n;
+    }
+    return VKMOE_OK;
+}
 
 static vkmoe_status upload_piece(struct job *job, const struct vkm_piece *p, vkmoe_error *err)
 {
-    uint64_t source_row = (uint64_t)p->cols * vkm_dtype_size(p->source->dtype);
     uint64_t per_chunk = VKM_UPLOAD_CHUNK / row_bytes(p);
-    uint64_t in_file = (uint64_t)(p->source->data - p->source->map->data);
     for (uint64_t row = 0; row < p->rows;) {
         uint64_t n = p->rows - row < per_chunk ? p->rows - row : per_chunk;
         void *to;
         vkmoe_status status = vkm_uploader_begin(job->uploader, p->target, row * row_bytes(p),
                                                  n * row_bytes(p), &to, err);
+        if (status == VKMOE_OK)
+            status = pack_rows(job, p, row, n, to, err);
+        if (status == VKMOE_OK)
+            status = vkm_uploader_end(job->uploader, err);
         if (status != VKMOE_OK)
             return status;
-        for (uint64_t i = 0; i < n; i++)
-            pack_row(p, row + i, (unsigned char *)to + i * row_bytes(p));
-        if ((status = vkm_uploader_end(job->uploader, err)) != VKMOE_OK)
-            return status;
-        vkm_map_release_pages(p->source->map, in_file + row * source_row, n * source_row);
         row += n;
-        job->done += n * source_row;
+        job->done += n * source_row_bytes(p);
         if (job->progress && !job->progress(job->user, job->done, job->total))
             return vkm_fail(err, VKMOE_CANCELLED, "loading was cancelled");
     }
     return VKMOE_OK;
 }
 
+/* Sums up what is to be read and makes the block for it. */
+static vkmoe_status prepare(struct job *job, const struct vkm_weights *w, vkmoe_error *err)
+{
+    job->block_size = BLOCK;
+    for (size_t i = 0; i < w->pieces.count; i++) {
+        const struct vkm_piece *p = &w->pieces.items[i];
+        job->total += p->source->size;
+        if (source_row_bytes(p) > job->block_size)
+            job->block_size = source_row_bytes(p);
+    }
+    job->block = vkm_malloc(vkm_gpu_allocator(w->gpu), job->block_size, 1);
+    return job->block ? VKMOE_OK : vkm_fail_memory(err, job->block_size, "reading weights");
+}
+
 static int by_place(const void *a, const void *b)
 {
     const struct vkm_piece *x = a, *y = b;
-    if (x->source->data != y->source->data)
-        return x->source->data < y->source->data ? -1 : 1;
+    uintptr_t f = (uintptr_t)x->source->from, g = (uintptr_t)y->source->from;
+    if (f != g)
+        return f < g ? -1 : 1;
+    if (x->source->offset != y->source->offset)
+        return x->source->offset < y->source->offset ? -1 : 1;
     return 0;
 }
 
@@ -87,9 +153,9 @@ vkmoe_status vkm_weights_upload(struct vkm_weights *w, vkm_progress_fn *progress
     vkmoe_status status = vkm_uploader_create(w->gpu, &job.uploader, err);
     if (status != VKMOE_OK)
         return status;
-    for (size_t i = 0; i < w->pieces.count; i++)
-        job.total += w->pieces.items[i].source->size;
-    qsort(w->pieces.items, w->pieces.count, sizeof(*w->pieces.items), by_place);
+    status = prepare(&job, w, err);
+    if (w->pieces.count > 0)
+        qsort(w->pieces.items, w->pieces.count, sizeof(*w->pieces.items), by_place);
     for (size_t i = 0; i < w->pieces.count && status == VKMOE_OK; i++)
         status = upload_piece(&job, &w->pieces.items[i], err);
     for (size_t i = 0; i < w->tables.count && status == VKMOE_OK; i++) {
@@ -100,6 +166,7 @@ vkmoe_status vkm_weights_upload(struct vkm_weights *w, vkm_progress_fn *progress
     if (status == VKMOE_OK)
         status = vkm_uploader_flush(job.uploader, err);
     vkm_uploader_destroy(job.uploader);
+    vkm_free(vkm_gpu_allocator(w->gpu), job.block);
     free_lists(w);
     return status;
 }

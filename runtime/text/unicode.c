@@ -1,23 +1,5 @@
 #include "text/unicode.h"
 
-size_t vkm_utf8_check(const char *text, size_t size)
-{
-    size_t at = 0;
-    while (at < size) {
-        utf8proc_int32_t c;
-        if ((unsigned char)text[at] < 0x80) {
-            at++;
-            continue;
-        }
-        utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)text + at,
-                                              (utf8proc_ssize_t)(size - at), &c);
-        if (n <= 0)
-            return at;
-        at += (size_t)n;
-    }
-    return size;
-}
-
 static utf8proc_int32_t code_point(const char *character)
 {
     utf8proc_int32_t c = 0;

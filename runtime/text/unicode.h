@@ -4,10 +4,7 @@
 
 #include <utf8proc.h>
 
-#include "base/base.h"
-
-/* The byte offset of the first malformed sequence, or `size` where there is none. */
-size_t vkm_utf8_check(const char *text, size_t size);
+#include "base/utf8.h"
 
 /* Bytes of the character that begins with `lead`. */
 static inline size_t vkm_utf8_length(char lead)

@@ -49,18 +49,6 @@ static void expect_part(const char *text, const char *part)
         fail_msg("'%s' is not in: %s", part, text);
 }
 
-/* Nothing on stdout, and on stderr one line that has `part` in it. */
-static void expect_sentence(const struct test_process *p, int code, const char *part)
-{
-    if (p->code != code)
-        fail_msg("exit code %d, expected %d: %s%s", p->code, code, p->err, p->out);
-    assert_string_equal(p->out ? p->out : "", "");
-    expect_part(p->err, part);
-    const char *end = strchr(p->err, '\n');
-    if (!end || end[1])
-        fail_msg("not one line: %s", p->err);
-}
-
 static void expect_done(const struct test_process *p)
 {
     if (p->code != 0)
@@ -117,7 +105,7 @@ static void wrong_usage_is_one_sentence_that_names_it(void **state)
         const char *const *a = usages[i].arguments;
         struct test_process p = {.folder = folder};
         test_vkmoe(&p, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]);
-        expect_sentence(&p, 2, usages[i].part);
+        test_process_assert_sentence(&p, 2, usages[i].part);
         test_process_free(&p);
     }
     assert_int_equal(count_files(), 0);
@@ -242,18 +230,18 @@ static void lost_output_is_a_failure(void **state)
     for (size_t i = 0; i < 3; i++) {
         struct test_process p = {.output = outputs[i]};
         test_vkmoe(&p, "run", "-p", romeo()->prompt, "-n", "50");
-        expect_sentence(&p, 1, "stdout");
+        test_process_assert_sentence(&p, 1, "stdout");
         test_process_free(&p);
     }
     for (size_t i = 1; i < 3; i++) {
         struct test_process help = {.output = outputs[i]}, devices = {.output = outputs[i]};
         struct test_process text = {.output = outputs[i], .input = "text", .input_size = 4};
         test_vkmoe(&help, "run", "-h");
-        expect_sentence(&help, 1, "stdout");
+        test_process_assert_sentence(&help, 1, "stdout");
         test_vkmoe(&devices, "devices", "--json");
-        expect_sentence(&devices, 1, "stdout");
+        test_process_assert_sentence(&devices, 1, "stdout");
         test_vkmoe(&text, "tokenize");
-        expect_sentence(&text, 1, "stdout");
+        test_process_assert_sentence(&text, 1, "stdout");
         test_process_free(&help);
         test_process_free(&devices);
         test_process_free(&text);
@@ -281,7 +269,7 @@ static void expect_run_fails(const char *model, const char *part)
 {
     struct test_process p = {0};
     test_vkmoe(&p, "run", "-m", model, "-p", "a", "-n", "2");
-    expect_sentence(&p, 1, part);
+    test_process_assert_sentence(&p, 1, part);
     test_process_free(&p);
 }
 
@@ -361,7 +349,7 @@ static void what_was_asked_for_wrongly_is_named(void **state)
         const char *const *a = failures[i].arguments;
         struct test_process p = {.folder = folder};
         test_vkmoe(&p, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]);
-        expect_sentence(&p, 1, failures[i].part);
+        test_process_assert_sentence(&p, 1, failures[i].part);
         test_process_free(&p);
         assert_int_equal(count_files(), 0);
     }
@@ -374,7 +362,7 @@ static void a_full_disk_leaves_the_old_file_alone(void **state)
     (void)state;
     write_file("out", "old", 3);
     test_vkmoe(&p, "logits", "--tokens", "1,2", "-o", "out", "--reference");
-    expect_sentence(&p, 1, "out");
+    test_process_assert_sentence(&p, 1, "out");
     assert_int_equal(count_files(), 1);
     FILE *file = fopen(path_of("out"), "rb");
     char text[8] = "";
@@ -486,11 +474,11 @@ static void what_stands_for_no_token_is_named(void **state)
     struct test_process text = {.input = "a\xff", .input_size = 2};
     (void)state;
     test_vkmoe(&word, "detokenize");
-    expect_sentence(&word, 1, "two");
+    test_process_assert_sentence(&word, 1, "two");
     test_vkmoe(&number, "detokenize");
-    expect_sentence(&number, 1, "1536");
+    test_process_assert_sentence(&number, 1, "1536");
     test_vkmoe(&text, "tokenize");
-    expect_sentence(&text, 1, "byte offset 1");
+    test_process_assert_sentence(&text, 1, "byte offset 1");
     test_process_free(&word);
     test_process_free(&number);
     test_process_free(&text);

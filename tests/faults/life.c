@@ -145,7 +145,7 @@ static vkmoe_status load(struct being *b, vkmoe_error *err)
 
 static vkmoe_status create_session(struct being *b, vkmoe_error *err)
 {
-    const vkmoe_session_params params = {.context = 64, .chunk = LIFE_CHUNK};
+    const vkmoe_session_params params = {.context = 64, .chunk = LIFE_CHUNK, .cache_tokens = 128};
     return vkmoe_session_create(b->model, &params, &b->session, err);
 }
 
@@ -162,6 +162,26 @@ static vkmoe_status evaluate(struct being *b, vkmoe_error *err)
         status = vkmoe_session_eval(b->session, b->tokens, head, NULL, err);
     if (status == VKMOE_OK)
         status = vkmoe_session_eval(b->session, b->tokens + head, TRACED, &trace, err);
+    return status;
+}
+
+/* A fork goes its own way, with every kernel of the sampler, is rolled back, and goes another. */
+static vkmoe_status branch(struct being *b, vkmoe_error *err)
+{
+    const vkmoe_generate_params params = {
+        .max_tokens = 2,
+        .sampling = {.repeat_penalty = 1.5f, .temperature = 1, .top_k = 9, .top_p = 0.9f},
+        .ignore_eos = true,
+    };
+    vkmoe_session *fork = NULL;
+    vkmoe_status status = vkmoe_session_fork(b->session, &fork, err);
+    if (status == VKMOE_OK)
+        status = vkmoe_session_generate(fork, &params, NULL, err);
+    if (status == VKMOE_OK)
+        status = vkmoe_session_rollback(fork, (uint32_t)b->count - 5, err);
+    if (status == VKMOE_OK)
+        status = vkmoe_session_generate(fork, &params, NULL, err);
+    vkmoe_session_destroy(fork);
     return status;
 }
 
@@ -189,7 +209,7 @@ static vkmoe_status generate(struct being *b, vkmoe_error *err)
 }
 
 typedef vkmoe_status step_fn(struct being *b, vkmoe_error *err);
-static step_fn *const steps[] = {open_device, load, create_session, evaluate, generate};
+static step_fn *const steps[] = {open_device, load, create_session, evaluate, branch, generate};
 
 /* A step is tried again until it succeeds, or the device is lost, or there is no recovery. */
 static vkmoe_status take_step(struct being *b, step_fn *step)

@@ -34,8 +34,13 @@ static double *fetch(const struct oracle *o, const char *prefix, const char *nam
         return NULL;
     size_t n = t->size / vkm_dtype_size(t->dtype);
     double *values = zeros(n);
+    void *data = malloc(t->size + 1);
+    vkmoe_error err;
+    assert_non_null(data);
+    assert_ok(vkm_tensor_read(t, 0, data, t->size, &err), &err);
     for (size_t i = 0; i < n; i++)
-        values[i] = (double)vkm_load_f32(t->data, t->dtype, i);
+        values[i] = (double)vkm_load_f32(data, t->dtype, i);
+    free(data);
     return values;
 }
 

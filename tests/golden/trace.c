@@ -57,7 +57,8 @@ static void take(const struct vkm_tensor *t, enum vkm_dtype dtype, void *to, siz
     assert_non_null(t);
     assert_int_equal(t->dtype, dtype);
     assert_int_equal(t->size, count * sizeof(float));
-    memcpy(to, t->data, count * sizeof(float));
+    vkmoe_error err;
+    assert_ok(vkm_tensor_read(t, 0, to, count * sizeof(float), &err), &err);
 }
 
 struct test_trace test_trace_read(const char *path)

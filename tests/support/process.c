@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
 #include "support.h"
 
 #define LIMIT_SECONDS 300
@@ -56,6 +57,8 @@ static void run_child(const struct test_process *p, const char *const argv[])
         signal(SIGXFSZ, SIG_IGN); /* the write fails instead */
         setrlimit(RLIMIT_FSIZE, &limit);
     }
+    for (size_t i = 0; i < 4 && p->variables[i][0]; i++)
+        setenv(p->variables[i][0], p->variables[i][1], 1);
     signal(SIGPIPE, SIG_DFL);
     alarm(LIMIT_SECONDS);
     execv(argv[0], (char *const *)(uintptr_t)argv);
@@ -154,4 +157,24 @@ void test_process_free(struct test_process *p)
     free(p->out);
     free(p->err);
     p->out = p->err = NULL;
+}
+
+void test_process_assert_sentence(const struct test_process *p, int code, const char *part)
+{
+    if (p->code != code)
+        fail_msg("exit code %d, expected %d: %s%s", p->code, code, p->err, p->out);
+    if (p->out_size > 0)
+        fail_msg("stdout: %s", p->out);
+    if (!strstr(p->err, part))
+        fail_msg("'%s' is not in: %s", part, p->err);
+    size_t size = strlen(p->err);
+    if (size == 0 || p->err[size - 1] != '\n')
+        fail_msg("not a whole line: %s", p->err);
+    p->err[size - 1] = '\0';
+    char *printable = strdup(p->err);
+    vkm_utf8_make_printable(printable);
+    if (strcmp(printable, p->err) != 0)
+        fail_msg("not one printable line: %s", p->err);
+    free(printable);
+    p->err[size - 1] = '\n';
 }

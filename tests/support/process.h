@@ -19,8 +19,9 @@ struct test_process {
     const char *folder; /* to run in; NULL: the current one */
     const char *input;  /* what its stdin holds; NULL: nothing */
     size_t input_size;
-    enum test_output output; /* of stdout */
-    size_t file_limit;       /* bytes that it may put into one file; 0: no limit */
+    enum test_output output;     /* of stdout */
+    size_t file_limit;           /* bytes that it may put into one file; 0: no limit */
+    const char *variables[4][2]; /* names and values of its environment, besides what there is */
 
     int code;  /* exit code, or 128 + the signal that ended it */
     char *out; /* what came on stdout, zero-terminated */
@@ -39,6 +40,10 @@ void test_process_start(struct test_process *p, const char *const argv[]);
 size_t test_process_written(const struct test_process *p);
 void test_process_wait(struct test_process *p);
 void test_process_free(struct test_process *p);
+
+/* Fails the test unless the program said nothing on stdout, ended with `code`, and put exactly one
+ * printable line on stderr, which has `part` in it. */
+void test_process_assert_sentence(const struct test_process *p, int code, const char *part);
 
 /* The command line program with these arguments. */
 #define test_vkmoe(process, ...)                                                                   \

@@ -153,6 +153,43 @@ struct numbers {
     size_t count, capacity;
 };
 
+/* Plants `bits` at every place of up to 40 ordinary elements and asks for the first that is not
+ * finite. */
+static void check_planted(enum vkm_dtype dtype, uint32_t bits, bool finite)
+{
+    uint32_t words[40];
+    unsigned char *data = (unsigned char *)words;
+    size_t size = vkm_dtype_size(dtype);
+    for (size_t n = 1; n <= 40; n++) {
+        for (size_t at = 0; at < n; at++) {
+            for (size_t i = 0; i < n; i++)
+                vkm_store_f32(data, dtype, i, i % 2 ? -1.99e4f : 6e-8f);
+            memcpy(data + at * size, &bits, size);
+            assert_int_equal(vkm_first_nonfinite(data, dtype, n), finite ? n : at);
+        }
+    }
+}
+
+static void the_first_element_that_is_not_finite_is_found_anywhere(void **state)
+{
+    (void)state;
+    static const struct {
+        enum vkm_dtype dtype;
+        uint32_t bits[8]; /* four that are not finite, and four that are, at the limits */
+    } cases[] = {
+        {VKM_DTYPE_F32,
+         {0x7f800000, 0xff800000, 0x7f800001, 0xffffffff, 0x7f7fffff, 0xff7fffff, 0, 0x80000001}},
+        {VKM_DTYPE_F16, {0x7c00, 0xfc00, 0x7c01, 0xffff, 0x7bff, 0xfbff, 0, 0x83ff}},
+        {VKM_DTYPE_BF16, {0x7f80, 0xff80, 0x7f81, 0xffff, 0x7f7f, 0xff7f, 0, 0x807f}},
+    };
+    for (size_t i = 0; i < VKM_COUNT(cases); i++)
+        for (size_t k = 0; k < 8; k++)
+            check_planted(cases[i].dtype, cases[i].bits[k], k >= 4);
+    static const int32_t integers[2] = {-1, 0x7f800000};
+    assert_int_equal(vkm_first_nonfinite(integers, VKM_DTYPE_I32, 2), 2);
+    assert_int_equal(vkm_first_nonfinite(integers, VKM_DTYPE_F32, 0), 0);
+}
+
 static void an_array_grows_and_keeps_what_it_holds(void **state)
 {
     (void)state;
@@ -347,6 +384,7 @@ int main(void)
         cmocka_unit_test(what_16_bits_cannot_hold_becomes_infinite),
         cmocka_unit_test(a_nan_of_any_payload_stays_nan),
         cmocka_unit_test(elements_are_stored_and_loaded_by_dtype),
+        cmocka_unit_test(the_first_element_that_is_not_finite_is_found_anywhere),
         cmocka_unit_test(an_array_grows_and_keeps_what_it_holds),
         cmocka_unit_test(an_array_that_cannot_grow_is_unchanged),
         cmocka_unit_test(sizes_that_overflow_are_refused),

@@ -61,57 +61,50 @@ static void expect_content(const char *name, const char *text)
 
 /* --- reading --- */
 
-static void a_map_shows_the_file(void **state)
+static void a_file_is_read_at_any_place(void **state)
 {
     (void)state;
     vkmoe_error err;
-    struct vkm_map map;
+    struct vkm_file file;
+    char part[8] = "";
+    const char *path = scratch_path("file");
     scratch_write_text("file", "what is in it");
-    assert_int_equal(vkm_map_open(scratch_path("file"), &map, &err), VKMOE_OK);
-    assert_int_equal(map.size, 13);
-    assert_memory_equal(map.data, "what is in it", 13);
-    vkm_map_close(&map);
-    assert_null(map.data);
-    vkm_map_close(&map);
+    assert_int_equal(vkm_file_open(path, &file, &err), VKMOE_OK);
+    assert_int_equal(file.size, 13);
+    assert_int_equal(vkm_file_read_at(&file, 8, part, 5, &err), VKMOE_OK);
+    assert_string_equal(part, "in it");
+    assert_int_equal(vkm_file_read_at(&file, 0, part, 4, &err), VKMOE_OK);
+    assert_string_equal(part, "whatt");
+    assert_int_equal(vkm_file_read_at(&file, 13, part, 0, &err), VKMOE_OK);
+    vkm_file_close(&file);
+    vkm_file_close(&file);
 }
 
-static void the_map_of_an_empty_file_is_empty(void **state)
+static void a_file_cut_while_it_is_open_is_an_io_failure(void **state)
 {
     (void)state;
     vkmoe_error err;
-    struct vkm_map map;
-    scratch_write_text("empty", "");
-    assert_int_equal(vkm_map_open(scratch_path("empty"), &map, &err), VKMOE_OK);
-    assert_null(map.data);
-    assert_int_equal(map.size, 0);
-    vkm_map_close(&map);
-}
-
-static void released_pages_still_hold_the_file(void **state)
-{
-    (void)state;
-    enum { SIZE = 70001 };
-    static unsigned char bytes[SIZE];
-    vkmoe_error err;
-    struct vkm_map map;
-    for (int i = 0; i < SIZE; i++)
-        bytes[i] = (unsigned char)(i * 31 >> 3);
-    scratch_write("pages", bytes, SIZE);
-    assert_int_equal(vkm_map_open(scratch_path("pages"), &map, &err), VKMOE_OK);
-    static const uint64_t ranges[][2] = {{0, SIZE}, {1, 10}, {4095, 4098}, {8191, SIZE - 8191},
-                                         {SIZE, 0}, {0, 0},  {69999, 2}};
-    for (size_t i = 0; i < VKM_COUNT(ranges); i++) {
-        vkm_map_release_pages(&map, ranges[i][0], ranges[i][1]);
-        assert_memory_equal(map.data, bytes, SIZE);
-    }
-    vkm_map_close(&map);
+    struct vkm_file file;
+    char part[10000];
+    const char *path = scratch_path("file");
+    memset(part, 7, sizeof(part));
+    scratch_write("file", part, sizeof(part));
+    assert_int_equal(vkm_file_open(path, &file, &err), VKMOE_OK);
+    assert_int_equal(truncate(path, 5000), 0);
+    assert_int_equal(vkm_file_read_at(&file, 0, part, 5000, &err), VKMOE_OK);
+    expect_failure(vkm_file_read_at(&file, 0, part, 5001, &err), &err, VKMOE_IO, path,
+                   "ends before byte 5001, expected 10000 bytes");
+    assert_int_equal(truncate(path, 0), 0);
+    expect_failure(vkm_file_read_at(&file, 9999, part, 1, &err), &err, VKMOE_IO, path,
+                   "ends before byte 10000");
+    vkm_file_close(&file);
 }
 
 static void what_is_no_file_is_refused_without_waiting(void **state)
 {
     (void)state;
     vkmoe_error err;
-    struct vkm_map map;
+    struct vkm_file file;
     char *data = NULL;
     size_t size = 0;
     scratch_write_text("file", "text");
@@ -127,7 +120,8 @@ static void what_is_no_file_is_refused_without_waiting(void **state)
     };
     for (size_t i = 0; i < VKM_COUNT(cases); i++) {
         const char *path = scratch_path(cases[i].path);
-        expect_failure(vkm_map_open(path, &map, &err), &err, cases[i].status, path, NULL);
+        expect_failure(vkm_file_open(path, &file, &err), &err, cases[i].status, path, NULL);
+        vkm_file_close(&file);
         expect_failure(vkm_file_read(NULL, path, 100, &data, &size, &err), &err, cases[i].status,
                        path, NULL);
     }
@@ -140,16 +134,16 @@ static void a_file_that_may_not_be_read_is_an_io_failure(void **state)
 {
     (void)state;
     vkmoe_error err;
-    struct vkm_map map;
+    struct vkm_file file;
     char *data;
     size_t size;
     scratch_write_text("secret", "text");
     assert_int_equal(chmod(scratch_path("secret"), 0), 0);
     be_stranger();
-    vkmoe_status mapped = vkm_map_open(scratch_path("secret"), &map, &err);
+    vkmoe_status opened = vkm_file_open(scratch_path("secret"), &file, &err);
     vkmoe_status read = vkm_file_read(NULL, scratch_path("secret"), 100, &data, &size, &err);
     be_owner();
-    assert_int_equal(mapped, VKMOE_IO);
+    assert_int_equal(opened, VKMOE_IO);
     expect_failure(read, &err, VKMOE_IO, "secret", strerror(EACCES));
 }
 
@@ -203,9 +197,10 @@ static void a_commit_replaces_the_old_file_whole(void **state)
 {
     (void)state;
     vkmoe_error err;
-    struct vkm_map before;
+    struct vkm_file before;
+    char old[12];
     scratch_write_text("out", "the old text");
-    assert_int_equal(vkm_map_open(scratch_path("out"), &before, &err), VKMOE_OK);
+    assert_int_equal(vkm_file_open(scratch_path("out"), &before, &err), VKMOE_OK);
     struct vkm_writer *w = open_writer("out");
     vkm_writer_write(w, "new ", 4);
     vkm_writer_write(w, NULL, 0);
@@ -215,8 +210,9 @@ static void a_commit_replaces_the_old_file_whole(void **state)
     expect_content("out", "new text");
     assert_int_equal(count_files(), 1);
     /* who has the old one open keeps it */
-    assert_memory_equal(before.data, "the old text", 12);
-    vkm_map_close(&before);
+    assert_int_equal(vkm_file_read_at(&before, 0, old, sizeof(old), &err), VKMOE_OK);
+    assert_memory_equal(old, "the old text", 12);
+    vkm_file_close(&before);
 }
 
 static void an_abort_leaves_nothing_behind(void **state)
@@ -363,9 +359,8 @@ static void writing_without_memory_fails_cleanly(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_map_shows_the_file),
-        TEST(the_map_of_an_empty_file_is_empty),
-        TEST(released_pages_still_hold_the_file),
+        TEST(a_file_is_read_at_any_place),
+        TEST(a_file_cut_while_it_is_open_is_an_io_failure),
         TEST(what_is_no_file_is_refused_without_waiting),
         TEST(a_file_that_may_not_be_read_is_an_io_failure),
         TEST(a_whole_file_is_read_up_to_the_limit),
