@@ -119,21 +119,39 @@ int cli_tokenizer_open(const struct cli_common *common, struct cli_engine *e)
     return status == VKMOE_OK ? EXIT_DONE : cli_failed(&err);
 }
 
-static vkmoe_status open_device_and_model(const struct cli_common *common, uint32_t prompt_tokens,
-                                          struct cli_engine *e, vkmoe_error *err)
+vkmoe_status cli_device_open(const struct cli_common *common, const vkmoe_log *log,
+                             vkmoe_device **device, vkmoe_error *err)
 {
-    double shown = 0;
-    vkmoe_device_params device = {
-        .log = &e->log,
+    vkmoe_device_params params = {
+        .log = log,
         .selector = common->device,
         .validation = common->validation,
         .no_subgroups = common->no_subgroups,
         .tiled_rows = common->tiled_rows,
         .cache_dir = common->no_cache ? "" : NULL,
     };
-    vkmoe_model_params model = {
-        .progress = on_progress, .user = &shown, .prompt_tokens = prompt_tokens};
-    vkmoe_status status = vkmoe_device_open(&device, &e->device, err);
+    return vkmoe_device_open(&params, device, err);
+}
+
+vkmoe_model_params cli_model_params(const struct cli_common *common)
+{
+    return (vkmoe_model_params){
+        .context = common->context,
+        .chunk = common->chunk,
+        .memory_limit = common->memory_limit,
+        .force = common->force,
+    };
+}
+
+static vkmoe_status open_device_and_model(const struct cli_common *common, uint32_t prompt_tokens,
+                                          struct cli_engine *e, vkmoe_error *err)
+{
+    double shown = 0;
+    vkmoe_model_params model = cli_model_params(common);
+    model.progress = on_progress;
+    model.user = &shown;
+    model.prompt_tokens = prompt_tokens;
+    vkmoe_status status = cli_device_open(common, &e->log, &e->device, err);
     if (status == VKMOE_OK)
         status = vkmoe_model_load(e->device, cli_model_path(common), &model, &e->model, err);
     return status;

@@ -14,6 +14,8 @@ static const struct {
     {"run", cmd_run, "continue a prompt"},
     {"logits", cmd_logits, "write logits and routing to a file"},
     {"devices", cmd_devices, "list the Vulkan devices"},
+    {"info", cmd_info, "shape, parameters, operations and bytes of a model"},
+    {"plan", cmd_plan, "the memory that a model would take, before loading it"},
     {"tokenize", cmd_tokenize, "text on stdin to token ids"},
     {"detokenize", cmd_detokenize, "token ids on stdin to text"},
 };

@@ -27,7 +27,7 @@ static const char help[] =
 struct options {
     struct cli_common common;
     const char *prompt, *file;
-    uint64_t tokens, context, seed;
+    uint64_t tokens, seed;
     float temperature; /* negative: the model's default */
     bool seeded, ignore_eos;
 };
@@ -61,7 +61,7 @@ static int apply_option(struct options *o, int option)
         good = cli_parse_u64("-n", optarg, 1, 1u << 24, &o->tokens);
         break;
     case 'c':
-        good = cli_parse_u64("-c", optarg, 1, 1u << 24, &o->context);
+        good = cli_parse_context(optarg, &o->common);
         break;
     case OPTION_TEMP:
         good = cli_parse_float("--temp", optarg, 0, 1000, &o->temperature);
@@ -138,6 +138,24 @@ static void print_stats(const struct cli_engine *e, const vkmoe_session *session
             out->first_token > 0 ? out->first_token - e->start : 0.0, (double)s.device_bytes / 1e6);
 }
 
+/* What experts in host memory were expected to cost, and what came of it. */
+static void print_host_cost(const struct cli_engine *e, const vkmoe_session *session)
+{
+    const vkmoe_host_cost *c = vkmoe_model_get_host_cost(e->model);
+    const vkmoe_model_info *info = vkmoe_model_get_info(e->model);
+    vkmoe_session_stats s;
+    if (info->n_host_experts == 0)
+        return;
+    vkmoe_session_get_stats(session, &s);
+    fprintf(stderr,
+            "experts in host memory %u of %u | of them %.2f MB a token at %.1f GB/s, %.2f ms | "
+            "at most %.1f t/s by that, seen %.1f t/s\n",
+            info->n_host_experts, info->n_moe_layers * info->n_routed_experts,
+            c->host_bytes_per_token / 1e6, c->host_bandwidth / 1e9, 1e3 * c->host_seconds_per_token,
+            c->tokens_per_second,
+            s.generation_seconds > 0 ? (double)s.generated_tokens / s.generation_seconds : 0.0);
+}
+
 static vkmoe_generate_params sampling(const struct options *o, const struct cli_engine *e)
 {
     struct timespec t;
@@ -177,7 +195,7 @@ static int generate(const struct options *o, struct cli_engine *e, const int32_t
     vkmoe_error err;
     vkmoe_session *session = NULL;
     struct output out = {.tokenizer = e->tokenizer};
-    vkmoe_session_params params = {.context = (uint32_t)o->context};
+    vkmoe_session_params params = {.context = o->common.context, .chunk = o->common.chunk};
     vkmoe_generate_params generation = sampling(o, e);
     generation.user = &out;
     vkmoe_status status = vkmoe_session_create(e->model, &params, &session, &err);
@@ -186,8 +204,10 @@ static int generate(const struct options *o, struct cli_engine *e, const int32_t
     if (status == VKMOE_OK && !cli_interrupted()) {
         status = vkmoe_session_generate(session, &generation, NULL, &err);
         write_text(&out, "\n", 1);
-        if (!out.error)
+        if (!out.error) {
             print_stats(e, session, &out);
+            print_host_cost(e, session);
+        }
     }
     vkmoe_session_destroy(session);
     if (cli_interrupted())

@@ -5,6 +5,7 @@
 #include "vkmoe/device.h"
 #include "vkmoe/log.h"
 #include "vkmoe/model.h"
+#include "vkmoe/plan.h"
 #include "vkmoe/sampling.h"
 #include "vkmoe/session.h"
 #include "vkmoe/status.h"

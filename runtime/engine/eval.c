@@ -54,6 +54,23 @@ static vkmoe_status read_trace(struct vkmoe_session *s, const vkmoe_trace *t, si
     return status;
 }
 
+/* Counts which experts the chunk chose, for the next time that not all fit on the device. */
+static vkmoe_status count_use(struct vkmoe_session *s, uint32_t n, vkmoe_error *err)
+{
+    struct vkmoe_model *m = s->model;
+    const vkmoe_allocator *a = vkm_gpu_allocator(m->gpu);
+    uint64_t size = s->state.topk_ids.size, stride = s->state.trace_stride;
+    unsigned char *ids = vkm_malloc(a, (size_t)size, 1);
+    if (!ids)
+        return vkm_fail_memory(err, (size_t)size, "the experts chosen");
+    vkmoe_status status = vkm_buffer_read(m->gpu, s->state.topk_ids, ids, err);
+    for (uint32_t i = 0; i < m->info.n_moe_layers && status == VKMOE_OK; i++)
+        vkm_usage_add(&m->usage, m->gpu, i, (const uint32_t *)(const void *)(ids + i * stride),
+                      (size_t)n * m->info.n_experts_per_token);
+    vkm_free(a, ids);
+    return status;
+}
+
 /* One step over the next n tokens. Logits: of all rows, of the last, or of none. */
 static vkmoe_status eval_chunk(struct vkmoe_session *s, const struct evaluation *e, uint32_t n,
                                vkmoe_error *err)
@@ -108,6 +125,8 @@ static vkmoe_status eval_chunks(struct vkmoe_session *s, struct evaluation *e, v
         if (vkm_session_take_cancel(s, err))
             return VKMOE_CANCELLED;
         status = eval_chunk(s, e, n, err);
+        if (status == VKMOE_OK && s->model->n_host_experts > 0)
+            status = count_use(s, n, err);
         if (status == VKMOE_OK && e->trace)
             status = read_trace(s, e->trace, e->done, n, e->count, err);
         e->done += n;

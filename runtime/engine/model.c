@@ -50,10 +50,70 @@ static void fill_info(struct vkmoe_model *m)
         .bos_token = c->bos_token_id,
         .eos_token = c->eos_token_id,
         .weight_bytes = m->weights.bytes,
+        .host_expert_bytes = m->weights.host_bytes,
+        .n_host_experts = m->n_host_experts,
     };
     m->sampling = m->generation.sampling;
     if (!m->generation.do_sample)
         m->sampling.temperature = 0;
+}
+
+/* Plans, refuses what does not fit, and allocates. */
+static vkmoe_status bind(struct vkmoe_model *m, const char *path, const vkmoe_model_params *params,
+                         const struct vkm_config *config, const struct vkm_checkpoint *checkpoint,
+                         vkmoe_error *err)
+{
+    struct vkm_placement placement = {0};
+    vkmoe_plan plan;
+    struct vkm_plan_request request = {
+        .gpu = m->gpu,
+        .name = path,
+        .config = config,
+        .checkpoint = checkpoint,
+        .session = {.context = params->context, .chunk = params->chunk},
+        .memory_limit = params->memory_limit,
+    };
+    vkm_usage_load(&m->usage, m->gpu, path, config, checkpoint);
+    request.usage = m->usage.counts;
+    m->memory_limit = params->memory_limit;
+    m->force = params->force;
+    vkmoe_status status = vkm_plan_request(&request, &plan, &placement, err);
+    if (status == VKMOE_OK)
+        status = vkm_plan_refuse(&plan, params->force, err);
+    if (status == VKMOE_OK) {
+        uint64_t before = vkm_plan_device_bytes(m->gpu);
+        status = vkm_weights_bind(m->gpu, config, checkpoint, &placement, &m->weights, err);
+        m->device_bytes = vkm_plan_device_bytes(m->gpu) - before;
+        m->n_host_experts = placement.n_host;
+        m->cost.host_bytes_per_token = plan.host_bytes_per_token;
+        m->cost.device_bytes_per_token = plan.device_bytes_per_token;
+    }
+    if (status == VKMOE_OK && placement.n_host > 0)
+        vkm_log(vkm_gpu_log(m->gpu), VKMOE_LOG_INFO,
+                "%u of %u experts are kept in host memory (%.1f MiB), read over the bus",
+                placement.n_host, plan.n_experts, (double)m->weights.host_bytes / 0x1p20);
+    vkm_placement_finish(vkm_gpu_allocator(m->gpu), &placement);
+    return status;
+}
+
+/* Tells what experts in host memory should cost. */
+static vkmoe_status expect_cost(struct vkmoe_model *m, vkmoe_error *err)
+{
+    vkmoe_host_cost *c = &m->cost;
+    if (m->n_host_experts == 0) {
+        *c = (vkmoe_host_cost){0};
+        return VKMOE_OK;
+    }
+    vkmoe_status status =
+        vkm_measure_reads(m->gpu, &m->weights.host_sample, &c->host_bandwidth, err);
+    if (status == VKMOE_OK)
+        status = vkm_measure_reads(m->gpu, &m->weights.lm_head, &c->device_bandwidth, err);
+    if (status != VKMOE_OK)
+        return status;
+    c->host_seconds_per_token = c->host_bytes_per_token / c->host_bandwidth;
+    c->tokens_per_second =
+        1 / (c->host_seconds_per_token + c->device_bytes_per_token / c->device_bandwidth);
+    return VKMOE_OK;
 }
 
 static vkmoe_status load(struct vkmoe_model *m, const char *path, const vkmoe_model_params *params,
@@ -69,16 +129,17 @@ static vkmoe_status load(struct vkmoe_model *m, const char *path, const vkmoe_mo
     if (status == VKMOE_OK)
         status = vkm_checkpoint_open(a, path, &checkpoint, err);
     if (status == VKMOE_OK)
-        status = vkm_weights_bind(m->gpu, &config, checkpoint, &m->weights, err);
+        status = bind(m, path, params, &config, checkpoint, err);
     if (status == VKMOE_OK) {
-        struct compile_job job = {.model = m, .prompt_tokens = params ? params->prompt_tokens : 0};
+        struct compile_job job = {.model = m, .prompt_tokens = params->prompt_tokens};
         compile_start(&job);
-        status = vkm_weights_upload(&m->weights, params ? params->progress : NULL,
-                                    params ? params->user : NULL, err);
+        status = vkm_weights_upload(&m->weights, params->progress, params->user, err);
         vkmoe_status compiled = compile_join(&job, status == VKMOE_OK ? err : NULL);
         if (status == VKMOE_OK)
             status = compiled;
     }
+    if (status == VKMOE_OK)
+        status = expect_cost(m, err);
     vkm_checkpoint_close(checkpoint);
     return status;
 }
@@ -86,12 +147,13 @@ static vkmoe_status load(struct vkmoe_model *m, const char *path, const vkmoe_mo
 vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
                               const vkmoe_model_params *params, vkmoe_model **out, vkmoe_error *err)
 {
+    static const vkmoe_model_params defaults;
     const vkmoe_allocator *a = vkm_gpu_allocator(device->gpu);
     struct vkmoe_model *m = vkm_calloc(a, 1, sizeof(*m));
     if (!m)
         return vkm_fail_memory(err, sizeof(*m), "a model");
     m->gpu = device->gpu;
-    vkmoe_status status = load(m, path, params, err);
+    vkmoe_status status = load(m, path, params ? params : &defaults, err);
     if (status != VKMOE_OK) {
         vkmoe_model_destroy(m);
         return status;
@@ -108,12 +170,18 @@ void vkmoe_model_destroy(vkmoe_model *model)
         return;
     const vkmoe_allocator *a = vkm_gpu_allocator(model->gpu);
     vkm_weights_finish(&model->weights);
+    vkm_usage_finish(&model->usage, model->gpu);
     vkm_free(a, model);
 }
 
 const vkmoe_model_info *vkmoe_model_get_info(const vkmoe_model *model)
 {
     return &model->info;
+}
+
+const vkmoe_host_cost *vkmoe_model_get_host_cost(const vkmoe_model *model)
+{
+    return &model->cost;
 }
 
 const vkmoe_sampling *vkmoe_model_get_sampling(const vkmoe_model *model)

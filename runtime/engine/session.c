@@ -4,7 +4,7 @@
 #include "base/array.h"
 #include "engine/engine.h"
 
-static vkmoe_status check_params(const vkmoe_session_params *params, vkmoe_error *err)
+vkmoe_status vkm_session_check(const vkmoe_session_params *params, vkmoe_error *err)
 {
     if (params && params->context > VKM_MAX_CONTEXT)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "a context of %u tokens; at most %u",
@@ -24,12 +24,29 @@ static void memory_release(struct vkm_gpu *gpu, struct vkm_session_memory *m)
     vkm_free(vkm_gpu_allocator(gpu), m);
 }
 
+/* Refuses what would not fit beside what the device holds by now. */
+static vkmoe_status check_room(const struct vkmoe_model *m, const vkmoe_session_params *params,
+                               vkmoe_error *err)
+{
+    vkmoe_plan plan;
+    struct vkm_plan_request request = {
+        .gpu = m->gpu,
+        .config = &m->weights.config,
+        .session = params ? *params : (vkmoe_session_params){0},
+        .memory_limit = m->memory_limit,
+        .loaded = true,
+        .loaded_bytes = m->device_bytes,
+    };
+    vkmoe_status status = vkm_plan_request(&request, &plan, NULL, err);
+    return status == VKMOE_OK ? vkm_plan_refuse(&plan, m->force, err) : status;
+}
+
 static vkmoe_status init(struct vkmoe_session *s, const vkmoe_session_params *params,
                          vkmoe_error *err)
 {
     struct vkm_gpu *gpu = s->model->gpu;
     const struct vkm_config *c = &s->model->weights.config;
-    vkmoe_status status = check_params(params, err);
+    vkmoe_status status = check_room(s->model, params, err);
     if (status != VKMOE_OK)
         return status;
     s->memory = vkm_calloc(vkm_gpu_allocator(gpu), 1, sizeof(*s->memory));
@@ -85,6 +102,7 @@ void vkmoe_session_destroy(vkmoe_session *session)
         return;
     struct vkm_gpu *gpu = session->model->gpu;
     const vkmoe_allocator *a = vkm_gpu_allocator(gpu);
+    vkm_usage_store(&session->model->usage, gpu);
     vkm_step_finish(&session->decode);
     vkm_state_finish(&session->state);
     if (session->memory) {

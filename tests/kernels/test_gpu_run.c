@@ -254,7 +254,8 @@ static void hang(struct workload *w, struct vkm_gpu *gpu, struct vkm_commands **
     watch(gpu);
     assert_ok(vkm_commands_create(gpu, &w->stream, true, commands, &err), &err);
     double start = test_seconds();
-    test_assert_fails(vkm_commands_run(*commands, NULL, &err), &err, VKMOE_DEVICE_LOST, "lost or hung");
+    test_assert_fails(vkm_commands_run(*commands, NULL, &err), &err, VKMOE_DEVICE_LOST,
+                      "lost or hung");
     assert_non_null(strstr(err.message, vkm_gpu_info(gpu)->name));
     print_message("said to hang after %g ms\n", 1e3 * (test_seconds() - start));
 }
