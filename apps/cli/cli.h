@@ -6,6 +6,8 @@
 #include <jansson.h>
 #include <vkmoe/vkmoe.h>
 
+#include "interrupt.h"
+
 /* Exit codes, which scripts rely on. */
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
@@ -120,11 +122,6 @@ vkmoe_status cli_device_open(const struct cli_common *common, const vkmoe_log *l
 /* What the options say of loading. */
 vkmoe_model_params cli_model_params(const struct cli_common *common);
 double cli_now(void); /* seconds, monotonic */
-
-/* From now on Ctrl-C is noted, to be asked for by cli_interrupted; a second one ends the program.
- */
-void cli_catch_interrupt(void);
-bool cli_interrupted(void);
 
 int cmd_run(int argc, char **argv);
 int cmd_logits(int argc, char **argv);

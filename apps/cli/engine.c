@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,26 +71,6 @@ vkmoe_log cli_log(const struct cli_common *common)
     return (vkmoe_log){.write = log_line, .user = (void *)(uintptr_t)common};
 }
 
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int signal)
-{
-    (void)signal;
-    interrupted = 1;
-}
-
-void cli_catch_interrupt(void)
-{
-    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-}
-
-bool cli_interrupted(void)
-{
-    return interrupted != 0;
-}
-
 static void show_progress(double *shown, uint64_t done, uint64_t total)
 {
     double seconds = cli_now();
@@ -108,7 +87,7 @@ static bool on_progress(void *user, uint64_t done, uint64_t total)
 {
     if (isatty(STDERR_FILENO))
         show_progress(user, done, total);
-    return !interrupted;
+    return !cli_interrupted();
 }
 
 int cli_tokenizer_open(const struct cli_common *common, struct cli_engine *e)
@@ -177,7 +156,7 @@ int cli_engine_open(const struct cli_common *common, uint32_t prompt_tokens, str
     if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr); /* the progress bar has served */
     if (status != VKMOE_OK)
-        return interrupted ? EXIT_INTERRUPTED : cli_failed(&err);
+        return cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
     e->load_seconds = cli_now() - e->start;
     return vocabulary_fits(common, e) ? EXIT_DONE : EXIT_FAILED;
 }
