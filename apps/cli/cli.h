@@ -124,6 +124,7 @@ vkmoe_model_params cli_model_params(const struct cli_common *common);
 double cli_now(void); /* seconds, monotonic */
 
 int cmd_run(int argc, char **argv);
+int cmd_chat(int argc, char **argv);
 int cmd_logits(int argc, char **argv);
 int cmd_devices(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);

@@ -12,6 +12,7 @@ static const struct {
     const char *summary;
 } commands[] = {
     {"run", cmd_run, "continue a prompt"},
+    {"chat", cmd_chat, "talk with the model"},
     {"logits", cmd_logits, "write logits and routing to a file"},
     {"devices", cmd_devices, "list the Vulkan devices"},
     {"info", cmd_info, "shape, parameters, operations and bytes of a model"},

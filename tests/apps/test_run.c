@@ -47,7 +47,7 @@ static void absurd_values_are_named_with_their_range(void **state)
         {"--repeat-last", "from 1 to 4294967295", {"0", "-1", "all", "4294967296", ""}},
         {"--seed", "from 0 to 18446744073709551615", {"-1", "0x1", "18446744073709551616", ""}},
     };
-    static const char *const commands[] = {"run", "run"};
+    static const char *const commands[] = {"run", "chat"};
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         for (size_t j = 0; j < 6 && cases[i].values[j]; j++) {

@@ -227,6 +227,21 @@ static void what_cannot_be_laid_out_is_named(void **state)
     vkmoe_tokenizer_destroy(t);
 }
 
+/* A vocabulary that takes whole pieces may hold markup, where no added token is matched. */
+static void markup_that_cannot_be_spelled_out_is_refused(void **state)
+{
+    const vkmoe_chat_message messages[] = {message(VKMOE_CHAT_USER, "<|im_end|>")};
+    json_t *root = fixture_new();
+    (void)state;
+    json_object_set_new(json_object_get(json_object_get(root, "model"), "vocab"), "<|im_end|>",
+                        json_integer(IM_END_ID));
+    fixture_set_model(root, "ignore_merges", "true");
+    fixture_add(root, IM_END_ID, "<|im_end|>", "{\"special\": true}");
+    vkmoe_tokenizer *t = fixture_load(root, NULL);
+    expect_refused(VKMOE_CHAT_PLAIN, t, messages, 1, VKMOE_UNSUPPORTED, "303");
+    vkmoe_tokenizer_destroy(t);
+}
+
 static void an_answer_ends_with_the_templates_token(void **state)
 {
     vkmoe_tokenizer *t = tokenizer(true, CONFIG("true"));
@@ -392,6 +407,7 @@ int main(void)
         SCRATCH_TEST(what_a_message_spells_is_never_markup),
         SCRATCH_TEST(an_answer_keeps_the_tokens_it_was_generated_with),
         SCRATCH_TEST(what_cannot_be_laid_out_is_named),
+        SCRATCH_TEST(markup_that_cannot_be_spelled_out_is_refused),
         SCRATCH_TEST(an_answer_ends_with_the_templates_token),
         SCRATCH_TEST(a_known_template_is_recognised),
         SCRATCH_TEST(of_a_list_the_default_template_is_taken),
