@@ -37,7 +37,9 @@ static size_t find_stop(struct cli_stream *s)
 
 static bool write_held(struct cli_stream *s, size_t size)
 {
-    bool more = size == 0 || s->write(s->user, s->held, size);
+    if (size == 0)
+        return true;
+    bool more = s->write(s->user, s->held, size);
     memmove(s->held, s->held + size, s->n_held - size);
     s->n_held -= size;
     return more;
