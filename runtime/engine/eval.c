@@ -161,7 +161,8 @@ vkmoe_status vkmoe_session_eval(vkmoe_session *session, const int32_t *tokens, s
     double start = vkm_seconds();
     vkmoe_status status = check_tokens(s, tokens, count, err);
     if (status == VKMOE_OK && s->pending) {
-        status = append(s, &s->tokens.items[s->tokens.count - 1], 1, NULL, err);
+        int32_t newest = s->tokens.items[s->tokens.count - 1]; /* the list may move */
+        status = append(s, &newest, 1, NULL, err);
         s->pending = status != VKMOE_OK;
     }
     if (status == VKMOE_OK)
