@@ -109,7 +109,7 @@ static int open_chat(struct chat *c)
         code = cli_engine_open(&c->common, 0, &c->engine);
     if (code != EXIT_DONE)
         return code;
-    const vkmoe_session_params params = {.context = c->common.context};
+    const vkmoe_session_params params = {.context = c->common.context, .chunk = c->common.chunk};
     if (vkmoe_session_create(c->engine.model, &params, &c->session, &err) != VKMOE_OK)
         return cli_failed(&err);
     c->sampling = cli_generation_sampling(&c->generation, &c->common, c->engine.model);

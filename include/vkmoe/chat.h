@@ -20,20 +20,22 @@ typedef enum vkmoe_chat_template {
     VKMOE_CHAT_LLAMA2, /* white space around messages is dropped, as its template does */
 } vkmoe_chat_template;
 
+/* Who says a message. */
 typedef enum vkmoe_chat_role {
     VKMOE_CHAT_SYSTEM, /* only as the first message */
     VKMOE_CHAT_USER,
     VKMOE_CHAT_ASSISTANT,
 } vkmoe_chat_role;
 
+/* One message of a conversation; what it points to is the caller's. */
 typedef struct vkmoe_chat_message {
-    vkmoe_chat_role role;
-    const char *text; /* UTF-8 */
-    size_t size;      /* bytes of text */
+    vkmoe_chat_role role; /* who says it */
+    const char *text;     /* UTF-8 */
+    size_t size;          /* bytes of text */
     /* An answer as it was generated, without what ended it: it becomes exactly these ids again,
      * whatever its text is. NULL: the text is tokenized. */
     const int32_t *tokens;
-    size_t n_tokens;
+    size_t n_tokens; /* in tokens */
 } vkmoe_chat_message;
 
 /* Which template the model folder `path` asks for: chat_template.jinja, else chat_template in
