@@ -11,8 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <readline/history.h>
-#include <readline/readline.h>
+#include <editline/readline.h>
 
 #include "interrupt.h"
 
@@ -86,7 +85,7 @@ static void close_history(struct cli_input *in)
 
 /* --- a terminal --- */
 
-/* Readline's callback and a signal handler reach nothing but static storage. */
+/* The line editor's callback and a signal handler reach nothing but static storage. */
 static char *received;
 static bool finished;
 static volatile sig_atomic_t pressed;
@@ -182,7 +181,7 @@ void cli_input_init(struct cli_input *in)
     *in = (struct cli_input){.interactive = isatty(STDIN_FILENO) != 0};
     if (!in->interactive)
         return;
-    /* Lines are UTF-8, whatever the locale is; readline asks the environment for it. */
+    /* Lines are UTF-8, whatever the locale is; the line editor asks the environment for it. */
     if (!setlocale(LC_CTYPE, "") || strcmp(nl_langinfo(CODESET), "UTF-8") != 0) {
         setenv("LC_ALL", "C.UTF-8", 1);
         setlocale(LC_CTYPE, "");
