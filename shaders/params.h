@@ -140,6 +140,11 @@
 #define VKM_PARAMS_kv_copy(K, R, W, I, X, T, U, F)                                                 \
     X(K, k_cache) X(K, v_cache) U(K, words) U(K, from) U(K, to)
 
+/* w[i] = (hash of seed and i, restricted to mask) | base, for the uints of a view: weights of any
+ * storage type that nobody trained, to measure with. */
+#define VKM_PARAMS_random_words(K, R, W, I, X, T, U, F)                                            \
+    I(K, w) U(K, words) U(K, seed) U(K, mask) U(K, base)
+
 /* Sampling. Output row i samples for batch row j = index[i] if use_index else i, with
  * samplers[rows[j].sequence], two uvec4 each, in the order of struct vkm_sampler.
  * Logits [rows, ld]. Keys order logits as top-K does: see order_key in lib/math.glsl. */

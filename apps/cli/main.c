@@ -17,6 +17,7 @@ static const struct {
     {"devices", cmd_devices, "list the Vulkan devices"},
     {"info", cmd_info, "shape, parameters, operations and bytes of a model"},
     {"plan", cmd_plan, "the memory that a model would take, before loading it"},
+    {"bench", cmd_bench, "how fast a model runs"},
     {"tokenize", cmd_tokenize, "text on stdin to token ids"},
     {"detokenize", cmd_detokenize, "token ids on stdin to text"},
 };

@@ -2,6 +2,7 @@
 #ifndef VKMOE_VKMOE_H
 #define VKMOE_VKMOE_H
 
+#include "vkmoe/bench.h"
 #include "vkmoe/chat.h"
 #include "vkmoe/device.h"
 #include "vkmoe/log.h"

@@ -26,6 +26,15 @@ struct vkmoe_model {
     struct vkm_usage usage; /* of its experts, while some are in host memory */
 };
 
+/* What a session's steps consist of, added up. */
+struct vkm_profile {
+    bool timed;     /* seconds are wanted: steps are recorded with timestamps */
+    uint32_t steps; /* with a forward pass */
+    uint32_t barriers;
+    uint32_t dispatches[VKM_KERNEL_COUNT];
+    double seconds[VKM_KERNEL_COUNT];
+};
+
 /* A recorded step that can be run again. */
 struct vkm_step {
     struct vkm_stream stream;
@@ -56,6 +65,7 @@ struct vkmoe_session {
     uint32_t logits_row; /* session has used that memory since; in this row */
     bool (*on_step)(void *user, const vkmoe_step *step);
     void *user;
+    struct vkm_profile *profile; /* or NULL */
     atomic_bool cancelled;
     vkmoe_session_stats stats;
 };

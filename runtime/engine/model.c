@@ -2,6 +2,8 @@
 #include <pthread.h>
 
 #include "engine/engine.h"
+#include "model/named.h"
+#include "vkmoe/bench.h"
 
 struct compile_job {
     struct vkmoe_model *model;
@@ -73,7 +75,8 @@ static vkmoe_status bind(struct vkmoe_model *m, const char *path, const vkmoe_mo
         .session = {.context = params->context, .chunk = params->chunk},
         .memory_limit = params->memory_limit,
     };
-    vkm_usage_load(&m->usage, m->gpu, path, config, checkpoint);
+    if (checkpoint)
+        vkm_usage_load(&m->usage, m->gpu, path, config, checkpoint);
     request.usage = m->usage.counts;
     m->memory_limit = params->memory_limit;
     m->force = params->force;
@@ -144,8 +147,32 @@ static vkmoe_status load(struct vkmoe_model *m, const char *path, const vkmoe_mo
     return status;
 }
 
-vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
-                              const vkmoe_model_params *params, vkmoe_model **out, vkmoe_error *err)
+/* A configuration cut to its first layers, with weights made up on the device. */
+static vkmoe_status invent(struct vkmoe_model *m, const char *name, uint32_t layers,
+                           const vkmoe_model_params *params, vkmoe_error *err)
+{
+    struct vkm_config config;
+    vkmoe_status status = vkm_config_resolve(vkm_gpu_allocator(m->gpu), name, &config, NULL, err);
+    if (status == VKMOE_OK && layers > 0)
+        config.num_hidden_layers = vkm_min_u32(layers, config.num_hidden_layers);
+    if (status == VKMOE_OK)
+        status = bind(m, name, params, &config, NULL, err);
+    if (status == VKMOE_OK)
+        status = vkm_weights_randomise(&m->weights, 1, err);
+    if (status == VKMOE_OK)
+        status = vkm_model_compile(m, params->prompt_tokens, err);
+    return status == VKMOE_OK ? expect_cost(m, err) : status;
+}
+
+/* How a model comes to be: load, or invent. */
+struct origin {
+    const char *name;
+    bool invented;
+    uint32_t layers;
+};
+
+static vkmoe_status create(vkmoe_device *device, const struct origin *from,
+                           const vkmoe_model_params *params, vkmoe_model **out, vkmoe_error *err)
 {
     static const vkmoe_model_params defaults;
     const vkmoe_allocator *a = vkm_gpu_allocator(device->gpu);
@@ -153,7 +180,9 @@ vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
     if (!m)
         return vkm_fail_memory(err, sizeof(*m), "a model");
     m->gpu = device->gpu;
-    vkmoe_status status = load(m, path, params ? params : &defaults, err);
+    params = params ? params : &defaults;
+    vkmoe_status status = from->invented ? invent(m, from->name, from->layers, params, err)
+                                         : load(m, from->name, params, err);
     if (status != VKMOE_OK) {
         vkmoe_model_destroy(m);
         return status;
@@ -162,6 +191,20 @@ vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
     vkm_gpu_save_cache(m->gpu);
     *out = m;
     return VKMOE_OK;
+}
+
+vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
+                              const vkmoe_model_params *params, vkmoe_model **out, vkmoe_error *err)
+{
+    return create(device, &(struct origin){.name = path}, params, out, err);
+}
+
+vkmoe_status vkmoe_model_invent(vkmoe_device *device, const char *config, uint32_t layers,
+                                const vkmoe_model_params *params, vkmoe_model **out,
+                                vkmoe_error *err)
+{
+    const struct origin from = {.name = config, .invented = true, .layers = layers};
+    return create(device, &from, params, out, err);
 }
 
 void vkmoe_model_destroy(vkmoe_model *model)

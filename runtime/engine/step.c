@@ -94,10 +94,22 @@ vkmoe_status vkm_step_prepare(struct vkmoe_session *s, struct vkm_step *step,
     vkmoe_status status =
         step_record(step, gpu, &s->model->weights, &s->memory->kv, state, batch, parts, err);
     if (status == VKMOE_OK)
-        status = vkm_commands_create(gpu, &step->stream, false, &step->commands, err);
+        status = vkm_commands_create(gpu, &step->stream, s->profile && s->profile->timed,
+                                     &step->commands, err);
     if (status != VKMOE_OK)
         vkm_step_finish(step);
     return status;
+}
+
+static void add_to_profile(struct vkm_profile *p, const struct vkm_step *step)
+{
+    p->steps++;
+    for (size_t i = 0; i < step->stream.ops.count; i++) {
+        const struct vkm_op *op = &step->stream.ops.items[i];
+        p->barriers += op->barrier;
+        p->dispatches[op->kernel]++;
+        p->seconds[op->kernel] += 1e-9 * (double)vkm_commands_time(step->commands, i);
+    }
 }
 
 vkmoe_status vkm_step_run(struct vkmoe_session *s, struct vkm_step *step, vkmoe_step *info,
@@ -106,6 +118,8 @@ vkmoe_status vkm_step_run(struct vkmoe_session *s, struct vkm_step *step, vkmoe_
     double start = vkm_seconds();
     vkmoe_status status = vkm_commands_run(step->commands, &s->cancelled, err);
     info->seconds = vkm_seconds() - start;
+    if (status == VKMOE_OK && s->profile)
+        add_to_profile(s->profile, step);
     if (status == VKMOE_OK && s->on_step && !s->on_step(s->user, info))
         return vkm_fail(err, VKMOE_CANCELLED, "cancelled");
     return status;

@@ -208,6 +208,14 @@ static void geometry_kv_copy(const struct vkm_caps *caps, const struct vkm_launc
     set_groups(d, LANES_ROW, vkm_ceil_div(p->words / 4, LANES_ROW), 1);
 }
 
+static void geometry_random_words(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                                  const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_random_words *p = params;
+    (void)caps, (void)launch;
+    set_groups(d, LANES_ROW, vkm_min_u32(vkm_ceil_div(p->words, LANES_ROW), 4096), 1);
+}
+
 static void geometry_attention(const struct vkm_caps *caps, const struct vkm_launch *launch,
                                const void *params, struct vkm_dispatch *d)
 {

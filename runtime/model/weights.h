@@ -91,7 +91,8 @@ uint64_t vkm_expert_bytes(const struct vkm_config *config, enum vkm_dtype dtype)
 /* Finds every tensor the configuration asks for, checks dtypes and shapes, and allocates memory;
  * nothing is read yet. Tensors of one group (q, k, v; one FFN; all experts of a layer) that differ
  * in dtype are stored as float32, which holds each exactly. A NULL checkpoint has every tensor, in
- * BF16, and may only be bound to a rehearsal. A NULL placement keeps every expert on the device. */
+ * BF16, and may only be bound to a rehearsal or made random. A NULL placement keeps every expert on
+ * the device. */
 vkmoe_status vkm_weights_bind(struct vkm_gpu *gpu, const struct vkm_config *config,
                               const struct vkm_checkpoint *checkpoint,
                               const struct vkm_placement *placement, struct vkm_weights *w,
@@ -103,6 +104,8 @@ typedef bool vkm_progress_fn(void *user, uint64_t done, uint64_t total);
  * weight that is not finite. */
 vkmoe_status vkm_weights_upload(struct vkm_weights *w, vkm_progress_fn *progress, void *user,
                                 vkmoe_error *err);
+/* Makes weights up instead, the same for the same seed; bound without a checkpoint. */
+vkmoe_status vkm_weights_randomise(struct vkm_weights *w, uint32_t seed, vkmoe_error *err);
 void vkm_weights_finish(struct vkm_weights *w); /* accepts a zeroed struct */
 
 #endif

@@ -113,8 +113,8 @@ static void wrong_usage_is_one_sentence_that_names_it(void **state)
 
 static void help_is_a_result(void **state)
 {
-    static const char *const commands[] = {"run",  "chat", "logits",   "devices",
-                                           "info", "plan", "tokenize", "detokenize"};
+    static const char *const commands[] = {"run",  "chat",  "logits",   "devices",   "info",
+                                           "plan", "bench", "tokenize", "detokenize"};
     static const char *const flags[] = {"-h", "--help"};
     (void)state;
     for (size_t i = 0; i < 2; i++) {
