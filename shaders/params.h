@@ -63,12 +63,13 @@
     U(K, n_heads) U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, block_stride)
 
 /* y[r, h] = sum over positions p <= rows[r].position of softmax_p(scale q[r, h] . k[p]) v[p]; query
- * head h reads key-value head h / (n_heads / n_kv_heads). y [rows, y_ld], zeros beyond the heads.
- * Workgroups: (n_heads, rows). */
+ * head h reads key-value head h / (n_heads / n_kv_heads). y [n_rows, y_ld], zeros beyond the heads.
+ * consecutive: the rows are of one sequence, each one position after the one before, so that a
+ * workgroup may take several. Workgroups: (n_heads, blocks of rows). */
 #define VKM_PARAMS_attention(K, R, W, I, X, T, U, F)                                               \
     R(K, rows) R(K, blocks) R(K, qkv) R(K, k_cache) R(K, v_cache) W(K, y)                          \
-    U(K, n_heads) U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, y_ld) U(K, block_stride)       \
-    F(K, scale)
+    U(K, n_rows) U(K, consecutive) U(K, n_heads) U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld)      \
+    U(K, y_ld) U(K, block_stride) F(K, scale)
 
 /* probs[r] = softmax(logits[r]) over n elements; [rows, ld] each, zeros beyond n. A NaN logit
  * gets 0; others are clamped to +-FLT_MAX, the exponent's argument, after the largest is taken off,

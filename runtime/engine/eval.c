@@ -80,6 +80,7 @@ static vkmoe_status eval_chunk(struct vkmoe_session *s, const struct evaluation 
     struct vkm_step step = {0};
     struct vkm_batch batch = {.rows = s->state.rows,
                               .n_rows = n,
+                              .consecutive = true,
                               .n_logits = all_logits ? n : last,
                               .select_logits = !all_logits};
     vkmoe_step info = {.prompt = true, .done = e->done + n, .total = e->count, .n_tokens = n};

@@ -131,8 +131,9 @@ vkmoe_status vkm_session_extend(struct vkmoe_session *s, uint32_t extra, vkmoe_e
     uint32_t before = s->sequence.count;
     if (extra > s->state.params.context - s->sequence.length)
         return vkm_fail(err, VKMOE_CONTEXT_FULL,
-                        "the context is full: it holds %u of %u tokens and %u more do not fit",
-                        s->sequence.length, s->state.params.context, extra);
+                        "%u more tokens do not fit the context: it has room for %u, and %u are "
+                        "in it",
+                        extra, s->state.params.context, s->sequence.length);
     if (!VKM_ARRAY_RESERVE(vkm_gpu_allocator(s->model->gpu), &s->tokens, extra))
         return vkm_fail_memory(err, extra * sizeof(int32_t), "the sequence's tokens");
     vkmoe_status status = vkm_kv_extend(&s->memory->kv, &s->sequence, extra, err);
@@ -261,6 +262,11 @@ vkmoe_status vkmoe_session_fork(vkmoe_session *session, vkmoe_session **out, vkm
 void vkmoe_session_cancel(vkmoe_session *session)
 {
     atomic_store(&session->cancelled, true);
+}
+
+void vkmoe_session_clear_cancel(vkmoe_session *session)
+{
+    atomic_store(&session->cancelled, false);
 }
 
 bool vkm_session_take_cancel(struct vkmoe_session *s, vkmoe_error *err)

@@ -183,7 +183,8 @@ vkmoe_status vkm_model_compile(struct vkmoe_model *m, uint32_t prompt_tokens, vk
     /* The last chunk of a prompt, and the full ones before it. */
     uint32_t last = prompt_tokens % params.max_rows;
     bool full = prompt_tokens == 0 || prompt_tokens >= params.max_rows;
-    struct vkm_batch prefill = {.rows = s.rows, .n_logits = 1, .select_logits = true};
+    struct vkm_batch prefill = {
+        .rows = s.rows, .consecutive = true, .n_logits = 1, .select_logits = true};
     vkmoe_status status = compile_batch(m, &s, &kv, &decode, err);
     if (status == VKMOE_OK && last > 0) {
         prefill.n_rows = last;
