@@ -178,7 +178,7 @@
 
 /* sampled[i]: greedy, the index of the largest logit; else the token at which the running sum of
  * exp((logit - largest) * inverse_temperature), in id order over tokens that the cut leaves, passes
- * u times the total; u is (word 0 >> 8) / 2^24 of Philox4x32-10 with key (seed low, seed high) and
+ * u times the total; u is ((word 0 >> 8) + 0.5) / 2^24 of Philox4x32-10 with key (seed low, seed high) and
  * counter (position, sequence, 0, 0). Token 0 if all are NaN. next_rows[i]: batch row j with the
  * sampled token and position + 1. One workgroup per row (y). */
 #define VKM_PARAMS_sample(K, R, W, I, X, T, U, F)                                                  \

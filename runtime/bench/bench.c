@@ -175,6 +175,7 @@ vkmoe_status vkmoe_bench_run(vkmoe_model *model, const vkmoe_bench_params *param
                              vkmoe_bench_result *prompt, vkmoe_bench_result *generate,
                              vkmoe_error *err)
 {
+    VKM_REQUIRE(model && params && prompt && generate, err);
     struct bench b = {.model = model, .params = params, .depth = vkm_max_u32(params->depth, 1)};
     uint32_t each = (params->repetitions ? params->repetitions : DEFAULT_REPETITIONS) + 1 +
                     (params->profile ? 2 : 0);

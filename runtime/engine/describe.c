@@ -61,6 +61,7 @@ vkmoe_status vkmoe_model_describe(const char *model, vkmoe_description *out, vkm
     struct vkm_config config;
     vkmoe_description d;
     bool folder;
+    VKM_REQUIRE(model && out, err);
     vkmoe_status status = vkm_config_resolve(NULL, model, &config, &folder, err);
     if (status != VKMOE_OK)
         return status;

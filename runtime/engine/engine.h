@@ -70,6 +70,11 @@ struct vkmoe_session {
     vkmoe_session_stats stats;
 };
 
+/* At the public boundary: what must be given. */
+#define VKM_REQUIRE(argument, err)                                                                 \
+    if (!(argument))                                                                               \
+    return vkm_fail((err), VKMOE_INVALID_ARGUMENT, "%s: %s is missing (NULL)", __func__, #argument)
+
 /* --- device.c --- */
 
 /* vkmoe_device_open over a Vulkan loader of the caller's; NULL: the system's. */
@@ -129,8 +134,9 @@ vkmoe_status vkm_measure_reads(struct vkm_gpu *gpu, const struct vkm_matrix *m,
                                double *bytes_per_second, vkmoe_error *err);
 
 /* Compiles the pipelines that a session of the model needs for a prompt of so many tokens (0:
- * unknown) and for decoding. */
-vkmoe_status vkm_model_compile(struct vkmoe_model *model, uint32_t prompt_tokens, vkmoe_error *err);
+ * unknown) and for decoding; CANCELLED soon after *cancel (may be NULL) turns true. */
+vkmoe_status vkm_model_compile(struct vkmoe_model *model, uint32_t prompt_tokens,
+                               const atomic_bool *cancel, vkmoe_error *err);
 
 /* --- session.c --- */
 

@@ -159,6 +159,8 @@ vkmoe_status vkmoe_session_eval(vkmoe_session *session, const int32_t *tokens, s
                                 const vkmoe_trace *trace, vkmoe_error *err)
 {
     struct vkmoe_session *s = session;
+    VKM_REQUIRE(session, err);
+    VKM_REQUIRE(tokens || count == 0, err);
     double start = vkm_seconds();
     vkmoe_status status = check_tokens(s, tokens, count, err);
     if (status == VKMOE_OK && s->pending) {

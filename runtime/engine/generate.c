@@ -148,6 +148,8 @@ vkmoe_status vkmoe_session_generate(vkmoe_session *session, const vkmoe_generate
                                     size_t *count, vkmoe_error *err)
 {
     struct vkmoe_session *s = session;
+    VKM_REQUIRE(session, err);
+    VKM_REQUIRE(params, err);
     size_t n = 0;
     double start = vkm_seconds();
     vkmoe_status status = vkm_sampling_check(&params->sampling, err);

@@ -1,5 +1,6 @@
 /* Loading a model: weights are uploaded while another thread compiles the pipelines. */
 #include <pthread.h>
+#include <time.h>
 
 #include "engine/engine.h"
 #include "model/named.h"
@@ -10,6 +11,7 @@ struct compile_job {
     uint32_t prompt_tokens;
     pthread_t thread;
     bool started;
+    atomic_bool done, cancel;
     vkmoe_status status;
     vkmoe_error error;
 };
@@ -17,7 +19,8 @@ struct compile_job {
 static void *compile_thread(void *user)
 {
     struct compile_job *job = user;
-    job->status = vkm_model_compile(job->model, job->prompt_tokens, &job->error);
+    job->status = vkm_model_compile(job->model, job->prompt_tokens, &job->cancel, &job->error);
+    atomic_store(&job->done, true);
     return NULL;
 }
 
@@ -26,8 +29,29 @@ static void compile_start(struct compile_job *job)
     job->started = pthread_create(&job->thread, NULL, compile_thread, job) == 0;
 }
 
-static vkmoe_status compile_join(struct compile_job *job, vkmoe_error *err)
+/* Hands the caller's progress on, and keeps how much there is. */
+struct progress {
+    const vkmoe_model_params *params;
+    uint64_t total;
+};
+
+static bool on_progress(void *user, uint64_t done, uint64_t total)
 {
+    struct progress *p = user;
+    p->total = total;
+    return !p->params->progress || p->params->progress(p->params->user, done, total);
+}
+
+/* Waits; meanwhile the caller is told that all is read, and may still cancel. */
+static vkmoe_status compile_join(struct compile_job *job, struct progress *progress,
+                                 vkmoe_error *err)
+{
+    const struct timespec interval = {.tv_nsec = 2000000};
+    while (job->started && !atomic_load(&job->done)) {
+        if (!on_progress(progress, progress->total, progress->total))
+            atomic_store(&job->cancel, true);
+        nanosleep(&interval, NULL);
+    }
     if (job->started)
         pthread_join(job->thread, NULL);
     else
@@ -135,9 +159,12 @@ static vkmoe_status load(struct vkmoe_model *m, const char *path, const vkmoe_mo
         status = bind(m, path, params, &config, checkpoint, err);
     if (status == VKMOE_OK) {
         struct compile_job job = {.model = m, .prompt_tokens = params->prompt_tokens};
+        struct progress progress = {.params = params};
         compile_start(&job);
-        status = vkm_weights_upload(&m->weights, params->progress, params->user, err);
-        vkmoe_status compiled = compile_join(&job, status == VKMOE_OK ? err : NULL);
+        status = vkm_weights_upload(&m->weights, on_progress, &progress, err);
+        if (status != VKMOE_OK)
+            atomic_store(&job.cancel, true);
+        vkmoe_status compiled = compile_join(&job, &progress, status == VKMOE_OK ? err : NULL);
         if (status == VKMOE_OK)
             status = compiled;
     }
@@ -160,7 +187,7 @@ static vkmoe_status invent(struct vkmoe_model *m, const char *name, uint32_t lay
     if (status == VKMOE_OK)
         status = vkm_weights_randomise(&m->weights, 1, err);
     if (status == VKMOE_OK)
-        status = vkm_model_compile(m, params->prompt_tokens, err);
+        status = vkm_model_compile(m, params->prompt_tokens, NULL, err);
     return status == VKMOE_OK ? expect_cost(m, err) : status;
 }
 
@@ -174,6 +201,9 @@ struct origin {
 static vkmoe_status create(vkmoe_device *device, const struct origin *from,
                            const vkmoe_model_params *params, vkmoe_model **out, vkmoe_error *err)
 {
+    VKM_REQUIRE(device, err);
+    VKM_REQUIRE(from->name, err);
+    VKM_REQUIRE(out, err);
     static const vkmoe_model_params defaults;
     const vkmoe_allocator *a = vkm_gpu_allocator(device->gpu);
     struct vkmoe_model *m = vkm_calloc(a, 1, sizeof(*m));

@@ -115,6 +115,9 @@ static uint64_t say_numbers(struct sentence *s, const struct vkm_plan_request *q
 {
     uint64_t most = 0, needed = plan->device_bytes;
     uint32_t worst = 0;
+    s->at = strlen(plan->reason);
+    if (s->at > 0)
+        return needed;
     for (uint32_t i = 0; i < plan->n_heaps; i++) {
         const vkmoe_heap_plan *h = &plan->heaps[i];
         uint64_t heap = h->total + h->staging + h->reserve;
@@ -195,6 +198,7 @@ vkmoe_status vkmoe_model_plan(vkmoe_device *device, const char *model,
 {
     static const vkmoe_model_params defaults;
     const vkmoe_model_params *p = params ? params : &defaults;
+    VKM_REQUIRE(device && model && out, err);
     const vkmoe_allocator *a = vkm_gpu_allocator(device->gpu);
     struct vkm_config config;
     struct vkm_checkpoint *checkpoint = NULL;

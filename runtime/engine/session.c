@@ -84,6 +84,8 @@ static struct vkmoe_session *session_alloc(struct vkmoe_model *model, vkmoe_erro
 vkmoe_status vkmoe_session_create(vkmoe_model *model, const vkmoe_session_params *params,
                                   vkmoe_session **out, vkmoe_error *err)
 {
+    VKM_REQUIRE(model, err);
+    VKM_REQUIRE(out, err);
     struct vkmoe_session *s = session_alloc(model, err);
     if (!s)
         return VKMOE_OUT_OF_HOST_MEMORY;
@@ -131,9 +133,8 @@ vkmoe_status vkm_session_extend(struct vkmoe_session *s, uint32_t extra, vkmoe_e
     uint32_t before = s->sequence.count;
     if (extra > s->state.params.context - s->sequence.length)
         return vkm_fail(err, VKMOE_CONTEXT_FULL,
-                        "%u more tokens do not fit the context: it has room for %u, and %u are "
-                        "in it",
-                        extra, s->state.params.context, s->sequence.length);
+                        "the context of %u tokens holds %u, and %u more do not fit",
+                        s->state.params.context, s->sequence.length, extra);
     if (!VKM_ARRAY_RESERVE(vkm_gpu_allocator(s->model->gpu), &s->tokens, extra))
         return vkm_fail_memory(err, extra * sizeof(int32_t), "the sequence's tokens");
     vkmoe_status status = vkm_kv_extend(&s->memory->kv, &s->sequence, extra, err);
@@ -176,6 +177,7 @@ vkmoe_status vkm_session_truncate(struct vkmoe_session *s, uint32_t length, vkmo
 
 vkmoe_status vkmoe_session_rollback(vkmoe_session *session, uint32_t length, vkmoe_error *err)
 {
+    VKM_REQUIRE(session, err);
     if (length > session->tokens.count)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
                         "a session of %zu tokens cannot be rolled back to %u",
@@ -233,6 +235,8 @@ static vkmoe_status fork_cache(struct vkmoe_session *s, const struct vkmoe_sessi
 
 vkmoe_status vkmoe_session_fork(vkmoe_session *session, vkmoe_session **out, vkmoe_error *err)
 {
+    VKM_REQUIRE(session, err);
+    VKM_REQUIRE(out, err);
     const struct vkm_config *c = &session->model->weights.config;
     struct vkmoe_session *s = session_alloc(session->model, err);
     if (!s)

@@ -149,18 +149,19 @@ vkmoe_status vkm_step_copy_block(struct vkmoe_session *s, uint32_t from, uint32_
 /* A stream over stand-in memory names the pipelines that a real one will use. */
 static vkmoe_status compile_batch(struct vkmoe_model *m, const struct vkm_state *s,
                                   const struct vkm_kv *kv, const struct vkm_batch *batch,
-                                  vkmoe_error *err)
+                                  const atomic_bool *cancel, vkmoe_error *err)
 {
     struct vkm_step step = {0};
     vkmoe_status status = step_record(&step, m->gpu, &m->weights, kv, s, batch,
                                       VKM_STEP_FORWARD | VKM_STEP_SAMPLE, err);
     if (status == VKMOE_OK)
-        status = vkm_gpu_compile(m->gpu, &step.stream, err);
+        status = vkm_gpu_compile(m->gpu, &step.stream, cancel, err);
     vkm_step_finish(&step);
     return status;
 }
 
-vkmoe_status vkm_model_compile(struct vkmoe_model *m, uint32_t prompt_tokens, vkmoe_error *err)
+vkmoe_status vkm_model_compile(struct vkmoe_model *m, uint32_t prompt_tokens,
+                               const atomic_bool *cancel, vkmoe_error *err)
 {
     const struct vkm_config *c = &m->weights.config;
     const vkmoe_allocator *a = vkm_gpu_allocator(m->gpu);
@@ -185,14 +186,14 @@ vkmoe_status vkm_model_compile(struct vkmoe_model *m, uint32_t prompt_tokens, vk
     bool full = prompt_tokens == 0 || prompt_tokens >= params.max_rows;
     struct vkm_batch prefill = {
         .rows = s.rows, .consecutive = true, .n_logits = 1, .select_logits = true};
-    vkmoe_status status = compile_batch(m, &s, &kv, &decode, err);
+    vkmoe_status status = compile_batch(m, &s, &kv, &decode, cancel, err);
     if (status == VKMOE_OK && last > 0) {
         prefill.n_rows = last;
-        status = compile_batch(m, &s, &kv, &prefill, err);
+        status = compile_batch(m, &s, &kv, &prefill, cancel, err);
     }
     if (status == VKMOE_OK && full) {
         prefill.n_rows = params.max_rows;
-        status = compile_batch(m, &s, &kv, &prefill, err);
+        status = compile_batch(m, &s, &kv, &prefill, cancel, err);
     }
     vkm_free(a, layers);
     return status;

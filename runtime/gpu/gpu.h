@@ -136,7 +136,7 @@ void vkm_uploader_destroy(struct vkm_uploader *u); /* accepts NULL; waits */
 
 /* Makes sure that every pipeline of the stream exists, so that encoding it does not wait. */
 vkmoe_status vkm_gpu_compile(struct vkm_gpu *gpu, const struct vkm_stream *stream,
-                             vkmoe_error *err);
+                             const atomic_bool *cancel, vkmoe_error *err);
 /* Writes the pipeline cache to disk if it grew; failure costs only speed and is logged. */
 void vkm_gpu_save_cache(struct vkm_gpu *gpu);
 /* Where a file of that name would lie in the cache folder; NULL where there is none. The caller

@@ -1,5 +1,6 @@
 #include "model/plan.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "../../shaders/params.h"
@@ -21,6 +22,8 @@ struct rehearsal {
     struct vkm_kv kv;
     struct vkm_state state;
     struct vkm_heap_use now[VKMOE_MAX_HEAPS]; /* as last measured */
+    uint64_t oversize; /* bytes of a KV cache that cannot be placed, counted in this heap */
+    uint32_t oversize_heap;
 };
 
 /* Adds what was placed since the last call to the member at `member` of each heap's plan. */
@@ -64,14 +67,39 @@ static vkmoe_status rehearse_weights(struct rehearsal *r, vkmoe_error *err)
     return rehearse_staging(r, err);
 }
 
+/* A cache of which one layer's keys exceed what the device grants in one piece cannot be placed: it
+ * is only counted, in the first of the device's own heaps. */
+static bool cache_is_too_large(struct rehearsal *r)
+{
+    const struct vkm_config *c = r->params->config;
+    uint64_t all = vkm_kv_bytes(c, r->params->cached), piece = all / (2 * c->num_hidden_layers);
+    if (piece <= vkm_gpu_max_buffer(r->gpu))
+        return false;
+    for (uint32_t i = 0; i < r->plan->n_heaps && r->oversize == 0; i++) {
+        if (r->plan->heaps[i].device_local) {
+            r->plan->heaps[i].kv_cache = r->oversize = all;
+            r->oversize_heap = i;
+        }
+    }
+    snprintf(r->plan->reason, sizeof(r->plan->reason),
+             "the keys of one layer's KV cache need %.1f MiB in one piece, and %s grants at most "
+             "%.1f MiB",
+             (double)piece / 0x1p20, vkm_gpu_info(r->gpu)->name,
+             (double)vkm_gpu_max_buffer(r->gpu) / 0x1p20);
+    return true;
+}
+
 static vkmoe_status rehearse_session(struct rehearsal *r, vkmoe_error *err)
 {
     const struct vkm_state_params *p = &r->params->state;
     uint32_t blocks = vkm_ceil_div(r->params->cached, VKM_KV_BLOCK);
-    vkmoe_status status = vkm_kv_init(&r->kv, r->gpu, r->params->config, blocks, err);
-    if (status != VKMOE_OK)
-        return status;
-    count(r, offsetof(vkmoe_heap_plan, kv_cache));
+    vkmoe_status status = VKMOE_OK;
+    if (!cache_is_too_large(r)) {
+        status = vkm_kv_init(&r->kv, r->gpu, r->params->config, blocks, err);
+        if (status != VKMOE_OK)
+            return status;
+        count(r, offsetof(vkmoe_heap_plan, kv_cache));
+    }
     status = vkm_state_allocate(&r->state, r->gpu, r->params->config, p, err);
     if (status == VKMOE_OK)
         count(r, offsetof(vkmoe_heap_plan, scratch));
@@ -164,11 +192,11 @@ static vkmoe_status rehearse(struct vkm_gpu *gpu, const struct vkm_plan_params *
     for (uint32_t i = 0; i < plan->n_heaps; i++) {
         vkmoe_heap_plan *h = &plan->heaps[i];
         uint64_t in_buffers = h->weights + h->kv_cache + h->scratch;
-        h->total = r.now[i].blocks - first[i].blocks;
+        h->total = r.now[i].blocks - first[i].blocks + (i == r.oversize_heap ? r.oversize : 0);
         h->unused = h->total > in_buffers ? h->total - in_buffers : 0;
     }
-    plan->device_bytes =
-        params->loaded_bytes + vkm_plan_device_bytes(r.gpu) - vkm_plan_device_bytes(gpu);
+    plan->device_bytes = r.oversize + params->loaded_bytes + vkm_plan_device_bytes(r.gpu) -
+                         vkm_plan_device_bytes(gpu);
     vkm_state_finish(&r.state);
     vkm_kv_finish(&r.kv);
     vkm_weights_finish(&r.weights);
@@ -246,7 +274,8 @@ static uint64_t movable(const vkmoe_plan *plan)
 
 static bool fits(const vkmoe_plan *plan, bool unlimited_heaps)
 {
-    bool good = plan->memory_limit == 0 || plan->device_bytes <= plan->memory_limit;
+    bool good = !plan->reason[0];
+    good &= plan->memory_limit == 0 || plan->device_bytes <= plan->memory_limit;
     for (uint32_t i = 0; i < plan->n_heaps && !unlimited_heaps; i++)
         good &= over_heap(&plan->heaps[i]) == 0;
     return good;

@@ -20,8 +20,8 @@ struct vkm_plan_params {
     const uint64_t *usage;
 };
 
-/* Fills *plan but for its reason. *placement (to be finished with vkm_placement_finish) says where
- * experts go; NULL: not wanted. */
+/* Fills *plan; its reason only where the KV cache is too large for one piece. *placement (to be
+ * finished with vkm_placement_finish) says where experts go; NULL: not wanted. */
 vkmoe_status vkm_plan_make(struct vkm_gpu *gpu, const struct vkm_plan_params *params,
                            vkmoe_plan *plan, struct vkm_placement *placement, vkmoe_error *err);
 
