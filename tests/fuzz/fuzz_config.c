@@ -1,11 +1,13 @@
 /* Configurations, and the plans made of them. An input that begins with 'g' goes on as a
- * generation_config.json, any other as a config.json. */
+ * generation_config.json, any other, after what is asked of the plan, as a config.json. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "../support/books.h"
+#include "engine/engine.h"
 #include "fuzz.h"
 #include "model/accounting.h"
-#include "model/plan.h"
 
 #define MOST_EXPERTS 20000u /* that are planned for: more only take longer */
 
@@ -32,24 +34,41 @@ static void check_generation(const struct vkm_generation_defaults *d)
         FUZZ_CHECK(d->eos_token_ids[i] >= 0 && d->eos_token_ids[i] < (int32_t)VKM_MAX_VOCAB);
 }
 
-/* The host's memory, with the reference executor's limits: there need be no Vulkan device. */
-static struct vkm_gpu *device(void)
+/* What a plan is asked for, from an input's first bytes. */
+struct wish {
+    uint8_t local, host; /* heaps: 2^(n mod 32 + 12) bytes */
+    uint8_t limit;       /* likewise; never none: other devices would be listed */
+    uint8_t context, chunk;
+    uint8_t usage; /* seed of how often experts were chosen; 0: not known */
+};
+
+static uint64_t bytes_of(uint8_t n)
 {
-    static struct vkm_gpu *gpu;
-    static const struct vkm_kernel_set no_kernels;
-    const struct vkm_gpu_params params = {.selector = "reference", .cache_dir = ""};
-    if (!gpu && vkm_gpu_open(&params, &no_kernels, &gpu, NULL) != VKMOE_OK)
-        abort();
-    return gpu;
+    return UINT64_C(4096) << n % 32;
 }
 
-static void check_plan(const struct vkm_config *c)
+static uint64_t *make_usage(const struct vkm_config *c, uint32_t seed)
 {
-    const struct vkm_plan_params params = {
-        .config = c,
-        .state = {.max_rows = 16, .max_logits = 1, .sequences = 1, .context = 64},
-        .cached = 64,
-    };
+    size_t n = (size_t)vkm_config_moe_layers(c) * c->n_routed_experts;
+    uint64_t *usage = seed && n ? calloc(n, sizeof(*usage)) : NULL;
+    for (size_t i = 0; usage && i < n; i++)
+        usage[i] = (seed = seed * 1664525u + 1013904223u) >> 20;
+    return usage;
+}
+
+static void check_placement(const struct vkm_placement *p, const vkmoe_plan *plan)
+{
+    uint32_t on_host = 0;
+    for (size_t i = 0; i < (size_t)p->n_layers * p->n_experts; i++)
+        on_host += p->on_host[i];
+    FUZZ_CHECK(on_host == p->n_host && p->n_host == plan->n_host_experts);
+}
+
+static void check_plan(const struct vkm_config *c, const struct wish *wish)
+{
+    static const struct vkm_kernel_set no_kernels;
+    struct vkm_gpu gpu;
+    struct vkm_placement placement = {0};
     vkmoe_error err = {VKMOE_OK, ""};
     vkmoe_description d;
     vkmoe_plan plan;
@@ -57,14 +76,30 @@ static void check_plan(const struct vkm_config *c)
     FUZZ_CHECK(d.parameters.activated <= d.parameters.total);
     if ((uint64_t)c->num_hidden_layers * (c->n_routed_experts + 1) > MOST_EXPERTS)
         return;
-    vkmoe_status status = vkm_plan_make(device(), &params, &plan, NULL, &err);
+    books_gpu(&gpu, bytes_of(wish->local), bytes_of(wish->host), &no_kernels);
+    uint64_t *usage = make_usage(c, wish->usage);
+    const struct vkm_plan_request request = {
+        .gpu = &gpu,
+        .name = "the model",
+        .config = c,
+        .session = {.context = 1u + wish->context * 97u, .chunk = wish->chunk},
+        .memory_limit = bytes_of(wish->limit),
+        .usage = usage,
+    };
+    vkmoe_status status = vkm_plan_request(&request, &plan, &placement, &err);
     fuzz_check_outcome(status, &err);
-    if (status != VKMOE_OK)
-        return;
-    for (uint32_t i = 0; i < plan.n_heaps; i++) {
-        const vkmoe_heap_plan *h = &plan.heaps[i];
-        FUZZ_CHECK(h->total == h->weights + h->kv_cache + h->scratch + h->unused);
+    if (status == VKMOE_OK) {
+        check_placement(&placement, &plan);
+        FUZZ_CHECK(plan.fits == (plan.reason[0] == '\0'));
+        FUZZ_CHECK(!plan.fits || plan.device_bytes <= plan.memory_limit);
+        for (uint32_t i = 0; i < plan.n_heaps; i++) {
+            const vkmoe_heap_plan *h = &plan.heaps[i];
+            FUZZ_CHECK(h->total == h->weights + h->kv_cache + h->scratch + h->unused);
+            FUZZ_CHECK(!plan.fits || h->total + h->staging + h->reserve <= h->left);
+        }
     }
+    vkm_placement_finish(NULL, &placement);
+    free(usage);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -80,12 +115,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     struct vkm_config config;
-    fuzz_write("config.json", data + 1, size - 1);
+    struct wish wish;
+    if (size < sizeof(wish))
+        return 0;
+    memcpy(&wish, data, sizeof(wish));
+    fuzz_write("config.json", data + sizeof(wish), size - sizeof(wish));
     vkmoe_status status = vkm_config_load(NULL, fuzz_folder(), &config, &err);
     fuzz_check_outcome(status, &err);
     if (status == VKMOE_OK) {
         check_config(&config);
-        check_plan(&config);
+        check_plan(&config, &wish);
     }
     return 0;
 }

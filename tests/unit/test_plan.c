@@ -1,4 +1,5 @@
 /* The memory plan on devices that are not there: a discrete GPU of any size, in books alone. */
+#include "books.h"
 #include "support.h"
 
 #include <string.h>
@@ -9,55 +10,6 @@
 #include "model/plan.h"
 
 #define GIB (UINT64_C(1) << 30)
-
-/* --- a GPU that can be asked about buffers, and has no memory --- */
-
-static VkDeviceSize asked_for; /* of the newest buffer */
-
-static VKAPI_ATTR VkResult VKAPI_CALL create_buffer(VkDevice device, const VkBufferCreateInfo *info,
-                                                    const VkAllocationCallbacks *callbacks,
-                                                    VkBuffer *buffer)
-{
-    (void)device, (void)callbacks;
-    asked_for = info->size;
-    *buffer = VK_NULL_HANDLE;
-    return VK_SUCCESS;
-}
-
-static VKAPI_ATTR void VKAPI_CALL get_requirements(VkDevice device, VkBuffer buffer,
-                                                   VkMemoryRequirements *needs)
-{
-    (void)device, (void)buffer;
-    *needs = (VkMemoryRequirements){.size = asked_for, .alignment = 256, .memoryTypeBits = 0xf};
-}
-
-enum { LOCAL, HOST, N_HEAPS };
-
-static void make_gpu(struct vkm_gpu *gpu, uint64_t local, uint64_t host)
-{
-    const VkMemoryPropertyFlags mapped =
-        VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
-    VkPhysicalDeviceMemoryProperties *m = &gpu->memory_properties;
-    *gpu = (struct vkm_gpu){.set = &vkm_kernels};
-    gpu->vk.CreateBuffer = create_buffer;
-    gpu->vk.GetBufferMemoryRequirements = get_requirements;
-    gpu->info = (vkmoe_device_info){
-        .kind = VKMOE_DEVICE_DISCRETE, .max_allocation = 4 * GIB, .n_heaps = N_HEAPS};
-    gpu->info.heaps[LOCAL] = (vkmoe_heap_info){local, local, true};
-    gpu->info.heaps[HOST] = (vkmoe_heap_info){host, host, false};
-    for (int i = 0; i < 3; i++)
-        gpu->caps.max_groups[i] = 65535;
-    m->memoryHeapCount = N_HEAPS;
-    m->memoryHeaps[LOCAL] = (VkMemoryHeap){local, VK_MEMORY_HEAP_DEVICE_LOCAL_BIT};
-    m->memoryHeaps[HOST] = (VkMemoryHeap){host, 0};
-    m->memoryTypeCount = 4;
-    m->memoryTypes[0] = (VkMemoryType){VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, LOCAL};
-    m->memoryTypes[1] = (VkMemoryType){VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT | mapped, LOCAL};
-    m->memoryTypes[2] = (VkMemoryType){mapped, HOST};
-    m->memoryTypes[3] = (VkMemoryType){mapped | VK_MEMORY_PROPERTY_HOST_CACHED_BIT, HOST};
-    pthread_mutex_init(&gpu->memory_lock, NULL);
-    pthread_mutex_init(&gpu->submit_lock, NULL);
-}
 
 struct planned {
     vkmoe_plan plan;
@@ -70,7 +22,7 @@ static struct planned plan_16b(uint64_t local, uint64_t host, uint64_t limit, ui
     struct vkm_config config;
     struct planned p;
     vkmoe_error err;
-    make_gpu(&gpu, local, host);
+    books_gpu(&gpu, local, host, &vkm_kernels);
     assert_true(vkm_named_config_find("deepseek-moe-16b", &config));
     struct vkm_plan_params params = {
         .config = &config,
@@ -80,7 +32,7 @@ static struct planned plan_16b(uint64_t local, uint64_t host, uint64_t limit, ui
     };
     assert_ok(vkm_plan_make(&gpu, &params, &p.plan, &p.placement, &err), &err);
     assert_int_equal(gpu.blocks.count, 0);
-    assert_int_equal(gpu.heap_used[LOCAL] + gpu.heap_used[HOST], 0);
+    assert_int_equal(gpu.heap_used[BOOKS_LOCAL] + gpu.heap_used[BOOKS_HOST], 0);
     return p;
 }
 
@@ -94,7 +46,7 @@ static void finish(struct planned *p)
 static void a_large_device_keeps_every_expert(void **state)
 {
     struct planned p = plan_16b(48 * GIB, 64 * GIB, 0, 4096);
-    const vkmoe_heap_plan *local = &p.plan.heaps[LOCAL], *host = &p.plan.heaps[HOST];
+    const vkmoe_heap_plan *local = &p.plan.heaps[BOOKS_LOCAL], *host = &p.plan.heaps[BOOKS_HOST];
     (void)state;
     assert_true(p.plan.fits);
     assert_int_equal(p.plan.n_experts, 27 * 64);
@@ -118,7 +70,7 @@ static void a_large_device_keeps_every_expert(void **state)
 static void what_a_device_cannot_hold_goes_to_the_host_last_layers_first(void **state)
 {
     struct planned p = plan_16b(24 * GIB, 64 * GIB, 0, 4096);
-    const vkmoe_heap_plan *local = &p.plan.heaps[LOCAL], *host = &p.plan.heaps[HOST];
+    const vkmoe_heap_plan *local = &p.plan.heaps[BOOKS_LOCAL], *host = &p.plan.heaps[BOOKS_HOST];
     const double expert = 3.0 * 2048 * 1408 * 2;
     (void)state;
     assert_true(p.plan.fits);
@@ -152,7 +104,7 @@ static void experts_chosen_least_go_first(void **state)
     (void)state;
     for (uint32_t i = 0; i < 27 * 64; i++)
         usage[i] = i * 7919u % 1009u;
-    make_gpu(&gpu, 24 * GIB, 64 * GIB);
+    books_gpu(&gpu, 24 * GIB, 64 * GIB, &vkm_kernels);
     assert_true(vkm_named_config_find("deepseek-moe-16b", &config));
     struct vkm_plan_params params = {
         .config = &config,
@@ -207,9 +159,9 @@ static void what_neither_can_hold_does_not_fit(void **state)
     (void)state;
     assert_false(small.plan.fits);
     assert_int_equal(small.plan.n_host_experts, small.plan.n_experts);
-    assert_true(small.plan.heaps[LOCAL].total > small.plan.heaps[LOCAL].left);
+    assert_true(small.plan.heaps[BOOKS_LOCAL].total > small.plan.heaps[BOOKS_LOCAL].left);
     assert_false(host.plan.fits);
-    assert_true(host.plan.heaps[HOST].total > host.plan.heaps[HOST].left);
+    assert_true(host.plan.heaps[BOOKS_HOST].total > host.plan.heaps[BOOKS_HOST].left);
     finish(&small);
     finish(&host);
 }
@@ -222,7 +174,7 @@ static void one_heap_for_all_moves_nothing(void **state)
     vkmoe_plan plan;
     vkmoe_error err;
     (void)state;
-    make_gpu(&gpu, 16 * GIB, GIB);
+    books_gpu(&gpu, 16 * GIB, GIB, &vkm_kernels);
     gpu.info.kind = VKMOE_DEVICE_INTEGRATED;
     gpu.info.n_heaps = gpu.memory_properties.memoryHeapCount = 1;
     gpu.memory_properties.memoryTypeCount = 2;
@@ -244,25 +196,25 @@ static void what_is_held_already_counts(void **state)
     struct vkm_heap_use use;
     vkmoe_error err;
     (void)state;
-    make_gpu(&gpu, GIB, GIB);
+    books_gpu(&gpu, GIB, GIB, &vkm_kernels);
     assert_ok(vkm_gpu_rehearse(&gpu, &first, &err), &err);
     assert_ok(vkm_buffer_create(first, VKM_MEMORY_DEVICE, 1000, "a", &a, &err), &err);
-    vkm_gpu_heap_use(first, LOCAL, &use);
+    vkm_gpu_heap_use(first, BOOKS_LOCAL, &use);
     assert_int_equal(use.buffers, 1024);
     uint64_t block = use.blocks;
     assert_true(block > use.buffers && use.left == GIB - block);
     /* The second one finds room in the first one's block. */
     assert_ok(vkm_gpu_rehearse(first, &second, &err), &err);
     assert_ok(vkm_buffer_create(second, VKM_MEMORY_DEVICE, 1000, "b", &b, &err), &err);
-    vkm_gpu_heap_use(second, LOCAL, &use);
+    vkm_gpu_heap_use(second, BOOKS_LOCAL, &use);
     assert_int_equal(use.blocks, block);
     assert_int_equal(use.buffers, 2048);
     vkm_buffer_destroy(second, b);
     vkm_gpu_rehearsal_end(second);
-    vkm_gpu_heap_use(first, LOCAL, &use);
+    vkm_gpu_heap_use(first, BOOKS_LOCAL, &use);
     assert_int_equal(use.buffers, 1024);
     vkm_buffer_destroy(first, a);
-    vkm_gpu_heap_use(first, LOCAL, &use);
+    vkm_gpu_heap_use(first, BOOKS_LOCAL, &use);
     assert_int_equal(use.blocks, 0);
     vkm_gpu_rehearsal_end(first);
 }
