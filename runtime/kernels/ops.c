@@ -34,14 +34,15 @@ static bool gemm_by_subgroup(const struct vkm_caps *caps)
 }
 
 enum {
-    LANES_ROW = 128,     /* kernels with one workgroup per row */
-    LANES_SMALL = 64,    /* those whose rows are short: a list of experts, a head */
-    LANES_CUT = 1024,    /* at most, for the kernel that finds the sampler's cut */
-    LANES_GEMM = 128,    /* fixed by lib/gemm_shared.glsl */
-    GEMM_SUBGROUPS = 4,  /* columns of a tile / those of a block in lib/gemm_team.glsl */
-    ATTENTION_ROWS = 4,  /* at most, of one attention workgroup, and */
-    ATTENTION_SUMS = 8,  /* pairs of elements that one of its lanes sums up */
-    LANES_ATTENTION = 64 /* fixed by attention.comp */
+    LANES_ROW = 128,        /* kernels with one workgroup per row */
+    LANES_SMALL = 64,       /* those whose rows are short: a list of experts, a head */
+    LANES_CUT = 1024,       /* at most, for the kernel that finds the sampler's cut */
+    LANES_GEMM = 128,       /* fixed by lib/gemm_shared.glsl */
+    GEMM_SUBGROUPS = 4,     /* columns of a tile / those of a block in lib/gemm_team.glsl */
+    ATTENTION_ROWS = 4,     /* at most, of one attention workgroup, and */
+    ATTENTION_ROWS_CPU = 2, /* where LLVM 19 ends the process at four, for want of mask registers */
+    ATTENTION_SUMS = 8,     /* pairs of elements that one of its lanes sums up */
+    LANES_ATTENTION = 64    /* fixed by attention.comp */
 };
 
 /* --- geometry --- */
@@ -223,9 +224,10 @@ static void geometry_attention(const struct vkm_caps *caps, const struct vkm_lau
 {
     const struct vkm_params_attention *p = params;
     uint32_t pairs = vkm_ceil_div(p->head_dim, 2 * LANES_ATTENTION), rows = 1;
-    (void)caps, (void)launch;
+    uint32_t most = caps->cpu ? ATTENTION_ROWS_CPU : ATTENTION_ROWS;
+    (void)launch;
     /* A lane's sums, pairs * rows, stay in registers. */
-    while (p->consecutive && 2 * rows <= ATTENTION_ROWS && rows < p->n_rows &&
+    while (p->consecutive && 2 * rows <= most && rows < p->n_rows &&
            2 * rows * pairs <= ATTENTION_SUMS)
         rows *= 2;
     set_groups(d, LANES_ATTENTION, p->n_heads, vkm_ceil_div(p->n_rows, rows));
