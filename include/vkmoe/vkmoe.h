@@ -2,6 +2,7 @@
 #ifndef VKMOE_VKMOE_H
 #define VKMOE_VKMOE_H
 
+#include "vkmoe/conform.h"
 #include "vkmoe/device.h"
 #include "vkmoe/log.h"
 #include "vkmoe/model.h"

@@ -117,6 +117,9 @@ void vkm_uploader_destroy(struct vkm_uploader *u); /* accepts NULL; waits */
 /* Makes sure that every pipeline of the stream exists, so that encoding it does not wait. */
 vkmoe_status vkm_gpu_compile(struct vkm_gpu *gpu, const struct vkm_stream *stream,
                              vkmoe_error *err);
+/* A copy of the SPIR-V module that the driver is given for a variant: the caller's (vkm_free). */
+vkmoe_status vkm_gpu_shader(const struct vkm_gpu *gpu, const struct vkm_variant *variant,
+                            uint32_t **code, size_t *size, vkmoe_error *err);
 /* Writes the pipeline cache to disk if it grew; failure costs only speed and is logged. */
 void vkm_gpu_save_cache(struct vkm_gpu *gpu);
 
