@@ -14,6 +14,7 @@ static const struct {
     {"run", cmd_run, "continue a prompt"},
     {"logits", cmd_logits, "write logits and routing to a file"},
     {"devices", cmd_devices, "list the Vulkan devices"},
+    {"conform", cmd_conform, "test a device and its driver"},
     {"tokenize", cmd_tokenize, "text on stdin to token ids"},
     {"detokenize", cmd_detokenize, "token ids on stdin to text"},
 };

@@ -18,6 +18,7 @@ static vkmoe_status run_kernels(const struct vkm_gpu_params *device, struct vkm_
         .level = p->level == VKMOE_CONFORM_FULL ? VKM_CONFORM_FULL : VKM_CONFORM_QUICK,
         .list = p->list,
         .export_dir = p->export_dir,
+        .on_device = vkm_report_device,
         .on_case = vkm_report_kernel_case,
         .on_variant = vkm_report_kernel_variant,
         .user = report,
@@ -26,8 +27,6 @@ static vkmoe_status run_kernels(const struct vkm_gpu_params *device, struct vkm_
     vkmoe_status status = vkm_gpu_open(&open, &vkm_kernels, &gpu, err);
     if (status != VKMOE_OK)
         return status;
-    if (p->on_device)
-        p->on_device(p->user, vkm_gpu_info(gpu));
     status = vkm_conform_run(gpu, &params, &totals, err);
     vkm_gpu_close(gpu);
     return status;
@@ -55,7 +54,8 @@ vkmoe_status vkmoe_conform_replay(const vkmoe_device_params *device, const char 
     struct vkm_gpu_params open = vkm_device_gpu_params(device);
     struct vkm_report report;
     vkm_report_init(&report, params);
-    struct vkm_conform_params own = {.on_case = vkm_report_kernel_case, .user = &report};
+    struct vkm_conform_params own = {
+        .on_device = vkm_report_device, .on_case = vkm_report_kernel_case, .user = &report};
     open.cache_dir = "";
     vkmoe_status status = vkm_bundle_replay(&open, folder, &own, err);
     if (status == VKMOE_OK)

@@ -434,6 +434,8 @@ vkmoe_status vkm_bundle_replay(const struct vkm_gpu_params *device, const char *
     r.suite.variant.variant = &r.variant;
     r.suite.variant.subgroup_size = r.op.subgroup_size;
     if (status == VKMOE_OK) {
+        if (params->on_device)
+            params->on_device(params->user, vkm_gpu_info(r.suite.gpu));
         snprintf(r.suite.name, sizeof(r.suite.name), "%s", r.case_name);
         status = check_device(&r);
     }

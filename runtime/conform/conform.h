@@ -44,6 +44,7 @@ struct vkm_conform_params {
     /* Sees each recorded case first and may take its place: what returns true is neither run nor
      * counted. For tests of the suite itself. */
     bool (*intercept)(void *user, struct vkm_gpu *gpu, struct vkm_stream *stream);
+    void (*on_device)(void *user, const vkmoe_device_info *device); /* first */
     void (*on_case)(void *user, const struct vkm_conform_case *result);
     void (*on_variant)(void *user, const struct vkm_conform_variant *result);
     void *user;

@@ -52,6 +52,13 @@ void vkm_report_end(struct vkm_report *r)
     r->result.cases = 0;
 }
 
+void vkm_report_device(void *user, const vkmoe_device_info *device)
+{
+    const struct vkm_report *r = user;
+    if (r->params->on_device)
+        r->params->on_device(r->params->user, device);
+}
+
 void vkm_report_kernel_case(void *user, const struct vkm_conform_case *c)
 {
     struct vkm_report *r = user;

@@ -19,7 +19,8 @@ void vkm_report_begin(struct vkm_report *r, const vkmoe_conform_test *test);
 void vkm_report_case(struct vkm_report *r, const vkmoe_conform_case *c);
 void vkm_report_end(struct vkm_report *r);
 
-/* on_case and on_variant of struct vkm_conform_params; the user is the report. */
+/* Callbacks of struct vkm_conform_params; the user is the report. */
+void vkm_report_device(void *user, const vkmoe_device_info *device);
 void vkm_report_kernel_case(void *user, const struct vkm_conform_case *c);
 void vkm_report_kernel_variant(void *user, const struct vkm_conform_variant *v);
 

@@ -108,6 +108,8 @@ vkmoe_status vkm_conform_run(struct vkm_gpu *gpu, const struct vkm_conform_param
     uint64_t size = params->level == VKM_CONFORM_FULL ? ARENA_FULL : ARENA_QUICK;
     vkmoe_status status = VKMOE_OK;
     *totals = (struct vkm_conform_totals){0};
+    if (params->on_device)
+        params->on_device(params->user, vkm_gpu_info(gpu));
     if (!params->list)
         status = vkm_suite_begin(&s, size, params->export_dir != NULL, err);
     if (status == VKMOE_OK) {
