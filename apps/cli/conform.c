@@ -184,8 +184,13 @@ static void on_result(void *user, const vkmoe_conform_result *r)
     char path[32];
     printf("%-15s %-7s %-12s %6zu %6u %10.2e  ", t->kernel, t->weights, conform_path(t, path),
            t->n_cases, t->failed, t->nmse);
-    conform_element(stdout, worst);
-    printf("%s(%s)\n", worst->view[0] ? " " : "", worst->name);
+    if (t->failed == 0 && t->nmse <= 0)
+        printf("all exact");
+    else
+        conform_element(stdout, worst);
+    if (t->failed > 0 || t->nmse > 0)
+        printf("%s(%s)", worst->view[0] ? " " : "", worst->name);
+    printf("\n");
     for (size_t i = 0; i < t->n_cases; i++)
         if (t->cases[i].note[0])
             printf("  %s: %s\n", t->cases[i].name, t->cases[i].note);

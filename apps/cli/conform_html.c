@@ -91,13 +91,16 @@ static void device_facts(FILE *f, const struct conform_device *d)
 
 /* --- the grid --- */
 
-/* The distinct combinations of weights and path, in the order in which they first occur. */
-static size_t columns(const struct conform_device *d, const struct conform_test **out, size_t max)
+/* Adds the distinct combinations of weights and path, in the order in which they first occur: of
+ * tests with weights or of those without. */
+static size_t add_columns(const struct conform_device *d, bool weights,
+                          const struct conform_test **out, size_t n, size_t max)
 {
-    size_t n = 0;
     for (size_t i = 0; i < d->n_tests; i++) {
         const struct conform_test *t = &d->tests[i];
         size_t j = 0;
+        if ((t->weights[0] != '-') != weights)
+            continue;
         while (j < n &&
                (strcmp(out[j]->weights, t->weights) != 0 || strcmp(out[j]->path, t->path) != 0 ||
                 out[j]->subgroup_size != t->subgroup_size))
@@ -163,7 +166,8 @@ static void grid(FILE *f, const struct conform_device *d, size_t device)
 {
     enum { MAX_COLUMNS = 64 };
     const struct conform_test *column[MAX_COLUMNS];
-    size_t n = columns(d, column, MAX_COLUMNS);
+    size_t n = add_columns(d, false, column, 0, MAX_COLUMNS);
+    n = add_columns(d, true, column, n, MAX_COLUMNS);
     fprintf(f,
             "<div class=\"grid\" style=\"--columns:%zu\">\n<div class=\"row head\"><span>"
             "</span>\n",

@@ -87,6 +87,8 @@ struct vkm_view vkm_buffer_view(struct vkm_buffer *buffer);
 struct vkm_view vkm_view_slice(struct vkm_view view, uint64_t offset, uint64_t size);
 /* The largest single buffer that can be had. */
 uint64_t vkm_gpu_max_buffer(const struct vkm_gpu *gpu);
+/* Whether to ask the driver for memory even where, by its own figures, it has none left. */
+void vkm_gpu_ignore_budget(struct vkm_gpu *gpu, bool ignore);
 /* Bytes of device memory held in blocks now. */
 uint64_t vkm_gpu_memory_used(const struct vkm_gpu *gpu);
 /* The host pointer behind a device address of mapped memory, or NULL. */

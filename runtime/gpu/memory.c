@@ -35,6 +35,11 @@ uint64_t vkm_gpu_max_buffer(const struct vkm_gpu *gpu)
     return limit < MAX_BLOCK ? limit : MAX_BLOCK;
 }
 
+void vkm_gpu_ignore_budget(struct vkm_gpu *gpu, bool ignore)
+{
+    gpu->ignore_budget = ignore;
+}
+
 void vkm_memory_init(struct vkm_gpu *gpu)
 {
     if (gpu->reference)
@@ -146,7 +151,7 @@ static VkResult allocate_type(struct vkm_gpu *gpu, struct vkm_block *block, uint
         .memoryTypeIndex = type,
     };
     block->heap = gpu->memory_properties.memoryTypes[type].heapIndex;
-    if (heap_left(gpu, block->heap) < size)
+    if (!gpu->ignore_budget && heap_left(gpu, block->heap) < size)
         return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     VkResult result = gpu->vk.AllocateMemory(gpu->device, &info, NULL, &block->memory);
     if (result < 0)
