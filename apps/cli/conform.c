@@ -293,8 +293,10 @@ int cmd_conform(int argc, char **argv)
     int code = parse(argc, argv, &o);
     if (code >= 0)
         return code;
-    struct conform_report report = {
-        .seed = o.params.seed, .replay = o.replay, .full = o.params.level == VKMOE_CONFORM_FULL};
+    struct conform_report report = {.seed = o.params.seed,
+                                    .model = o.common.model,
+                                    .replay = o.replay,
+                                    .full = o.params.level == VKMOE_CONFORM_FULL};
     if (o.common.device && strcmp(o.common.device, "all") == 0) {
         code = run_all(&o, &report);
     } else if (!(report.devices = calloc(1, sizeof(*report.devices)))) {

@@ -39,6 +39,7 @@ struct conform_device {
 struct conform_report {
     uint64_t seed;
     bool full;
+    const char *model;  /* that was asked for, or NULL */
     const char *replay; /* the folder that was run, or NULL */
     struct conform_device *devices;
     size_t n_devices;

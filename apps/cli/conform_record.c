@@ -115,9 +115,12 @@ void conform_command(FILE *to, const struct conform_report *r, const struct conf
         fprintf(to, "vkmoe conform --replay '%s'", r->replay);
         return;
     }
-    fprintf(to, "vkmoe conform --device %s --kernel %s --case '%s' --seed %llu%s",
+    char model[4096] = "";
+    if (r->model && strcmp(t->path, "step") == 0)
+        snprintf(model, sizeof(model), " -m '%s'", r->model);
+    fprintf(to, "vkmoe conform --device %s --kernel %s --case '%s' --seed %llu%s%s",
             d->info.uuid[0] ? d->info.uuid : d->info.name, t->kernel, c->name,
-            (unsigned long long)r->seed, r->full ? " --full" : "");
+            (unsigned long long)r->seed, r->full ? " --full" : "", model);
 }
 
 void conform_element(FILE *to, const struct conform_case *c)

@@ -39,24 +39,24 @@ typedef struct vkmoe_conform_element {
 
 /* One case as it went. Strings are valid during the callback. */
 typedef struct vkmoe_conform_case {
-    vkmoe_conform_test test;
+    vkmoe_conform_test test; /* what it is a case of */
     const char *name;     /* holds its parameters; with kernel and seed it determines all inputs */
     bool passed;          /* also where it was only listed */
     const char *sentence; /* what went wrong; "" where it passed */
     const char *note;     /* what a check of whole steps measured; "" elsewhere */
     const char *bundle;   /* the folder it was exported to; "" where it was not */
     double nmse;          /* normalised mean squared error of its worst output */
-    vkmoe_conform_element worst;
+    vkmoe_conform_element worst;         /* of that output */
     uint64_t errors[VKMOE_CONFORM_BINS]; /* elements by error */
 } vkmoe_conform_case;
 
 /* All cases of a test. Strings are valid during the callback. */
 typedef struct vkmoe_conform_result {
-    vkmoe_conform_test test;
-    uint32_t cases;         /* run, or listed */
-    uint32_t failed;        /* of them */
-    double nmse;            /* the worst */
-    const char *worst_case; /* name of the first that failed, else of the one with that error */
+    vkmoe_conform_test test; /* what was tested */
+    uint32_t cases;          /* run, or listed */
+    uint32_t failed;         /* of them */
+    double nmse;             /* the worst */
+    const char *worst_case;  /* name of the first that failed, else of the one with that error */
     vkmoe_conform_element worst;         /* its element */
     uint64_t errors[VKMOE_CONFORM_BINS]; /* of all cases */
 } vkmoe_conform_result;
