@@ -173,6 +173,9 @@ void vkm_cases_attention(struct vkm_suite *s)
     attention(s, &wide, (const uint32_t[]){1024}, 1, 1, 10);
     attention(s, &one, edges, 12, 1, 30);
     if (s->params->level == VKM_CONFORM_FULL) {
+        /* Far positions, with heads so small that the cache of all before them fits. */
+        attention(s, &head_shapes[0], (const uint32_t[]){65536, 65535}, 2, 1, 1);
+        attention(s, &head_shapes[0], (const uint32_t[]){1000000}, 1, 1, 30);
         attention(s, &wide, (const uint32_t[]){5000, 4095, 4096}, 3, 3, 1);
         attention(s, &head_shapes[7], chunk, 100, 2, 1);
     }
@@ -200,4 +203,6 @@ void vkm_cases_kv_copy(struct vkm_suite *s)
     kv_copy(s, 4 * VKM_KV_BLOCK, 3, 2, 0);
     kv_copy(s, 7 * 6 * VKM_KV_BLOCK, 5, 1, 4);
     kv_copy(s, 2048 * VKM_KV_BLOCK, 3, 0, 2);
+    kv_copy(s, 2 * VKM_KV_BLOCK, 64, 63, 1);
+    kv_copy(s, 33 * 2 * VKM_KV_BLOCK, 2, 1, 0);
 }

@@ -202,7 +202,7 @@ static void every_device_gets_its_turn(void **state)
     test_vkmoe(&p, "conform", "--device", "all", "--kernel", "kv_copy");
     assert_int_equal(p.code, 0);
     assert_non_null(strstr(p.out, "device 0: "));
-    assert_non_null(strstr(p.out, "all 4 cases"));
+    assert_non_null(strstr(p.out, "all 6 cases"));
     test_process_free(&p);
 }
 
