@@ -222,8 +222,9 @@ static vkmoe_status make_folder(const char *path, vkmoe_error *err)
 static char *folder_name(const struct vkm_suite *s, const char *kernel)
 {
     char name[256];
-    int n = snprintf(name, sizeof(name), "%s-%s-%s%u-%s", kernel,
-                     vkm_variant_dtype_name(s->variant.variant), vkm_path_name(s->path),
+    const char *weights = vkm_variant_dtype_name(s->variant.variant);
+    int n = snprintf(name, sizeof(name), "%s%s%s-%s%.0u-%s", kernel, weights[0] == '-' ? "" : "-",
+                     weights[0] == '-' ? "" : weights, vkm_path_name(s->path),
                      s->variant.subgroup_size, s->name);
     for (int i = 0; i < n && i < (int)sizeof(name) - 1; i++)
         if (!isalnum((unsigned char)name[i]) && name[i] != '_' && name[i] != '.')

@@ -168,7 +168,7 @@ void vkm_case_run_stream(struct vkm_suite *s, const struct vkm_stream *stream,
     } else if (find_stray_write(s, kernel, params, &at)) {
         describe_place(s, kernel, params, at, sentence, size);
     } else if (outcome->compare.broken) {
-        vkm_lockstep_sentence(outcome, sentence, size);
+        vkm_lockstep_element(outcome, sentence, size);
     }
 }
 

@@ -196,15 +196,22 @@ const char *vkm_variant_dtype_name(const struct vkm_variant *variant)
     return variant->dtype < VKM_DTYPE_COUNT ? vkm_dtype_name(variant->dtype) : "-";
 }
 
-void vkm_lockstep_sentence(const struct vkm_lockstep *result, char *text, size_t size)
+void vkm_lockstep_element(const struct vkm_lockstep *result, char *text, size_t size)
 {
     const struct vkm_compare *c = &result->compare;
-    if (!c->broken)
+    snprintf(text, size, "%s[%zu] %s: got %.9g, expected %.9g; NMSE of the view %.3g", result->view,
+             c->index, c->broken, c->got, c->expected, c->nmse);
+}
+
+void vkm_lockstep_sentence(const struct vkm_lockstep *result, char *text, size_t size)
+{
+    char element[256];
+    if (!result->compare.broken) {
         snprintf(text, size, "all outputs match the references; worst NMSE %.3g", result->nmse);
-    else
-        snprintf(text, size,
-                 "%s (%s, %s): %s[%zu] %s: got %.9g, expected %.9g; NMSE of the view %.3g",
-                 result->kernel->name, vkm_variant_dtype_name(result->variant),
-                 vkm_path_name(result->variant->path), result->view, c->index, c->broken, c->got,
-                 c->expected, c->nmse);
+        return;
+    }
+    vkm_lockstep_element(result, element, sizeof(element));
+    snprintf(text, size, "%s (%s, %s): %s", result->kernel->name,
+             vkm_variant_dtype_name(result->variant), vkm_path_name(result->variant->path),
+             element);
 }

@@ -50,6 +50,8 @@ vkmoe_status vkm_lockstep_op(struct vkm_gpu *gpu, const struct vkm_stream *strea
 vkmoe_status vkm_lockstep(struct vkm_gpu *gpu, const struct vkm_stream *stream,
                           struct vkm_lockstep *out, vkmoe_error *err);
 
+/* What is wrong with the element, where something is: "y[37] differs: got 1, expected 2". */
+void vkm_lockstep_element(const struct vkm_lockstep *result, char *text, size_t size);
 /* "gemv (BF16, subgroup): y[37] differs: got 1, expected 2", or that all is well. */
 void vkm_lockstep_sentence(const struct vkm_lockstep *result, char *text, size_t size);
 
