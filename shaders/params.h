@@ -63,12 +63,13 @@
     U(K, n_heads) U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, block_stride)
 
 /* y[r, h] = sum over positions p <= rows[r].position of softmax_p(scale q[r, h] . k[p]) v[p]; query
- * head h reads key-value head h / (n_heads / n_kv_heads). y [rows, y_ld], zeros beyond the heads.
- * Workgroups: (n_heads, rows). */
+ * head h reads key-value head h / (n_heads / n_kv_heads). y [n_rows, y_ld], zeros beyond the heads.
+ * consecutive: the rows are of one sequence, each one position after the one before, so that a
+ * workgroup may take several. Workgroups: (n_heads, blocks of rows). */
 #define VKM_PARAMS_attention(K, R, W, I, X, T, U, F)                                               \
     R(K, rows) R(K, blocks) R(K, qkv) R(K, k_cache) R(K, v_cache) W(K, y)                          \
-    U(K, n_heads) U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, y_ld) U(K, block_stride)       \
-    F(K, scale)
+    U(K, n_rows) U(K, consecutive) U(K, n_heads) U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld)      \
+    U(K, y_ld) U(K, block_stride) F(K, scale)
 
 /* probs[r] = softmax(logits[r]) over n elements; [rows, ld] each, zeros beyond n. A NaN logit
  * gets 0; others are clamped to +-FLT_MAX, the exponent's argument, after the largest is taken off,
@@ -140,6 +141,11 @@
 #define VKM_PARAMS_kv_copy(K, R, W, I, X, T, U, F)                                                 \
     X(K, k_cache) X(K, v_cache) U(K, words) U(K, from) U(K, to)
 
+/* w[i] = (hash of seed and i, restricted to mask) | base, for the uints of a view: weights of any
+ * storage type that nobody trained, to measure with. */
+#define VKM_PARAMS_random_words(K, R, W, I, X, T, U, F)                                            \
+    I(K, w) U(K, words) U(K, seed) U(K, mask) U(K, base)
+
 /* Sampling. Output row i samples for batch row j = index[i] if use_index else i, with
  * samplers[rows[j].sequence], two uvec4 each, in the order of struct vkm_sampler.
  * Logits [rows, ld]. Keys order logits as top-K does: see order_key in lib/math.glsl. */
@@ -172,7 +178,7 @@
 
 /* sampled[i]: greedy, the index of the largest logit; else the token at which the running sum of
  * exp((logit - largest) * inverse_temperature), in id order over tokens that the cut leaves, passes
- * u times the total; u is (word 0 >> 8) / 2^24 of Philox4x32-10 with key (seed low, seed high) and
+ * u times the total; u is ((word 0 >> 8) + 0.5) / 2^24 of Philox4x32-10 with key (seed low, seed high) and
  * counter (position, sequence, 0, 0). Token 0 if all are NaN. next_rows[i]: batch row j with the
  * sampled token and position + 1. One workgroup per row (y). */
 #define VKM_PARAMS_sample(K, R, W, I, X, T, U, F)                                                  \

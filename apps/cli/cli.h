@@ -3,7 +3,10 @@
 #define VKMOE_CLI_H
 
 #include <getopt.h>
+#include <jansson.h>
 #include <vkmoe/vkmoe.h>
+
+#include "interrupt.h"
 
 /* Exit codes, which scripts rely on. */
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
@@ -17,6 +20,10 @@ struct cli_common {
     bool validation;
     bool no_subgroups;
     uint32_t tiled_rows;
+    uint32_t context; /* of the session; 0: the library's default. No common option sets it. */
+    uint32_t chunk;
+    uint64_t memory_limit;
+    bool force;
 };
 
 /* Short and long options of struct cli_common, to be put in a command's tables. */
@@ -27,6 +34,9 @@ enum {
     CLI_OPTION_VALIDATE,
     CLI_OPTION_NO_SUBGROUPS,
     CLI_OPTION_TILED_ROWS,
+    CLI_OPTION_CHUNK,
+    CLI_OPTION_MEMORY_LIMIT,
+    CLI_OPTION_FORCE,
     CLI_OPTION_OWN /* a command's own long options count from here */
 };
 #define CLI_COMMON_LONG                                                                            \
@@ -36,6 +46,9 @@ enum {
         {"no-cache", no_argument, NULL, CLI_OPTION_NO_CACHE},                                      \
         {"validate", no_argument, NULL, CLI_OPTION_VALIDATE},                                      \
         {"no-subgroups", no_argument, NULL, CLI_OPTION_NO_SUBGROUPS},                              \
+        {"chunk", required_argument, NULL, CLI_OPTION_CHUNK},                                      \
+        {"memory-limit", required_argument, NULL, CLI_OPTION_MEMORY_LIMIT},                        \
+        {"force", no_argument, NULL, CLI_OPTION_FORCE},                                            \
     {                                                                                              \
         "tiled-rows", required_argument, NULL, CLI_OPTION_TILED_ROWS                               \
     }
@@ -43,6 +56,10 @@ enum {
     "  -m, --model DIR        model folder in Hugging Face layout (default: the shipped model)\n"  \
     "      --device D         device index, UUID, part of a name, or 'reference'\n"                \
     "                         (default: $VKMOE_DEVICE, else the fastest kind there is)\n"          \
+    "      --memory-limit N   use at most N bytes of device memory (500M, 1.5G): experts beyond\n" \
+    "                         are read from host memory (default: what the device has)\n"          \
+    "      --chunk N          prompt tokens computed in one step (default: 256)\n"                 \
+    "      --force            try to load what does not fit by the plan\n"                         \
     "      --no-cache         do not read or write the pipeline cache\n"                           \
     "      --validate         run under the Khronos validation layer\n"                            \
     "      --no-subgroups     use only what every Vulkan 1.3 device has\n"                         \
@@ -58,6 +75,10 @@ int cli_common_option(struct cli_common *common, int option, const char *help);
 bool cli_parse_u64(const char *flag, const char *text, uint64_t low, uint64_t high,
                    uint64_t *value);
 bool cli_parse_float(const char *flag, const char *text, float low, float high, float *value);
+/* -c of the commands that have it. */
+bool cli_parse_context(const char *text, struct cli_common *common);
+/* Bytes, as a number or with a suffix: K, M, G, T (also KiB, KB: all count by 1024). */
+bool cli_parse_bytes(const char *flag, const char *text, uint64_t *bytes);
 /* "1,2,3" into ids (malloc'ed). */
 bool cli_parse_tokens(const char *flag, const char *text, int32_t **ids, size_t *count);
 
@@ -66,6 +87,10 @@ bool cli_parse_tokens(const char *flag, const char *text, int32_t **ids, size_t 
 int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int cli_failed(const vkmoe_error *err);
+
+/* Prints a JSON object, which is released, on stdout; the exit code. `what` names it if that fails.
+ */
+int cli_print_json(json_t *root, const char *what);
 
 /* All of a file, or of stdin for "-"; malloc'ed, zero-terminated. */
 bool cli_read_all(const char *path, char **text, size_t *size);
@@ -94,18 +119,22 @@ int cli_tokenizer_open(const struct cli_common *common, struct cli_engine *e);
  * Returns an exit code; the reason for a failure has been said. */
 int cli_engine_open(const struct cli_common *common, uint32_t prompt_tokens, struct cli_engine *e);
 void cli_engine_close(struct cli_engine *e); /* after either; accepts what was not opened */
-double cli_now(void);                        /* seconds, monotonic */
-
-/* From now on Ctrl-C is noted, to be asked for by cli_interrupted; a second one ends the program.
- */
-void cli_catch_interrupt(void);
-bool cli_interrupted(void);
+/* The device alone. */
+vkmoe_status cli_device_open(const struct cli_common *common, const vkmoe_log *log,
+                             vkmoe_device **device, vkmoe_error *err);
+/* What the options say of loading. */
+vkmoe_model_params cli_model_params(const struct cli_common *common);
+double cli_now(void); /* seconds, monotonic */
 
 int cmd_run(int argc, char **argv);
+int cmd_chat(int argc, char **argv);
 int cmd_logits(int argc, char **argv);
 int cmd_devices(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);
 int cmd_detokenize(int argc, char **argv);
+int cmd_info(int argc, char **argv);
+int cmd_plan(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
 int cmd_conform(int argc, char **argv);
 
 #endif

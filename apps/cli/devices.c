@@ -1,5 +1,4 @@
 /* vkmoe devices: what there is and what would be used. */
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -58,13 +57,7 @@ static int print_json(const vkmoe_device_info *devices, size_t count)
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
         json_array_append_new(list, device_json(&devices[i]));
-    json_t *root = json_pack("{s:o}", "devices", list);
-    int failed = json_dumpf(root, stdout, JSON_INDENT(2));
-    fputc('\n', stdout);
-    json_decref(root);
-    if (!failed || ferror(stdout)) /* which is reported at the end */
-        return EXIT_DONE;
-    return cli_fail("the list of devices cannot be put as JSON");
+    return cli_print_json(json_pack("{s:o}", "devices", list), "the list of devices");
 }
 
 static void print_device(const vkmoe_device_info *d, bool verbose)

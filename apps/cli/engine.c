@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,26 +71,6 @@ vkmoe_log cli_log(const struct cli_common *common)
     return (vkmoe_log){.write = log_line, .user = (void *)(uintptr_t)common};
 }
 
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int signal)
-{
-    (void)signal;
-    interrupted = 1;
-}
-
-void cli_catch_interrupt(void)
-{
-    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-}
-
-bool cli_interrupted(void)
-{
-    return interrupted != 0;
-}
-
 static void show_progress(double *shown, uint64_t done, uint64_t total)
 {
     double seconds = cli_now();
@@ -108,7 +87,7 @@ static bool on_progress(void *user, uint64_t done, uint64_t total)
 {
     if (isatty(STDERR_FILENO))
         show_progress(user, done, total);
-    return !interrupted;
+    return !cli_interrupted();
 }
 
 int cli_tokenizer_open(const struct cli_common *common, struct cli_engine *e)
@@ -119,21 +98,39 @@ int cli_tokenizer_open(const struct cli_common *common, struct cli_engine *e)
     return status == VKMOE_OK ? EXIT_DONE : cli_failed(&err);
 }
 
-static vkmoe_status open_device_and_model(const struct cli_common *common, uint32_t prompt_tokens,
-                                          struct cli_engine *e, vkmoe_error *err)
+vkmoe_status cli_device_open(const struct cli_common *common, const vkmoe_log *log,
+                             vkmoe_device **device, vkmoe_error *err)
 {
-    double shown = 0;
-    vkmoe_device_params device = {
-        .log = &e->log,
+    vkmoe_device_params params = {
+        .log = log,
         .selector = common->device,
         .validation = common->validation,
         .no_subgroups = common->no_subgroups,
         .tiled_rows = common->tiled_rows,
         .cache_dir = common->no_cache ? "" : NULL,
     };
-    vkmoe_model_params model = {
-        .progress = on_progress, .user = &shown, .prompt_tokens = prompt_tokens};
-    vkmoe_status status = vkmoe_device_open(&device, &e->device, err);
+    return vkmoe_device_open(&params, device, err);
+}
+
+vkmoe_model_params cli_model_params(const struct cli_common *common)
+{
+    return (vkmoe_model_params){
+        .context = common->context,
+        .chunk = common->chunk,
+        .memory_limit = common->memory_limit,
+        .force = common->force,
+    };
+}
+
+static vkmoe_status open_device_and_model(const struct cli_common *common, uint32_t prompt_tokens,
+                                          struct cli_engine *e, vkmoe_error *err)
+{
+    double shown = 0;
+    vkmoe_model_params model = cli_model_params(common);
+    model.progress = on_progress;
+    model.user = &shown;
+    model.prompt_tokens = prompt_tokens;
+    vkmoe_status status = cli_device_open(common, &e->log, &e->device, err);
     if (status == VKMOE_OK)
         status = vkmoe_model_load(e->device, cli_model_path(common), &model, &e->model, err);
     return status;
@@ -159,7 +156,7 @@ int cli_engine_open(const struct cli_common *common, uint32_t prompt_tokens, str
     if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr); /* the progress bar has served */
     if (status != VKMOE_OK)
-        return interrupted ? EXIT_INTERRUPTED : cli_failed(&err);
+        return cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
     e->load_seconds = cli_now() - e->start;
     return vocabulary_fits(common, e) ? EXIT_DONE : EXIT_FAILED;
 }

@@ -84,7 +84,7 @@ static int compute(const struct options *o, struct cli_engine *e, const int32_t 
     vkmoe_trace trace = {0};
     vkmoe_session *session = NULL;
     const vkmoe_model_info *info = vkmoe_model_get_info(e->model);
-    vkmoe_session_params params = {.context = (uint32_t)count};
+    vkmoe_session_params params = {.context = (uint32_t)count, .chunk = o->common.chunk};
     if (!alloc_trace(info, count, &trace)) {
         free_trace(&trace);
         return cli_fail("host memory ran out for the logits of %zu tokens", count);
@@ -129,6 +129,7 @@ int cmd_logits(int argc, char **argv)
     code = cli_tokenizer_open(&o.common, &e);
     if (code == EXIT_DONE && o.prompt)
         code = encode_prompt(&o, &e, &ids, &count);
+    o.common.context = count < UINT32_MAX ? (uint32_t)count : 0;
     if (code == EXIT_DONE)
         code = cli_engine_open(&o.common, count < UINT32_MAX ? (uint32_t)count : 0, &e);
     if (code == EXIT_DONE)

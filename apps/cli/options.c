@@ -80,6 +80,36 @@ bool cli_parse_u64(const char *flag, const char *text, uint64_t low, uint64_t hi
     return true;
 }
 
+bool cli_parse_context(const char *text, struct cli_common *common)
+{
+    uint64_t context;
+    if (!cli_parse_u64("-c", text, 1, 1u << 24, &context))
+        return false;
+    common->context = (uint32_t)context;
+    return true;
+}
+
+bool cli_parse_bytes(const char *flag, const char *text, uint64_t *bytes)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    errno = 0;
+    double value = strtod(text, &end);
+    bool good = text[0] >= '0' && text[0] <= '9' && !errno && isfinite(value);
+    const char *unit = *end ? strchr(units, *end >= 'a' ? *end - 'a' + 'A' : *end) : NULL;
+    if (unit) {
+        value *= exp2(10.0 * (double)(unit - units + 1));
+        end++;
+        end += *end == 'i' && end[1] == 'B' ? 2 : *end == 'B';
+    }
+    if (!good || *end || value < 1 || value >= 0x1p63) {
+        cli_usage("%s: '%s' is not a size in bytes such as 500M or 1.5G", flag, text);
+        return false;
+    }
+    *bytes = (uint64_t)value;
+    return true;
+}
+
 bool cli_parse_float(const char *flag, const char *text, float low, float high, float *value)
 {
     char *end;
@@ -117,6 +147,16 @@ bool cli_parse_tokens(const char *flag, const char *text, int32_t **ids, size_t 
     return true;
 }
 
+int cli_print_json(json_t *root, const char *what)
+{
+    int failed = root ? json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : -1;
+    fputc('\n', stdout);
+    json_decref(root);
+    if (!failed || ferror(stdout)) /* which is reported at the end */
+        return EXIT_DONE;
+    return cli_fail("%s cannot be put as JSON", what);
+}
+
 int cli_common_option(struct cli_common *common, int option, const char *help)
 {
     uint64_t number;
@@ -146,6 +186,16 @@ int cli_common_option(struct cli_common *common, int option, const char *help)
         if (!cli_parse_u64("--tiled-rows", optarg, 1, UINT32_MAX, &number))
             return EXIT_USAGE;
         common->tiled_rows = (uint32_t)number;
+        return -1;
+    case CLI_OPTION_CHUNK:
+        if (!cli_parse_u64("--chunk", optarg, 1, UINT32_MAX, &number))
+            return EXIT_USAGE;
+        common->chunk = (uint32_t)number;
+        return -1;
+    case CLI_OPTION_MEMORY_LIMIT:
+        return cli_parse_bytes("--memory-limit", optarg, &common->memory_limit) ? -1 : EXIT_USAGE;
+    case CLI_OPTION_FORCE:
+        common->force = true;
         return -1;
     default:
         return EXIT_USAGE;

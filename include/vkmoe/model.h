@@ -21,6 +21,12 @@ typedef struct vkmoe_model_params {
     /* Tokens of the first prompt: shaders for steps of that size are compiled while the weights are
      * read. 0: unknown, shaders for full chunks are. */
     uint32_t prompt_tokens;
+    uint32_t context; /* of the session to come: loading is refused if it would not fit */
+    uint32_t chunk;   /* of the same session */
+    /* Bytes of device memory that the model and a session may take; experts beyond are kept in host
+     * memory and read over the bus, with the same results to the bit. 0: what the device has. */
+    uint64_t memory_limit;
+    bool force; /* try to load, and to make sessions, even if the plan says that they do not fit */
 } vkmoe_model_params;
 
 /* The shape of a model (keys of DeepseekConfig in config.json). */
@@ -35,13 +41,16 @@ typedef struct vkmoe_model_info {
     uint32_t max_context;         /* max_position_embeddings */
     int32_t bos_token;            /* begins a document; -1: none */
     int32_t eos_token;            /* ends one; -1: none */
-    uint64_t weight_bytes;        /* on the device */
+    uint64_t weight_bytes;        /* as they lie in memory, padding included */
+    uint64_t host_expert_bytes;   /* of them, experts in host memory */
+    uint32_t n_host_experts;      /* of all layers */
 } vkmoe_model_info;
 
 /* Loads the Hugging Face folder `path` onto the device; params may be NULL. The caller owns *out
  * and destroys it before the device. Fails with NOT_FOUND, IO, BAD_FORMAT or UNSUPPORTED for what
  * is in the folder (a weight that is NaN or infinite, or a tensor that config.json has no place
- * for, is BAD_FORMAT), OUT_OF_DEVICE_MEMORY, CANCELLED, or what the device reports. */
+ * for, is BAD_FORMAT), OUT_OF_DEVICE_MEMORY (before anything is read, with what would make it fit,
+ * unless params->force), CANCELLED, or what the device reports. */
 vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
                               const vkmoe_model_params *params, vkmoe_model **out,
                               vkmoe_error *err);
@@ -49,8 +58,21 @@ vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
 /* Accepts NULL. Sessions of the model must be destroyed before. */
 void vkmoe_model_destroy(vkmoe_model *model);
 
+/* What experts in host memory cost, expected when the model was loaded: bytes from the plan over
+ * bandwidths that were measured with a short product. All zero where no expert is there. */
+typedef struct vkmoe_host_cost {
+    double host_bytes_per_token;   /* of experts in host memory */
+    double device_bytes_per_token; /* of all other weights */
+    double host_bandwidth;         /* bytes per second */
+    double device_bandwidth;       /* bytes per second */
+    double host_seconds_per_token; /* the first over its bandwidth */
+    double tokens_per_second;      /* if reading weights were all */
+} vkmoe_host_cost;
+
 /* Owned by the model; thread-safe. */
 const vkmoe_model_info *vkmoe_model_get_info(const vkmoe_model *model);
+/* What experts in host memory should cost. Owned by the model; thread-safe. */
+const vkmoe_host_cost *vkmoe_model_get_host_cost(const vkmoe_model *model);
 /* How the checkpoint wants to be sampled (generation_config.json). */
 const vkmoe_sampling *vkmoe_model_get_sampling(const vkmoe_model *model);
 /* Which layer MoE layer `index` (0 .. n_moe_layers - 1) is; n_layers for an index beyond. */

@@ -88,6 +88,9 @@ vkmoe_status vkmoe_session_generate(vkmoe_session *session, const vkmoe_generate
  * the work that the device has in hand is done (tens of milliseconds). Thread-safe; may be called
  * in a signal handler. */
 void vkmoe_session_cancel(vkmoe_session *session);
+/* Takes a cancel back that came too late to end anything: the next call is not ended by it.
+ * Thread-safe. */
+void vkmoe_session_clear_cancel(vkmoe_session *session);
 
 /* Forgets all tokens from position `length` on; what comes before stays computed. Fails with
  * INVALID_ARGUMENT for a length beyond the sequence's, and, where a fork shares the block of the

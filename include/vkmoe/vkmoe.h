@@ -2,10 +2,13 @@
 #ifndef VKMOE_VKMOE_H
 #define VKMOE_VKMOE_H
 
+#include "vkmoe/bench.h"
+#include "vkmoe/chat.h"
 #include "vkmoe/conform.h"
 #include "vkmoe/device.h"
 #include "vkmoe/log.h"
 #include "vkmoe/model.h"
+#include "vkmoe/plan.h"
 #include "vkmoe/sampling.h"
 #include "vkmoe/session.h"
 #include "vkmoe/status.h"

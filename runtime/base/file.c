@@ -95,9 +95,9 @@ vkmoe_status vkm_file_read(const vkmoe_allocator *a, const char *path, uint64_t 
 struct vkm_writer {
     const vkmoe_allocator *allocator;
     FILE *file;
-    char *path;
-    char *temporary;
-    int error; /* errno of the first failed write */
+    char *path;      /* behind symbolic links */
+    char *temporary; /* NULL: the path is no regular file, and written to as it is */
+    int error;       /* errno of the first failed write */
 };
 
 static void writer_destroy(struct vkm_writer *w)
@@ -124,28 +124,53 @@ static int create_temporary(struct vkm_writer *w)
     return fd;
 }
 
+static void drop_temporary(const struct vkm_writer *w)
+{
+    if (w->temporary)
+        unlink(w->temporary);
+}
+
+/* Where the bytes go: beside a file, with its mode, or into what is a pipe or a device. Nothing is
+ * there yet in most cases. */
+static int open_target(struct vkm_writer *w)
+{
+    struct stat there;
+    bool exists = stat(w->path, &there) == 0;
+    if (exists && !S_ISREG(there.st_mode)) {
+        vkm_free(w->allocator, w->temporary);
+        w->temporary = NULL;
+        return open(w->path, O_WRONLY | O_CLOEXEC);
+    }
+    int fd = create_temporary(w);
+    if (fd >= 0 && exists)
+        (void)fchmod(fd, there.st_mode & 07777); /* a foreign file system may have no modes */
+    return fd;
+}
+
 vkmoe_status vkm_writer_open(const vkmoe_allocator *a, const char *path, struct vkm_writer **out,
                              vkmoe_error *err)
 {
     struct vkm_writer *w = vkm_calloc(a, 1, sizeof(*w));
     if (!w)
         return vkm_fail_memory(err, sizeof(*w), path);
+    char *real = realpath(path, NULL); /* NULL where nothing is there yet */
     w->allocator = a;
-    w->path = vkm_strdup(a, path);
-    w->temporary = vkm_malloc(a, strlen(path) + TEMPORARY_SUFFIX, 1);
+    w->path = vkm_strdup(a, real ? real : path);
+    free(real);
+    w->temporary = w->path ? vkm_malloc(a, strlen(w->path) + TEMPORARY_SUFFIX, 1) : NULL;
     if (!w->path || !w->temporary) {
         writer_destroy(w);
         return vkm_fail_memory(err, strlen(path), path);
     }
-    int fd = create_temporary(w);
+    int fd = open_target(w);
     if (fd >= 0)
         w->file = fdopen(fd, "wb");
     if (!w->file) {
-        vkmoe_status status =
-            vkm_fail(err, VKMOE_IO, "cannot write beside %s: %s", path, strerror(errno));
+        vkmoe_status status = vkm_fail(err, VKMOE_IO, "cannot write %s%s: %s",
+                                       w->temporary ? "beside " : "", path, strerror(errno));
         if (fd >= 0) {
             close(fd);
-            unlink(w->temporary);
+            drop_temporary(w);
         }
         writer_destroy(w);
         return status;
@@ -171,10 +196,10 @@ vkmoe_status vkm_writer_commit(struct vkm_writer *w, vkmoe_error *err)
     if (fclose(w->file) != 0 && !error)
         error = errno;
     w->file = NULL;
-    if (!error && rename(w->temporary, w->path) != 0)
+    if (!error && w->temporary && rename(w->temporary, w->path) != 0)
         error = errno;
     if (error) {
-        unlink(w->temporary);
+        drop_temporary(w);
         status = vkm_fail(err, VKMOE_IO, "cannot write %s: %s", w->path, strerror(error));
     }
     writer_destroy(w);
@@ -185,6 +210,6 @@ void vkm_writer_abort(struct vkm_writer *w)
 {
     if (!w)
         return;
-    unlink(w->temporary);
+    drop_temporary(w);
     writer_destroy(w);
 }

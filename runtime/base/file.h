@@ -24,7 +24,8 @@ vkmoe_status vkm_file_read_at(const struct vkm_file *file, uint64_t offset, void
 vkmoe_status vkm_file_read(const vkmoe_allocator *a, const char *path, uint64_t limit, char **data,
                            size_t *size, vkmoe_error *err);
 
-/* A file being written beside its final name; it takes that name only on commit. */
+/* A file being written beside its final name; it takes that name, and the mode of what had it, only
+ * on commit. What is no regular file (a pipe, a device) is written to as it is. */
 struct vkm_writer;
 vkmoe_status vkm_writer_open(const vkmoe_allocator *a, const char *path, struct vkm_writer **out,
                              vkmoe_error *err);

@@ -36,6 +36,7 @@ vkmoe_status vkmoe_conform_run(const vkmoe_device_params *device,
                                const vkmoe_conform_params *params, vkmoe_conform_totals *totals,
                                vkmoe_error *err)
 {
+    VKM_REQUIRE(params && totals, err);
     struct vkm_gpu_params open = vkm_device_gpu_params(device);
     struct vkm_report report;
     vkm_report_init(&report, params);
@@ -51,6 +52,7 @@ vkmoe_status vkmoe_conform_replay(const vkmoe_device_params *device, const char 
                                   const vkmoe_conform_params *params, vkmoe_conform_totals *totals,
                                   vkmoe_error *err)
 {
+    VKM_REQUIRE(folder && params && totals, err);
     struct vkm_gpu_params open = vkm_device_gpu_params(device);
     struct vkm_report report;
     vkm_report_init(&report, params);

@@ -111,6 +111,14 @@ void vkm_cases_rope_kv(struct vkm_suite *s)
     rope_kv(s, &one, chunk, 100, 1, "long chunk");
 }
 
+static bool consecutive(const uint32_t *positions, uint32_t n_rows, uint32_t n_sequences)
+{
+    for (uint32_t r = 1; r < n_rows; r++)
+        if (positions[r] != positions[r - 1] + 1)
+            return false;
+    return n_sequences == 1;
+}
+
 static void attention(struct vkm_suite *s, const struct heads *h, const uint32_t *positions,
                       uint32_t n_rows, uint32_t n_sequences, float spread)
 {
@@ -130,6 +138,8 @@ static void attention(struct vkm_suite *s, const struct heads *h, const uint32_t
         .k_cache = vkm_case_floats(s, cache, -spread, spread),
         .v_cache = vkm_case_floats(s, cache, far ? 0 : -2, 2),
         .y = vkm_case_output(s, (uint64_t)n_rows * y_ld),
+        .n_rows = n_rows,
+        .consecutive = consecutive(positions, n_rows, n_sequences),
         .n_heads = h->n_heads,
         .n_kv_heads = h->n_kv_heads,
         .head_dim = dim,
@@ -171,6 +181,14 @@ void vkm_cases_attention(struct vkm_suite *s)
     attention(s, &one, edges, 12, 3, 1);
     attention(s, &one, chunk, 100, 1, 1);
     attention(s, &wide, chunk, 33, 1, 1);
+    for (uint32_t n = 2; n <= 9; n++) /* blocks of rows, part full */
+        attention(s, &one, chunk + n, n, 1, 1);
+    for (uint32_t i = 0; i < VKM_COUNT(chunk); i++)
+        chunk[i] = 251 + i; /* over the end of a run of positions */
+    attention(s, &one, chunk, 13, 1, 1);
+    attention(s, &wide, chunk, 6, 1, 10);
+    for (size_t i = 0; i < VKM_COUNT(head_shapes); i++)
+        attention(s, &head_shapes[i], chunk, 5, 1, 1);
     attention(s, &wide, (const uint32_t[]){1023}, 1, 1, 1);
     attention(s, &wide, (const uint32_t[]){1024}, 1, 1, 10);
     attention(s, &one, edges, 12, 1, 30);

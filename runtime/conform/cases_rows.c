@@ -105,3 +105,20 @@ void vkm_cases_rmsnorm(struct vkm_suite *s)
     rmsnorm(s, 40, 3, false, NORM_NAN);
     rmsnorm(s, 1280, 3, false, NORM_NAN);
 }
+
+void vkm_cases_random_words(struct vkm_suite *s)
+{
+    static const uint32_t counts[] = {1, 127, 128, 129, 1407, 700000};
+    for (uint32_t i = 0; i < VKM_COUNT(counts); i++) {
+        if (!vkm_case(s, "words=%u", counts[i]))
+            continue;
+        struct vkm_params_random_words p = {
+            .w = vkm_case_output(s, counts[i]),
+            .words = counts[i],
+            .seed = 77 * i,
+            .mask = i % 2 ? 0x807f807fu : 0xffffffffu,
+            .base = i % 2 ? 0x3c003c00u : 0,
+        };
+        vkm_case_run(s, (struct vkm_launch){.n_rows = 1}, &p);
+    }
+}

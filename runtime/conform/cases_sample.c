@@ -293,7 +293,8 @@ static void avoid_edges(const struct sampling *c, const struct sampling_data *d,
         for (int tries = 0; tries < 64; tries++, row->position++) {
             vkm_ref_philox(key, (uint32_t[4]){row->position, row->sequence, 0, 0}, out);
             if (margin(logits + i * d->ld, c->vocab, limits ? limits[i] : 0,
-                       (double)sampler->inverse_temperature, (out[0] >> 8) * 0x1p-24) > 1e-4)
+                       (double)sampler->inverse_temperature,
+                       ((out[0] >> 8) + 0.5) * 0x1p-24) > 1e-4)
                 break;
         }
     }

@@ -31,7 +31,11 @@ vkmoe_status vkm_step_record(struct vkmoe_session *session, const struct vkm_ste
 {
     struct vkm_row *row = vkm_host_rows(session->state.rows);
     struct vkm_batch batch = {
-        .rows = session->state.rows, .n_rows = tokens->count, .n_logits = tokens->count};
+        .rows = session->state.rows,
+        .n_rows = tokens->count,
+        .n_logits = tokens->count,
+        .consecutive = true,
+    };
     struct vkm_recorder r;
     vkmoe_session_reset(session);
     *step = (struct vkm_step){0};

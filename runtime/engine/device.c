@@ -24,6 +24,7 @@ struct vkm_gpu_params vkm_device_gpu_params(const vkmoe_device_params *p)
 vkmoe_status vkmoe_device_list(const vkmoe_device_params *params, vkmoe_device_info *infos,
                                size_t capacity, size_t *count, vkmoe_error *err)
 {
+    VKM_REQUIRE(count && (infos || capacity == 0), err);
     struct vkm_gpu_params p = vkm_device_gpu_params(params);
     return vkm_gpu_list(&p, infos, capacity, count, err);
 }
@@ -48,6 +49,7 @@ vkmoe_status vkm_device_open(const vkmoe_device_params *params, vkm_vulkan_loade
 vkmoe_status vkmoe_device_open(const vkmoe_device_params *params, vkmoe_device **out,
                                vkmoe_error *err)
 {
+    VKM_REQUIRE(out, err);
     return vkm_device_open(params, NULL, out, err);
 }
 

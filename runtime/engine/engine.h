@@ -4,8 +4,9 @@
 
 #include <stdatomic.h>
 
+#include "engine/usage.h"
 #include "model/forward.h"
-#include "vkmoe/session.h"
+#include "model/plan.h"
 
 struct vkmoe_device {
     struct vkm_gpu *gpu;
@@ -17,6 +18,21 @@ struct vkmoe_model {
     struct vkm_generation_defaults generation;
     vkmoe_model_info info;
     vkmoe_sampling sampling;
+    uint64_t memory_limit; /* as asked for */
+    uint64_t device_bytes; /* of it, what the weights take */
+    uint32_t n_host_experts;
+    bool force;
+    vkmoe_host_cost cost;
+    struct vkm_usage usage; /* of its experts, while some are in host memory */
+};
+
+/* What a session's steps consist of, added up. */
+struct vkm_profile {
+    bool timed;     /* seconds are wanted: steps are recorded with timestamps */
+    uint32_t steps; /* with a forward pass */
+    uint32_t barriers;
+    uint32_t dispatches[VKM_KERNEL_COUNT];
+    double seconds[VKM_KERNEL_COUNT];
 };
 
 /* A recorded step that can be run again. */
@@ -49,9 +65,15 @@ struct vkmoe_session {
     uint32_t logits_row; /* session has used that memory since; in this row */
     bool (*on_step)(void *user, const vkmoe_step *step);
     void *user;
+    struct vkm_profile *profile; /* or NULL */
     atomic_bool cancelled;
     vkmoe_session_stats stats;
 };
+
+/* At the public boundary: what must be given. */
+#define VKM_REQUIRE(argument, err)                                                                 \
+    if (!(argument))                                                                               \
+    return vkm_fail((err), VKMOE_INVALID_ARGUMENT, "%s: %s is missing (NULL)", __func__, #argument)
 
 /* --- device.c --- */
 
@@ -85,9 +107,39 @@ struct vkm_state_params vkm_session_layout(const struct vkm_gpu *gpu,
                                            const struct vkm_config *config,
                                            const vkmoe_session_params *params);
 
+vkmoe_status vkm_session_check(const vkmoe_session_params *params, vkmoe_error *err);
+
+/* As vkm_checkpoint_open, but a folder without weights is no failure: *out is NULL then. */
+vkmoe_status vkm_checkpoint_open_any(const vkmoe_allocator *a, const char *folder,
+                                     struct vkm_checkpoint **out, vkmoe_error *err);
+
+/* What is to be loaded, or which session is to be made of what is. */
+struct vkm_plan_request {
+    struct vkm_gpu *gpu;
+    const char *name; /* of the model, for messages */
+    const struct vkm_config *config;
+    const struct vkm_checkpoint *checkpoint; /* NULL: weights of BF16 */
+    vkmoe_session_params session;
+    uint64_t memory_limit;
+    const uint64_t *usage; /* NULL: not known */
+    bool loaded;           /* plan for the session alone */
+    uint64_t loaded_bytes;
+};
+
+/* As vkm_plan_make, and a reason where it does not fit. */
+vkmoe_status vkm_plan_request(const struct vkm_plan_request *request, vkmoe_plan *plan,
+                              struct vkm_placement *placement, vkmoe_error *err);
+/* OUT_OF_DEVICE_MEMORY for a plan that does not fit, unless forced. */
+vkmoe_status vkm_plan_refuse(const vkmoe_plan *plan, bool force, vkmoe_error *err);
+
+/* How many bytes of weights a product reads in a second. */
+vkmoe_status vkm_measure_reads(struct vkm_gpu *gpu, const struct vkm_matrix *m,
+                               double *bytes_per_second, vkmoe_error *err);
+
 /* Compiles the pipelines that a session of the model needs for a prompt of so many tokens (0:
- * unknown) and for decoding. */
-vkmoe_status vkm_model_compile(struct vkmoe_model *model, uint32_t prompt_tokens, vkmoe_error *err);
+ * unknown) and for decoding; CANCELLED soon after *cancel (may be NULL) turns true. */
+vkmoe_status vkm_model_compile(struct vkmoe_model *model, uint32_t prompt_tokens,
+                               const atomic_bool *cancel, vkmoe_error *err);
 
 /* --- session.c --- */
 

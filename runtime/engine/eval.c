@@ -54,6 +54,23 @@ static vkmoe_status read_trace(struct vkmoe_session *s, const vkmoe_trace *t, si
     return status;
 }
 
+/* Counts which experts the chunk chose, for the next time that not all fit on the device. */
+static vkmoe_status count_use(struct vkmoe_session *s, uint32_t n, vkmoe_error *err)
+{
+    struct vkmoe_model *m = s->model;
+    const vkmoe_allocator *a = vkm_gpu_allocator(m->gpu);
+    uint64_t size = s->state.topk_ids.size, stride = s->state.trace_stride;
+    unsigned char *ids = vkm_malloc(a, (size_t)size, 1);
+    if (!ids)
+        return vkm_fail_memory(err, (size_t)size, "the experts chosen");
+    vkmoe_status status = vkm_buffer_read(m->gpu, s->state.topk_ids, ids, err);
+    for (uint32_t i = 0; i < m->info.n_moe_layers && status == VKMOE_OK; i++)
+        vkm_usage_add(&m->usage, m->gpu, i, (const uint32_t *)(const void *)(ids + i * stride),
+                      (size_t)n * m->info.n_experts_per_token);
+    vkm_free(a, ids);
+    return status;
+}
+
 /* One step over the next n tokens. Logits: of all rows, of the last, or of none. */
 static vkmoe_status eval_chunk(struct vkmoe_session *s, const struct evaluation *e, uint32_t n,
                                vkmoe_error *err)
@@ -63,6 +80,7 @@ static vkmoe_status eval_chunk(struct vkmoe_session *s, const struct evaluation 
     struct vkm_step step = {0};
     struct vkm_batch batch = {.rows = s->state.rows,
                               .n_rows = n,
+                              .consecutive = true,
                               .n_logits = all_logits ? n : last,
                               .select_logits = !all_logits};
     vkmoe_step info = {.prompt = true, .done = e->done + n, .total = e->count, .n_tokens = n};
@@ -108,6 +126,8 @@ static vkmoe_status eval_chunks(struct vkmoe_session *s, struct evaluation *e, v
         if (vkm_session_take_cancel(s, err))
             return VKMOE_CANCELLED;
         status = eval_chunk(s, e, n, err);
+        if (status == VKMOE_OK && s->model->n_host_experts > 0)
+            status = count_use(s, n, err);
         if (status == VKMOE_OK && e->trace)
             status = read_trace(s, e->trace, e->done, n, e->count, err);
         e->done += n;
@@ -139,10 +159,13 @@ vkmoe_status vkmoe_session_eval(vkmoe_session *session, const int32_t *tokens, s
                                 const vkmoe_trace *trace, vkmoe_error *err)
 {
     struct vkmoe_session *s = session;
+    VKM_REQUIRE(session, err);
+    VKM_REQUIRE(tokens || count == 0, err);
     double start = vkm_seconds();
     vkmoe_status status = check_tokens(s, tokens, count, err);
     if (status == VKMOE_OK && s->pending) {
-        status = append(s, &s->tokens.items[s->tokens.count - 1], 1, NULL, err);
+        int32_t newest = s->tokens.items[s->tokens.count - 1]; /* the list may move */
+        status = append(s, &newest, 1, NULL, err);
         s->pending = status != VKMOE_OK;
     }
     if (status == VKMOE_OK)

@@ -127,6 +127,10 @@ static vkmoe_status generate(struct vkmoe_session *s, const vkmoe_generate_param
         vkmoe_step info = {.done = *n + 1, .total = params->max_tokens};
         if (vkm_session_take_cancel(s, err))
             return VKMOE_CANCELLED;
+        if (s->tokens.count >= s->state.params.context)
+            return vkm_fail(err, VKMOE_CONTEXT_FULL,
+                            "the context of %u tokens is full: there is no room for another",
+                            s->state.params.context);
         status = next_token(s, &batch, &info, &token, err);
         if (status != VKMOE_OK || (!params->ignore_eos && is_eos(s, token)))
             break;
@@ -144,6 +148,8 @@ vkmoe_status vkmoe_session_generate(vkmoe_session *session, const vkmoe_generate
                                     size_t *count, vkmoe_error *err)
 {
     struct vkmoe_session *s = session;
+    VKM_REQUIRE(session, err);
+    VKM_REQUIRE(params, err);
     size_t n = 0;
     double start = vkm_seconds();
     vkmoe_status status = vkm_sampling_check(&params->sampling, err);

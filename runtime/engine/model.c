@@ -1,13 +1,17 @@
 /* Loading a model: weights are uploaded while another thread compiles the pipelines. */
 #include <pthread.h>
+#include <time.h>
 
 #include "engine/engine.h"
+#include "model/named.h"
+#include "vkmoe/bench.h"
 
 struct compile_job {
     struct vkmoe_model *model;
     uint32_t prompt_tokens;
     pthread_t thread;
     bool started;
+    atomic_bool done, cancel;
     vkmoe_status status;
     vkmoe_error error;
 };
@@ -15,7 +19,8 @@ struct compile_job {
 static void *compile_thread(void *user)
 {
     struct compile_job *job = user;
-    job->status = vkm_model_compile(job->model, job->prompt_tokens, &job->error);
+    job->status = vkm_model_compile(job->model, job->prompt_tokens, &job->cancel, &job->error);
+    atomic_store(&job->done, true);
     return NULL;
 }
 
@@ -24,8 +29,29 @@ static void compile_start(struct compile_job *job)
     job->started = pthread_create(&job->thread, NULL, compile_thread, job) == 0;
 }
 
-static vkmoe_status compile_join(struct compile_job *job, vkmoe_error *err)
+/* Hands the caller's progress on, and keeps how much there is. */
+struct progress {
+    const vkmoe_model_params *params;
+    uint64_t total;
+};
+
+static bool on_progress(void *user, uint64_t done, uint64_t total)
 {
+    struct progress *p = user;
+    p->total = total;
+    return !p->params->progress || p->params->progress(p->params->user, done, total);
+}
+
+/* Waits; meanwhile the caller is told that all is read, and may still cancel. */
+static vkmoe_status compile_join(struct compile_job *job, struct progress *progress,
+                                 vkmoe_error *err)
+{
+    const struct timespec interval = {.tv_nsec = 2000000};
+    while (job->started && !atomic_load(&job->done)) {
+        if (!on_progress(progress, progress->total, progress->total))
+            atomic_store(&job->cancel, true);
+        nanosleep(&interval, NULL);
+    }
     if (job->started)
         pthread_join(job->thread, NULL);
     else
@@ -50,10 +76,71 @@ static void fill_info(struct vkmoe_model *m)
         .bos_token = c->bos_token_id,
         .eos_token = c->eos_token_id,
         .weight_bytes = m->weights.bytes,
+        .host_expert_bytes = m->weights.host_bytes,
+        .n_host_experts = m->n_host_experts,
     };
     m->sampling = m->generation.sampling;
     if (!m->generation.do_sample)
         m->sampling.temperature = 0;
+}
+
+/* Plans, refuses what does not fit, and allocates. */
+static vkmoe_status bind(struct vkmoe_model *m, const char *path, const vkmoe_model_params *params,
+                         const struct vkm_config *config, const struct vkm_checkpoint *checkpoint,
+                         vkmoe_error *err)
+{
+    struct vkm_placement placement = {0};
+    vkmoe_plan plan;
+    struct vkm_plan_request request = {
+        .gpu = m->gpu,
+        .name = path,
+        .config = config,
+        .checkpoint = checkpoint,
+        .session = {.context = params->context, .chunk = params->chunk},
+        .memory_limit = params->memory_limit,
+    };
+    if (checkpoint)
+        vkm_usage_load(&m->usage, m->gpu, path, config, checkpoint);
+    request.usage = m->usage.counts;
+    m->memory_limit = params->memory_limit;
+    m->force = params->force;
+    vkmoe_status status = vkm_plan_request(&request, &plan, &placement, err);
+    if (status == VKMOE_OK)
+        status = vkm_plan_refuse(&plan, params->force, err);
+    if (status == VKMOE_OK) {
+        uint64_t before = vkm_plan_device_bytes(m->gpu);
+        status = vkm_weights_bind(m->gpu, config, checkpoint, &placement, &m->weights, err);
+        m->device_bytes = vkm_plan_device_bytes(m->gpu) - before;
+        m->n_host_experts = placement.n_host;
+        m->cost.host_bytes_per_token = plan.host_bytes_per_token;
+        m->cost.device_bytes_per_token = plan.device_bytes_per_token;
+    }
+    if (status == VKMOE_OK && placement.n_host > 0)
+        vkm_log(vkm_gpu_log(m->gpu), VKMOE_LOG_INFO,
+                "%u of %u experts are kept in host memory (%.1f MiB), read over the bus",
+                placement.n_host, plan.n_experts, (double)m->weights.host_bytes / 0x1p20);
+    vkm_placement_finish(vkm_gpu_allocator(m->gpu), &placement);
+    return status;
+}
+
+/* Tells what experts in host memory should cost. */
+static vkmoe_status expect_cost(struct vkmoe_model *m, vkmoe_error *err)
+{
+    vkmoe_host_cost *c = &m->cost;
+    if (m->n_host_experts == 0) {
+        *c = (vkmoe_host_cost){0};
+        return VKMOE_OK;
+    }
+    vkmoe_status status =
+        vkm_measure_reads(m->gpu, &m->weights.host_sample, &c->host_bandwidth, err);
+    if (status == VKMOE_OK)
+        status = vkm_measure_reads(m->gpu, &m->weights.lm_head, &c->device_bandwidth, err);
+    if (status != VKMOE_OK)
+        return status;
+    c->host_seconds_per_token = c->host_bytes_per_token / c->host_bandwidth;
+    c->tokens_per_second =
+        1 / (c->host_seconds_per_token + c->device_bytes_per_token / c->device_bandwidth);
+    return VKMOE_OK;
 }
 
 static vkmoe_status load(struct vkmoe_model *m, const char *path, const vkmoe_model_params *params,
@@ -69,29 +156,63 @@ static vkmoe_status load(struct vkmoe_model *m, const char *path, const vkmoe_mo
     if (status == VKMOE_OK)
         status = vkm_checkpoint_open(a, path, &checkpoint, err);
     if (status == VKMOE_OK)
-        status = vkm_weights_bind(m->gpu, &config, checkpoint, &m->weights, err);
+        status = bind(m, path, params, &config, checkpoint, err);
     if (status == VKMOE_OK) {
-        struct compile_job job = {.model = m, .prompt_tokens = params ? params->prompt_tokens : 0};
+        struct compile_job job = {.model = m, .prompt_tokens = params->prompt_tokens};
+        struct progress progress = {.params = params};
         compile_start(&job);
-        status = vkm_weights_upload(&m->weights, params ? params->progress : NULL,
-                                    params ? params->user : NULL, err);
-        vkmoe_status compiled = compile_join(&job, status == VKMOE_OK ? err : NULL);
+        status = vkm_weights_upload(&m->weights, on_progress, &progress, err);
+        if (status != VKMOE_OK)
+            atomic_store(&job.cancel, true);
+        vkmoe_status compiled = compile_join(&job, &progress, status == VKMOE_OK ? err : NULL);
         if (status == VKMOE_OK)
             status = compiled;
     }
+    if (status == VKMOE_OK)
+        status = expect_cost(m, err);
     vkm_checkpoint_close(checkpoint);
     return status;
 }
 
-vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
-                              const vkmoe_model_params *params, vkmoe_model **out, vkmoe_error *err)
+/* A configuration cut to its first layers, with weights made up on the device. */
+static vkmoe_status invent(struct vkmoe_model *m, const char *name, uint32_t layers,
+                           const vkmoe_model_params *params, vkmoe_error *err)
 {
+    struct vkm_config config;
+    vkmoe_status status = vkm_config_resolve(vkm_gpu_allocator(m->gpu), name, &config, NULL, err);
+    if (status == VKMOE_OK && layers > 0)
+        config.num_hidden_layers = vkm_min_u32(layers, config.num_hidden_layers);
+    if (status == VKMOE_OK)
+        status = bind(m, name, params, &config, NULL, err);
+    if (status == VKMOE_OK)
+        status = vkm_weights_randomise(&m->weights, 1, err);
+    if (status == VKMOE_OK)
+        status = vkm_model_compile(m, params->prompt_tokens, NULL, err);
+    return status == VKMOE_OK ? expect_cost(m, err) : status;
+}
+
+/* How a model comes to be: load, or invent. */
+struct origin {
+    const char *name;
+    bool invented;
+    uint32_t layers;
+};
+
+static vkmoe_status create(vkmoe_device *device, const struct origin *from,
+                           const vkmoe_model_params *params, vkmoe_model **out, vkmoe_error *err)
+{
+    VKM_REQUIRE(device, err);
+    VKM_REQUIRE(from->name, err);
+    VKM_REQUIRE(out, err);
+    static const vkmoe_model_params defaults;
     const vkmoe_allocator *a = vkm_gpu_allocator(device->gpu);
     struct vkmoe_model *m = vkm_calloc(a, 1, sizeof(*m));
     if (!m)
         return vkm_fail_memory(err, sizeof(*m), "a model");
     m->gpu = device->gpu;
-    vkmoe_status status = load(m, path, params, err);
+    params = params ? params : &defaults;
+    vkmoe_status status = from->invented ? invent(m, from->name, from->layers, params, err)
+                                         : load(m, from->name, params, err);
     if (status != VKMOE_OK) {
         vkmoe_model_destroy(m);
         return status;
@@ -102,18 +223,38 @@ vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
     return VKMOE_OK;
 }
 
+vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
+                              const vkmoe_model_params *params, vkmoe_model **out, vkmoe_error *err)
+{
+    return create(device, &(struct origin){.name = path}, params, out, err);
+}
+
+vkmoe_status vkmoe_model_invent(vkmoe_device *device, const char *config, uint32_t layers,
+                                const vkmoe_model_params *params, vkmoe_model **out,
+                                vkmoe_error *err)
+{
+    const struct origin from = {.name = config, .invented = true, .layers = layers};
+    return create(device, &from, params, out, err);
+}
+
 void vkmoe_model_destroy(vkmoe_model *model)
 {
     if (!model)
         return;
     const vkmoe_allocator *a = vkm_gpu_allocator(model->gpu);
     vkm_weights_finish(&model->weights);
+    vkm_usage_finish(&model->usage, model->gpu);
     vkm_free(a, model);
 }
 
 const vkmoe_model_info *vkmoe_model_get_info(const vkmoe_model *model)
 {
     return &model->info;
+}
+
+const vkmoe_host_cost *vkmoe_model_get_host_cost(const vkmoe_model *model)
+{
+    return &model->cost;
 }
 
 const vkmoe_sampling *vkmoe_model_get_sampling(const vkmoe_model *model)

@@ -35,7 +35,8 @@ vkmoe_status vkm_sampling_check(const vkmoe_sampling *s, vkmoe_error *err)
 struct vkm_sampler vkm_sampling_lower(const vkmoe_sampling *s)
 {
     struct vkm_sampler sampler = {
-        .inverse_temperature = s->temperature > 0 ? fminf(1.0f / s->temperature, FLT_MAX) : 0,
+        .inverse_temperature =
+            s->temperature > 0 ? fmaxf(fminf(1.0f / s->temperature, FLT_MAX), FLT_MIN) : 0,
         .seed_low = (uint32_t)s->seed,
         .seed_high = (uint32_t)(s->seed >> 32),
         .top_k = s->top_k,

@@ -4,7 +4,7 @@
 #include "base/array.h"
 #include "engine/engine.h"
 
-static vkmoe_status check_params(const vkmoe_session_params *params, vkmoe_error *err)
+vkmoe_status vkm_session_check(const vkmoe_session_params *params, vkmoe_error *err)
 {
     if (params && params->context > VKM_MAX_CONTEXT)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "a context of %u tokens; at most %u",
@@ -24,12 +24,29 @@ static void memory_release(struct vkm_gpu *gpu, struct vkm_session_memory *m)
     vkm_free(vkm_gpu_allocator(gpu), m);
 }
 
+/* Refuses what would not fit beside what the device holds by now. */
+static vkmoe_status check_room(const struct vkmoe_model *m, const vkmoe_session_params *params,
+                               vkmoe_error *err)
+{
+    vkmoe_plan plan;
+    struct vkm_plan_request request = {
+        .gpu = m->gpu,
+        .config = &m->weights.config,
+        .session = params ? *params : (vkmoe_session_params){0},
+        .memory_limit = m->memory_limit,
+        .loaded = true,
+        .loaded_bytes = m->device_bytes,
+    };
+    vkmoe_status status = vkm_plan_request(&request, &plan, NULL, err);
+    return status == VKMOE_OK ? vkm_plan_refuse(&plan, m->force, err) : status;
+}
+
 static vkmoe_status init(struct vkmoe_session *s, const vkmoe_session_params *params,
                          vkmoe_error *err)
 {
     struct vkm_gpu *gpu = s->model->gpu;
     const struct vkm_config *c = &s->model->weights.config;
-    vkmoe_status status = check_params(params, err);
+    vkmoe_status status = check_room(s->model, params, err);
     if (status != VKMOE_OK)
         return status;
     s->memory = vkm_calloc(vkm_gpu_allocator(gpu), 1, sizeof(*s->memory));
@@ -67,6 +84,8 @@ static struct vkmoe_session *session_alloc(struct vkmoe_model *model, vkmoe_erro
 vkmoe_status vkmoe_session_create(vkmoe_model *model, const vkmoe_session_params *params,
                                   vkmoe_session **out, vkmoe_error *err)
 {
+    VKM_REQUIRE(model, err);
+    VKM_REQUIRE(out, err);
     struct vkmoe_session *s = session_alloc(model, err);
     if (!s)
         return VKMOE_OUT_OF_HOST_MEMORY;
@@ -85,6 +104,7 @@ void vkmoe_session_destroy(vkmoe_session *session)
         return;
     struct vkm_gpu *gpu = session->model->gpu;
     const vkmoe_allocator *a = vkm_gpu_allocator(gpu);
+    vkm_usage_store(&session->model->usage, gpu);
     vkm_step_finish(&session->decode);
     vkm_state_finish(&session->state);
     if (session->memory) {
@@ -113,8 +133,8 @@ vkmoe_status vkm_session_extend(struct vkmoe_session *s, uint32_t extra, vkmoe_e
     uint32_t before = s->sequence.count;
     if (extra > s->state.params.context - s->sequence.length)
         return vkm_fail(err, VKMOE_CONTEXT_FULL,
-                        "the context is full: it holds %u of %u tokens and %u more do not fit",
-                        s->sequence.length, s->state.params.context, extra);
+                        "the context of %u tokens holds %u, and %u more do not fit",
+                        s->state.params.context, s->sequence.length, extra);
     if (!VKM_ARRAY_RESERVE(vkm_gpu_allocator(s->model->gpu), &s->tokens, extra))
         return vkm_fail_memory(err, extra * sizeof(int32_t), "the sequence's tokens");
     vkmoe_status status = vkm_kv_extend(&s->memory->kv, &s->sequence, extra, err);
@@ -157,6 +177,7 @@ vkmoe_status vkm_session_truncate(struct vkmoe_session *s, uint32_t length, vkmo
 
 vkmoe_status vkmoe_session_rollback(vkmoe_session *session, uint32_t length, vkmoe_error *err)
 {
+    VKM_REQUIRE(session, err);
     if (length > session->tokens.count)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
                         "a session of %zu tokens cannot be rolled back to %u",
@@ -214,6 +235,8 @@ static vkmoe_status fork_cache(struct vkmoe_session *s, const struct vkmoe_sessi
 
 vkmoe_status vkmoe_session_fork(vkmoe_session *session, vkmoe_session **out, vkmoe_error *err)
 {
+    VKM_REQUIRE(session, err);
+    VKM_REQUIRE(out, err);
     const struct vkm_config *c = &session->model->weights.config;
     struct vkmoe_session *s = session_alloc(session->model, err);
     if (!s)
@@ -243,6 +266,11 @@ vkmoe_status vkmoe_session_fork(vkmoe_session *session, vkmoe_session **out, vkm
 void vkmoe_session_cancel(vkmoe_session *session)
 {
     atomic_store(&session->cancelled, true);
+}
+
+void vkmoe_session_clear_cancel(vkmoe_session *session)
+{
+    atomic_store(&session->cancelled, false);
 }
 
 bool vkm_session_take_cancel(struct vkmoe_session *s, vkmoe_error *err)

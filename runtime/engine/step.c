@@ -94,10 +94,22 @@ vkmoe_status vkm_step_prepare(struct vkmoe_session *s, struct vkm_step *step,
     vkmoe_status status =
         step_record(step, gpu, &s->model->weights, &s->memory->kv, state, batch, parts, err);
     if (status == VKMOE_OK)
-        status = vkm_commands_create(gpu, &step->stream, false, &step->commands, err);
+        status = vkm_commands_create(gpu, &step->stream, s->profile && s->profile->timed,
+                                     &step->commands, err);
     if (status != VKMOE_OK)
         vkm_step_finish(step);
     return status;
+}
+
+static void add_to_profile(struct vkm_profile *p, const struct vkm_step *step)
+{
+    p->steps++;
+    for (size_t i = 0; i < step->stream.ops.count; i++) {
+        const struct vkm_op *op = &step->stream.ops.items[i];
+        p->barriers += op->barrier;
+        p->dispatches[op->kernel]++;
+        p->seconds[op->kernel] += 1e-9 * (double)vkm_commands_time(step->commands, i);
+    }
 }
 
 vkmoe_status vkm_step_run(struct vkmoe_session *s, struct vkm_step *step, vkmoe_step *info,
@@ -106,6 +118,8 @@ vkmoe_status vkm_step_run(struct vkmoe_session *s, struct vkm_step *step, vkmoe_
     double start = vkm_seconds();
     vkmoe_status status = vkm_commands_run(step->commands, &s->cancelled, err);
     info->seconds = vkm_seconds() - start;
+    if (status == VKMOE_OK && s->profile)
+        add_to_profile(s->profile, step);
     if (status == VKMOE_OK && s->on_step && !s->on_step(s->user, info))
         return vkm_fail(err, VKMOE_CANCELLED, "cancelled");
     return status;
@@ -135,18 +149,19 @@ vkmoe_status vkm_step_copy_block(struct vkmoe_session *s, uint32_t from, uint32_
 /* A stream over stand-in memory names the pipelines that a real one will use. */
 static vkmoe_status compile_batch(struct vkmoe_model *m, const struct vkm_state *s,
                                   const struct vkm_kv *kv, const struct vkm_batch *batch,
-                                  vkmoe_error *err)
+                                  const atomic_bool *cancel, vkmoe_error *err)
 {
     struct vkm_step step = {0};
     vkmoe_status status = step_record(&step, m->gpu, &m->weights, kv, s, batch,
                                       VKM_STEP_FORWARD | VKM_STEP_SAMPLE, err);
     if (status == VKMOE_OK)
-        status = vkm_gpu_compile(m->gpu, &step.stream, err);
+        status = vkm_gpu_compile(m->gpu, &step.stream, cancel, err);
     vkm_step_finish(&step);
     return status;
 }
 
-vkmoe_status vkm_model_compile(struct vkmoe_model *m, uint32_t prompt_tokens, vkmoe_error *err)
+vkmoe_status vkm_model_compile(struct vkmoe_model *m, uint32_t prompt_tokens,
+                               const atomic_bool *cancel, vkmoe_error *err)
 {
     const struct vkm_config *c = &m->weights.config;
     const vkmoe_allocator *a = vkm_gpu_allocator(m->gpu);
@@ -169,15 +184,16 @@ vkmoe_status vkm_model_compile(struct vkmoe_model *m, uint32_t prompt_tokens, vk
     /* The last chunk of a prompt, and the full ones before it. */
     uint32_t last = prompt_tokens % params.max_rows;
     bool full = prompt_tokens == 0 || prompt_tokens >= params.max_rows;
-    struct vkm_batch prefill = {.rows = s.rows, .n_logits = 1, .select_logits = true};
-    vkmoe_status status = compile_batch(m, &s, &kv, &decode, err);
+    struct vkm_batch prefill = {
+        .rows = s.rows, .consecutive = true, .n_logits = 1, .select_logits = true};
+    vkmoe_status status = compile_batch(m, &s, &kv, &decode, cancel, err);
     if (status == VKMOE_OK && last > 0) {
         prefill.n_rows = last;
-        status = compile_batch(m, &s, &kv, &prefill, err);
+        status = compile_batch(m, &s, &kv, &prefill, cancel, err);
     }
     if (status == VKMOE_OK && full) {
         prefill.n_rows = params.max_rows;
-        status = compile_batch(m, &s, &kv, &prefill, err);
+        status = compile_batch(m, &s, &kv, &prefill, cancel, err);
     }
     vkm_free(a, layers);
     return status;

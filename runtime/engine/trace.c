@@ -52,6 +52,8 @@ static void free_names(const vkmoe_allocator *a, struct vkm_tensor_out *tensors,
 vkmoe_status vkmoe_trace_write(const vkmoe_model *model, const int32_t *tokens, size_t count,
                                const vkmoe_trace *trace, const char *path, vkmoe_error *err)
 {
+    VKM_REQUIRE(model && tokens && trace && path, err);
+    VKM_REQUIRE(trace->logits && trace->topk_ids && trace->topk_gates, err);
     const vkmoe_allocator *a = vkm_gpu_allocator(model->gpu);
     uint32_t layers = model->info.n_moe_layers, k = model->info.n_experts_per_token;
     size_t n = 2 + 2 * (size_t)layers;

@@ -47,6 +47,14 @@ char *vkm_cache_path(const struct vkm_gpu_params *params, const vkmoe_device_inf
     return path;
 }
 
+char *vkm_gpu_cache_file(const struct vkm_gpu *gpu, const char *name)
+{
+    if (!gpu->cache_path)
+        return NULL;
+    int folder = (int)(strrchr(gpu->cache_path, '/') - gpu->cache_path);
+    return vkm_format(gpu->params.allocator, "%.*s/%s", folder, gpu->cache_path, name);
+}
+
 static bool valid(const char *file, size_t size)
 {
     struct header h;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "gpu/vk.h"
 
@@ -216,7 +217,10 @@ static void open_reference(struct vkm_gpu *gpu)
         .usable = true,
         .max_invocations = 128,
         .max_allocation = UINT64_C(1) << 40,
+        .n_heaps = 1,
     };
+    uint64_t host = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    gpu->info.heaps[0] = (vkmoe_heap_info){.size = host, .budget = host, .device_local = true};
     gpu->caps = (struct vkm_caps){
         .max_groups = {UINT32_MAX, UINT32_MAX, UINT32_MAX},
         .max_invocations = 128,

@@ -91,6 +91,25 @@ uint64_t vkm_gpu_max_buffer(const struct vkm_gpu *gpu);
 void vkm_gpu_ignore_budget(struct vkm_gpu *gpu, bool ignore);
 /* Bytes of device memory held in blocks now. */
 uint64_t vkm_gpu_memory_used(const struct vkm_gpu *gpu);
+/* The same in blocks of one kind. */
+uint64_t vkm_gpu_kind_used(const struct vkm_gpu *gpu, enum vkm_memory kind);
+/* Whether what goes to device memory passes through the staging ring. */
+bool vkm_gpu_stages(const struct vkm_gpu *gpu);
+
+struct vkm_heap_use {
+    uint64_t blocks;  /* bytes held in blocks */
+    uint64_t buffers; /* of them, bytes that lie in buffers */
+    uint64_t left;    /* bytes that could be had besides */
+};
+/* One of info's heaps. */
+void vkm_gpu_heap_use(const struct vkm_gpu *gpu, uint32_t heap, struct vkm_heap_use *use);
+
+/* A stand-in for the device as it is now, in which every buffer is placed as the device would place
+ * it, but has no memory: for plans. Nothing but buffers may be made of it. Where no heap has room
+ * it goes on, so that the use of a heap tells what would have been needed. To be ended, with what
+ * was made of it destroyed or not, before the device is closed. */
+vkmoe_status vkm_gpu_rehearse(struct vkm_gpu *gpu, struct vkm_gpu **out, vkmoe_error *err);
+void vkm_gpu_rehearsal_end(struct vkm_gpu *rehearsal); /* accepts NULL */
 /* The host pointer behind a device address of mapped memory, or NULL. */
 const void *vkm_gpu_resolve(const struct vkm_gpu *gpu, uint64_t address);
 
@@ -113,17 +132,21 @@ vkmoe_status vkm_uploader_write(struct vkm_uploader *u, struct vkm_view view, co
 /* Waits until everything has arrived; later submits see it. */
 vkmoe_status vkm_uploader_flush(struct vkm_uploader *u, vkmoe_error *err);
 void vkm_uploader_destroy(struct vkm_uploader *u); /* accepts NULL; waits */
+#define VKM_UPLOAD_SLOTS 4u                        /* of a chunk each, in the staging ring */
 
 /* --- pipelines (pipeline.c): thread-safe --- */
 
 /* Makes sure that every pipeline of the stream exists, so that encoding it does not wait. */
 vkmoe_status vkm_gpu_compile(struct vkm_gpu *gpu, const struct vkm_stream *stream,
-                             vkmoe_error *err);
+                             const atomic_bool *cancel, vkmoe_error *err);
 /* A copy of the SPIR-V module that the driver is given for a variant: the caller's (vkm_free). */
 vkmoe_status vkm_gpu_shader(const struct vkm_gpu *gpu, const struct vkm_variant *variant,
                             uint32_t **code, size_t *size, vkmoe_error *err);
 /* Writes the pipeline cache to disk if it grew; failure costs only speed and is logged. */
 void vkm_gpu_save_cache(struct vkm_gpu *gpu);
+/* Where a file of that name would lie in the cache folder; NULL where there is none. The caller
+ * owns it (vkm_free). */
+char *vkm_gpu_cache_file(const struct vkm_gpu *gpu, const char *name);
 
 /* --- submission (commands.c): one thread at a time per gpu --- */
 
@@ -133,8 +156,9 @@ struct vkm_commands;
 vkmoe_status vkm_commands_create(struct vkm_gpu *gpu, const struct vkm_stream *stream,
                                  bool timestamps, struct vkm_commands **out, vkmoe_error *err);
 void vkm_commands_destroy(struct vkm_commands *c); /* accepts NULL; must not be in flight */
-/* Runs the stream and waits for it. Fails with DEVICE_LOST when the device is lost or hung, and with
- * CANCELLED when *cancel (may be NULL) turns true: what was submitted ends, the rest is left out. */
+/* Runs the stream and waits for it. Fails with DEVICE_LOST when the device is lost or hung, and
+ * with CANCELLED when *cancel (may be NULL) turns true: what was submitted ends, the rest is left
+ * out. */
 vkmoe_status vkm_commands_run(struct vkm_commands *c, const atomic_bool *cancel, vkmoe_error *err);
 /* Device time of op `index` in the last run, in nanoseconds; 0 without timestamps. */
 uint64_t vkm_commands_time(const struct vkm_commands *c, size_t index);

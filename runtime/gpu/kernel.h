@@ -42,8 +42,9 @@ struct vkm_field {
 
 #define VKM_MAX_FIELDS 24u
 #define VKM_MAX_SPEC 4u
-#define VKM_MAX_PUSH 120u /* bytes; the debug variant needs 8 more of the 128 that Vulkan grants   \
-                           */
+#define VKM_MAX_PUSH                                                                               \
+    120u /* bytes; the debug variant needs 8 more of the 128 that Vulkan grants                    \
+          */
 
 /* How outputs are compared with the reference. Integers always match exactly. */
 enum vkm_metric { VKM_METRIC_EXACT, VKM_METRIC_NMSE, VKM_METRIC_PRODUCT };

@@ -2,32 +2,12 @@
 #include <string.h>
 
 #include "base/array.h"
-#include "gpu/vk.h"
+#include "gpu/block.h"
 
 #define MAX_BLOCK (UINT64_C(1) << 30)
 #define SHARED_MIN (UINT64_C(2) << 20)  /* blocks that small requests share, from the first ... */
 #define SHARED_MAX (UINT64_C(64) << 20) /* ... to those of a large model */
 #define ALIGNMENT UINT64_C(256)
-
-struct range {
-    uint64_t offset, size;
-};
-
-struct vkm_block {
-    VkDeviceMemory memory;
-    VkBuffer buffer;
-    uint64_t size;
-    uint64_t address;
-    unsigned char *mapped;
-    void *host; /* what the reference device allocated */
-    uint32_t heap;
-    uint32_t live; /* buffers in it */
-    enum vkm_memory kind;
-    struct { /* sorted by offset, never touching each other */
-        struct range *items;
-        size_t count, capacity;
-    } free;
-};
 
 uint64_t vkm_gpu_max_buffer(const struct vkm_gpu *gpu)
 {
@@ -42,8 +22,11 @@ void vkm_gpu_ignore_budget(struct vkm_gpu *gpu, bool ignore)
 
 void vkm_memory_init(struct vkm_gpu *gpu)
 {
-    if (gpu->reference)
+    if (gpu->reference) { /* the host's memory, of which nothing is refused */
+        gpu->memory_properties.memoryHeapCount = gpu->info.n_heaps;
+        gpu->memory_properties.memoryHeaps[0].size = gpu->info.heaps[0].size;
         return;
+    }
     VkPhysicalDeviceMemoryProperties2 properties = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
     gpu->vk.GetPhysicalDeviceMemoryProperties2(gpu->physical, &properties);
@@ -56,10 +39,10 @@ static void block_destroy(struct vkm_gpu *gpu, struct vkm_block *block)
     bool settled = vkm_gpu_settle(gpu);
     if (block->buffer && settled)
         gpu->vk.DestroyBuffer(gpu->device, block->buffer, NULL);
-    if (block->memory && settled) {
+    if (block->memory && settled)
         gpu->vk.FreeMemory(gpu->device, block->memory, NULL);
+    if (block->booked && settled)
         gpu->heap_used[block->heap] -= block->size;
-    }
     vkm_free(a, block->host);
     vkm_free(a, block->free.items);
     vkm_free(a, block);
@@ -74,8 +57,7 @@ void vkm_memory_finish(struct vkm_gpu *gpu)
     gpu->blocks.count = 0;
 }
 
-/* Bytes that may still be taken from a heap. */
-static uint64_t heap_left(struct vkm_gpu *gpu, uint32_t heap)
+uint64_t vkm_heap_left(struct vkm_gpu *gpu, uint32_t heap)
 {
     uint64_t size = gpu->memory_properties.memoryHeaps[heap].size;
     uint64_t used = gpu->heap_used[heap];
@@ -136,7 +118,14 @@ fail:
     return status;
 }
 
-/* Tries one memory type; a refusal leaves block->memory empty. */
+static void book(struct vkm_gpu *gpu, struct vkm_block *block, uint32_t heap)
+{
+    block->heap = heap;
+    block->booked = true;
+    gpu->heap_used[heap] += block->size;
+}
+
+/* Tries one memory type; a refusal leaves the block without memory. */
 static VkResult allocate_type(struct vkm_gpu *gpu, struct vkm_block *block, uint64_t size,
                               uint32_t type)
 {
@@ -150,38 +139,56 @@ static VkResult allocate_type(struct vkm_gpu *gpu, struct vkm_block *block, uint
         .allocationSize = size,
         .memoryTypeIndex = type,
     };
-    block->heap = gpu->memory_properties.memoryTypes[type].heapIndex;
-    if (!gpu->ignore_budget && heap_left(gpu, block->heap) < size)
+    uint32_t heap = gpu->memory_properties.memoryTypes[type].heapIndex;
+    if (!gpu->ignore_budget && vkm_heap_left(gpu, heap) < size)
         return VK_ERROR_OUT_OF_DEVICE_MEMORY;
-    VkResult result = gpu->vk.AllocateMemory(gpu->device, &info, NULL, &block->memory);
+    VkResult result = VK_SUCCESS;
+    if (!gpu->rehearsal)
+        result = gpu->vk.AllocateMemory(gpu->device, &info, NULL, &block->memory);
     if (result < 0)
         block->memory = VK_NULL_HANDLE;
     else
-        gpu->heap_used[block->heap] += block->size;
+        book(gpu, block, heap);
     return result;
 }
 
-/* Goes through the allowed memory types, best first; *flags are those of the type that was had. */
+/* The best of these memory types; negative where none will do. */
+static int best_type(const struct vkm_gpu *gpu, uint32_t types, enum vkm_memory kind)
+{
+    int best = -1, best_score = -1;
+    for (uint32_t i = 0; i < gpu->memory_properties.memoryTypeCount; i++) {
+        VkMemoryPropertyFlags flags = gpu->memory_properties.memoryTypes[i].propertyFlags;
+        int score = type_score(gpu, flags, kind);
+        if ((types >> i & 1) && score > best_score) {
+            best = (int)i;
+            best_score = score;
+        }
+    }
+    return best;
+}
+
+/* Goes through the allowed memory types, best first; *flags are those of the type that was had. A
+ * rehearsal keeps what is for the device on the device, and overfills the best heap where none has
+ * room. */
 static VkResult allocate_best(struct vkm_gpu *gpu, struct vkm_block *block,
                               const VkMemoryRequirements *needs, VkMemoryPropertyFlags *flags)
 {
+    const VkMemoryType *types = gpu->memory_properties.memoryTypes;
     VkResult result = VK_ERROR_OUT_OF_DEVICE_MEMORY;
     uint32_t left = needs->memoryTypeBits;
-    while (left && !block->memory) {
-        int best = -1, best_score = -1;
-        for (uint32_t i = 0; i < gpu->memory_properties.memoryTypeCount; i++) {
-            int score =
-                type_score(gpu, gpu->memory_properties.memoryTypes[i].propertyFlags, block->kind);
-            if ((left >> i & 1) && score > best_score) {
-                best = (int)i;
-                best_score = score;
-            }
-        }
-        if (best < 0)
-            break;
+    int first = best_type(gpu, left, block->kind), best;
+    while (!block->booked && (best = best_type(gpu, left, block->kind)) >= 0) {
         left &= ~(1u << best);
+        if (gpu->rehearsal && block->kind == VKM_MEMORY_DEVICE &&
+            !(types[best].propertyFlags & VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT))
+            continue;
         result = allocate_type(gpu, block, needs->size, (uint32_t)best);
-        *flags = gpu->memory_properties.memoryTypes[best].propertyFlags;
+        *flags = types[best].propertyFlags;
+    }
+    if (gpu->rehearsal && !block->booked && first >= 0) {
+        book(gpu, block, types[first].heapIndex);
+        *flags = types[first].propertyFlags;
+        result = VK_SUCCESS;
     }
     return result;
 }
@@ -191,7 +198,7 @@ static vkmoe_status fail_full(struct vkm_gpu *gpu, uint64_t size, const char *wh
 {
     uint64_t largest = 0;
     for (uint32_t i = 0; i < gpu->memory_properties.memoryHeapCount; i++) {
-        uint64_t left = heap_left(gpu, i);
+        uint64_t left = vkm_heap_left(gpu, i);
         if (left > largest)
             largest = left;
     }
@@ -211,11 +218,14 @@ static vkmoe_status block_fill(struct vkm_gpu *gpu, struct vkm_block *block, con
     VkResult result = allocate_best(gpu, block, &needs, &flags);
     if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY)
         return fail_full(gpu, block->size, what, err);
-    if (!block->memory)
+    if (!block->booked)
         return vkm_vk_fail(gpu, err, result, "AllocateMemory", __FILE__, __LINE__);
+    block->visible = (flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) &&
+                     (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
+    if (gpu->rehearsal)
+        return VKMOE_OK;
     VK(BindBufferMemory(gpu->device, block->buffer, block->memory, 0));
-    if ((flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) &&
-        (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT)) {
+    if (block->visible) {
         void *mapped;
         VK(MapMemory(gpu->device, block->memory, 0, VK_WHOLE_SIZE, 0, &mapped));
         block->mapped = mapped;
@@ -234,9 +244,15 @@ fail:
 static vkmoe_status block_fill_host(struct vkm_gpu *gpu, struct vkm_block *block, const char *what,
                                     vkmoe_error *err)
 {
+    block->visible = true;
+    if (gpu->rehearsal) {
+        book(gpu, block, 0);
+        return VKMOE_OK;
+    }
     block->host = vkm_calloc(gpu->params.allocator, (size_t)(block->size + ALIGNMENT), 1);
     if (!block->host)
         return vkm_fail_memory(err, (size_t)block->size, what);
+    book(gpu, block, 0);
     block->address = vkm_align_up((uint64_t)(uintptr_t)block->host, ALIGNMENT);
     block->mapped = (unsigned char *)(uintptr_t)block->address;
     return VKMOE_OK;
@@ -256,7 +272,7 @@ static vkmoe_status block_create(struct vkm_gpu *gpu, enum vkm_memory kind, uint
     }
     block->kind = kind;
     block->size = size;
-    block->free.items[block->free.count++] = (struct range){0, size};
+    block->free.items[block->free.count++] = (struct vkm_range){0, size};
     vkmoe_status status =
         gpu->reference ? block_fill_host(gpu, block, what, err) : block_fill(gpu, block, what, err);
     if (status != VKMOE_OK) {
@@ -283,7 +299,7 @@ static void drop_block(struct vkm_gpu *gpu, struct vkm_block *block)
 static bool block_take(struct vkm_block *block, uint64_t size, uint64_t *offset)
 {
     for (size_t i = 0; i < block->free.count; i++) {
-        struct range *r = &block->free.items[i];
+        struct vkm_range *r = &block->free.items[i];
         if (r->size < size)
             continue;
         *offset = r->offset;
@@ -301,7 +317,7 @@ static bool block_take(struct vkm_block *block, uint64_t size, uint64_t *offset)
 /* The free list has room for it: reserve_return saw to that. */
 static void block_give(struct vkm_block *block, uint64_t offset, uint64_t size)
 {
-    struct range *items = block->free.items;
+    struct vkm_range *items = block->free.items;
     size_t i = 0;
     while (i < block->free.count && items[i].offset < offset)
         i++;
@@ -318,7 +334,7 @@ static void block_give(struct vkm_block *block, uint64_t offset, uint64_t size)
         items[i].size += size;
     } else {
         memmove(&items[i + 1], &items[i], (block->free.count - i) * sizeof(*items));
-        items[i] = (struct range){offset, size};
+        items[i] = (struct vkm_range){offset, size};
         block->free.count++;
     }
 }

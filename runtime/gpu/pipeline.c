@@ -158,10 +158,13 @@ vkmoe_status vkm_pipeline_get(struct vkm_gpu *gpu, const struct vkm_op *op, VkPi
     return VKMOE_OK;
 }
 
-vkmoe_status vkm_gpu_compile(struct vkm_gpu *gpu, const struct vkm_stream *stream, vkmoe_error *err)
+vkmoe_status vkm_gpu_compile(struct vkm_gpu *gpu, const struct vkm_stream *stream,
+                             const atomic_bool *cancel, vkmoe_error *err)
 {
     for (size_t i = 0; i < stream->ops.count && !gpu->reference; i++) {
         VkPipeline pipeline;
+        if (cancel && atomic_load(cancel))
+            return vkm_fail(err, VKMOE_CANCELLED, "cancelled while shaders were compiled");
         vkmoe_status status = vkm_pipeline_get(gpu, &stream->ops.items[i], &pipeline, err);
         if (status != VKMOE_OK)
             return status;

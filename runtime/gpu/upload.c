@@ -3,8 +3,6 @@
 
 #include "gpu/vk.h"
 
-#define SLOTS 4
-
 struct slot {
     struct vkm_buffer *buffer;
     VkCommandPool pool;
@@ -15,7 +13,7 @@ struct slot {
 struct vkm_uploader {
     struct vkm_gpu *gpu;
     struct vkm_queue *queue; /* that copies run on */
-    struct slot slots[SLOTS];
+    struct slot slots[VKM_UPLOAD_SLOTS];
     uint32_t next;
     struct vkm_view target; /* of the write in progress, when it goes through a slot */
 };
@@ -121,7 +119,7 @@ vkmoe_status vkm_uploader_end(struct vkm_uploader *u, vkmoe_error *err)
     if (u->target.buffer->mapped && !u->gpu->params.force_staging)
         return VKMOE_OK;
     struct slot *slot = &u->slots[u->next];
-    u->next = (u->next + 1) % SLOTS;
+    u->next = (u->next + 1) % VKM_UPLOAD_SLOTS;
     struct vkm_view from = {slot->buffer, 0, u->target.size};
     return copy(u, slot, from, u->target, err);
 }
@@ -148,7 +146,7 @@ vkmoe_status vkm_uploader_flush(struct vkm_uploader *u, vkmoe_error *err)
     struct vkm_gpu *gpu = u->gpu;
     struct vkm_queue *queue = u->queue;
     uint64_t last = 0;
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < (int)VKM_UPLOAD_SLOTS; i++) {
         if (u->slots[i].busy_until > last)
             last = u->slots[i].busy_until;
         u->slots[i].busy_until = 0;
@@ -171,7 +169,7 @@ void vkm_uploader_destroy(struct vkm_uploader *u)
     if (!gpu->lost)
         (void)vkm_uploader_flush(u, NULL);
     bool settled = vkm_gpu_settle(gpu);
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < (int)VKM_UPLOAD_SLOTS; i++) {
         if (u->slots[i].pool && settled)
             gpu->vk.DestroyCommandPool(gpu->device, u->slots[i].pool, NULL);
         vkm_buffer_destroy(gpu, u->slots[i].buffer);

@@ -115,6 +115,7 @@ struct vkm_gpu {
     struct vkm_gpu_params params;
     const struct vkm_kernel_set *set;
     bool reference;
+    bool rehearsal; /* blocks are booked, not allocated (rehearse.c) */
     struct vkm_caps caps;
     vkmoe_device_info info;
     char *cache_path; /* of the pipeline cache file, or NULL */

@@ -39,6 +39,8 @@ enum {
     LANES_CUT = 1024,    /* at most, for the kernel that finds the sampler's cut */
     LANES_GEMM = 128,    /* fixed by lib/gemm_shared.glsl */
     GEMM_SUBGROUPS = 4,  /* columns of a tile / those of a block in lib/gemm_team.glsl */
+    ATTENTION_ROWS = 4,  /* at most, of one attention workgroup, and */
+    ATTENTION_SUMS = 8,  /* pairs of elements that one of its lanes sums up */
     LANES_ATTENTION = 64 /* fixed by attention.comp */
 };
 
@@ -208,13 +210,27 @@ static void geometry_kv_copy(const struct vkm_caps *caps, const struct vkm_launc
     set_groups(d, LANES_ROW, vkm_ceil_div(p->words / 4, LANES_ROW), 1);
 }
 
+static void geometry_random_words(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                                  const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_random_words *p = params;
+    (void)caps, (void)launch;
+    set_groups(d, LANES_ROW, vkm_min_u32(vkm_ceil_div(p->words, LANES_ROW), 4096), 1);
+}
+
 static void geometry_attention(const struct vkm_caps *caps, const struct vkm_launch *launch,
                                const void *params, struct vkm_dispatch *d)
 {
     const struct vkm_params_attention *p = params;
-    (void)caps;
-    set_groups(d, LANES_ATTENTION, p->n_heads, launch->n_rows);
-    d->spec[1] = vkm_ceil_div(p->head_dim, 2 * LANES_ATTENTION);
+    uint32_t pairs = vkm_ceil_div(p->head_dim, 2 * LANES_ATTENTION), rows = 1;
+    (void)caps, (void)launch;
+    /* A lane's sums, pairs * rows, stay in registers. */
+    while (p->consecutive && 2 * rows <= ATTENTION_ROWS && rows < p->n_rows &&
+           2 * rows * pairs <= ATTENTION_SUMS)
+        rows *= 2;
+    set_groups(d, LANES_ATTENTION, p->n_heads, vkm_ceil_div(p->n_rows, rows));
+    d->spec[1] = pairs;
+    d->spec[2] = rows;
 }
 
 static void geometry_sort(const struct vkm_caps *caps, const struct vkm_launch *launch,

@@ -136,7 +136,7 @@ void vkm_ref_attention(const struct vkm_ref *ref, const void *params)
     const float *qkv = vkm_ref_in(ref, &p->qkv);
     float *y = vkm_ref_out(ref, &p->y);
     size_t dim = p->head_dim;
-    for (size_t r = 0; r < ref->groups[1]; r++) {
+    for (size_t r = 0; r < p->n_rows; r++) {
         for (size_t h = 0; h < p->n_heads; h++)
             attend_head(&a, &rows[r], h, qkv + r * p->qkv_ld + h * dim, y + r * p->y_ld + h * dim);
         vkm_ref_pad(y + r * p->y_ld, p->n_heads * dim, p->y_ld);

@@ -1,4 +1,4 @@
-/* Kernels that treat each row alone: embedding and norm. */
+/* Kernels that treat each row alone: embedding and norm; and random weights. */
 #include "kernels/ref.h"
 
 void vkm_ref_embed(const struct vkm_ref *ref, const void *params)
@@ -16,6 +16,23 @@ void vkm_ref_embed(const struct vkm_ref *ref, const void *params)
             y[r * p->ld + i] =
                 token < p->vocab ? (float)vkm_ref_weight(ref, table, token * p->ld + i) : 0;
     }
+}
+
+static uint32_t hash(uint32_t x)
+{
+    x ^= x >> 16;
+    x *= 0x7feb352du;
+    x ^= x >> 15;
+    x *= 0x846ca68bu;
+    return x ^ x >> 16;
+}
+
+void vkm_ref_random_words(const struct vkm_ref *ref, const void *params)
+{
+    const struct vkm_params_random_words *p = params;
+    uint32_t *w = vkm_ref_out(ref, &p->w);
+    for (uint32_t i = 0; i < p->words; i++)
+        w[i] = (hash(i ^ hash(p->seed)) & p->mask) | p->base;
 }
 
 void vkm_ref_rmsnorm(const struct vkm_ref *ref, const void *params)

@@ -224,7 +224,7 @@ void vkm_ref_sample(const struct vkm_ref *ref, const void *params)
             uint32_t key[2] = {s->seed_low, s->seed_high}, out[4];
             vkm_ref_philox(key, (uint32_t[4]){row.position, row.sequence, 0, 0}, out);
             sampled[i] = draw(values, p->vocab, cuts ? cuts[i] : 0, (double)s->inverse_temperature,
-                              (double)(out[0] >> 8) * 0x1p-24);
+                              ((double)(out[0] >> 8) + 0.5) * 0x1p-24);
         }
         next[i] = (struct vkm_row){sampled[i], row.position + 1, row.sequence, 0};
     }

@@ -55,14 +55,3 @@ static const struct vkm_kernel kernels[] = {
 };
 
 const struct vkm_kernel_set vkm_kernels = {kernels, VKM_KERNEL_COUNT};
-
-const struct vkm_variant *vkm_kernel_variant(const struct vkm_kernel *kernel, enum vkm_dtype dtype,
-                                             enum vkm_path path)
-{
-    for (uint32_t i = 0; i < kernel->n_variants; i++) {
-        const struct vkm_variant *v = &kernel->variants[i];
-        if (v->path == path && (!kernel->has_weights || v->dtype == dtype))
-            return v;
-    }
-    return NULL;
-}

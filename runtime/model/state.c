@@ -149,13 +149,12 @@ static vkmoe_status attach_host(struct vkm_state *s, struct vkm_gpu *gpu,
     lay_out(s, config, params, &d, &h);
     s->gpu = gpu;
     s->host = host;
-    memset(host->mapped, 0, (size_t)host->size);
     return VKMOE_OK;
 }
 
-vkmoe_status vkm_state_init(struct vkm_state *s, struct vkm_gpu *gpu,
-                            const struct vkm_config *config, const struct vkm_state_params *params,
-                            vkmoe_error *err)
+vkmoe_status vkm_state_allocate(struct vkm_state *s, struct vkm_gpu *gpu,
+                                const struct vkm_config *config,
+                                const struct vkm_state_params *params, vkmoe_error *err)
 {
     struct vkm_buffer *device = NULL;
     uint64_t device_bytes, host_bytes;
@@ -169,6 +168,17 @@ vkmoe_status vkm_state_init(struct vkm_state *s, struct vkm_gpu *gpu,
         return status;
     }
     s->device = device;
+    return VKMOE_OK;
+}
+
+vkmoe_status vkm_state_init(struct vkm_state *s, struct vkm_gpu *gpu,
+                            const struct vkm_config *config, const struct vkm_state_params *params,
+                            vkmoe_error *err)
+{
+    vkmoe_status status = vkm_state_allocate(s, gpu, config, params, err);
+    if (status != VKMOE_OK)
+        return status;
+    memset(s->host->mapped, 0, (size_t)s->host->size);
     status = upload_rope(s, config, err);
     if (status != VKMOE_OK)
         vkm_state_finish(s);
@@ -178,7 +188,10 @@ vkmoe_status vkm_state_init(struct vkm_state *s, struct vkm_gpu *gpu,
 vkmoe_status vkm_state_fork(struct vkm_state *s, const struct vkm_state *from,
                             const struct vkm_config *config, vkmoe_error *err)
 {
-    return attach_host(s, from->gpu, config, &from->params, from->x.buffer, err);
+    vkmoe_status status = attach_host(s, from->gpu, config, &from->params, from->x.buffer, err);
+    if (status == VKMOE_OK)
+        memset(s->host->mapped, 0, (size_t)s->host->size);
+    return status;
 }
 
 void vkm_state_finish(struct vkm_state *s)

@@ -56,6 +56,10 @@ struct vkm_state {
 /* Bytes of device and host memory that a state takes. */
 void vkm_state_bytes(const struct vkm_config *config, const struct vkm_state_params *params,
                      uint64_t *device, uint64_t *host);
+/* Allocates it and lays it out, without writing anything. */
+vkmoe_status vkm_state_allocate(struct vkm_state *s, struct vkm_gpu *gpu,
+                                const struct vkm_config *config,
+                                const struct vkm_state_params *params, vkmoe_error *err);
 /* Allocates it, fills the RoPE tables and zeroes what the host writes. */
 vkmoe_status vkm_state_init(struct vkm_state *s, struct vkm_gpu *gpu,
                             const struct vkm_config *config, const struct vkm_state_params *params,

@@ -38,11 +38,13 @@ struct vkm_layer {
 struct vkm_weights {
     struct vkm_gpu *gpu;
     struct vkm_config config;
-    struct vkm_matrix embed;    /* [vocab, hidden] */
-    struct vkm_matrix lm_head;  /* [vocab, hidden]; the same view as embed where they are tied */
-    struct vkm_view final_norm; /* [ld(hidden)] float32 */
-    struct vkm_layer *layers;   /* [num_hidden_layers] */
-    uint64_t bytes;             /* on the device */
+    struct vkm_matrix embed;       /* [vocab, hidden] */
+    struct vkm_matrix lm_head;     /* [vocab, hidden]; the same view as embed where they are tied */
+    struct vkm_view final_norm;    /* [ld(hidden)] float32 */
+    struct vkm_layer *layers;      /* [num_hidden_layers] */
+    uint64_t bytes;                /* of all buffers */
+    uint64_t host_bytes;           /* of them, bytes of experts in host memory */
+    struct vkm_matrix host_sample; /* as many rows as lie in the first buffer of those, to time */
     struct {
         struct vkm_buffer **items;
         size_t count, capacity;
@@ -72,14 +74,28 @@ struct vkm_table {
     size_t count;
 };
 
+/* Which experts lie in host memory, to be read over the bus. */
+struct vkm_placement {
+    uint32_t n_layers;  /* MoE layers */
+    uint32_t n_experts; /* routed, in each */
+    uint32_t n_host;    /* of all of them, in host memory */
+    bool *on_host;      /* [n_layers, n_experts] */
+};
+
 /* Bytes of one FFN of a width. */
 uint64_t vkm_ffn_bytes(const struct vkm_config *config, uint32_t width, enum vkm_dtype dtype);
 
-/* Finds every tensor the configuration asks for, checks dtypes and shapes, and allocates device
- * memory; nothing is read yet. Tensors of one group (q, k, v; one FFN; all experts of a layer) that
- * differ in dtype are stored as float32, which holds each exactly. */
+/* Bytes from one expert of a layer to the next. */
+uint64_t vkm_expert_bytes(const struct vkm_config *config, enum vkm_dtype dtype);
+
+/* Finds every tensor the configuration asks for, checks dtypes and shapes, and allocates memory;
+ * nothing is read yet. Tensors of one group (q, k, v; one FFN; all experts of a layer) that differ
+ * in dtype are stored as float32, which holds each exactly. A NULL checkpoint has every tensor, in
+ * BF16, and may only be bound to a rehearsal or made random. A NULL placement keeps every expert on
+ * the device. */
 vkmoe_status vkm_weights_bind(struct vkm_gpu *gpu, const struct vkm_config *config,
-                              const struct vkm_checkpoint *checkpoint, struct vkm_weights *w,
+                              const struct vkm_checkpoint *checkpoint,
+                              const struct vkm_placement *placement, struct vkm_weights *w,
                               vkmoe_error *err);
 
 /* Reports bytes of the checkpoint read so far; returns false to cancel. */
@@ -88,6 +104,8 @@ typedef bool vkm_progress_fn(void *user, uint64_t done, uint64_t total);
  * weight that is not finite. */
 vkmoe_status vkm_weights_upload(struct vkm_weights *w, vkm_progress_fn *progress, void *user,
                                 vkmoe_error *err);
+/* Makes weights up instead, the same for the same seed; bound without a checkpoint. */
+vkmoe_status vkm_weights_randomise(struct vkm_weights *w, uint32_t seed, vkmoe_error *err);
 void vkm_weights_finish(struct vkm_weights *w); /* accepts a zeroed struct */
 
 #endif

@@ -18,10 +18,19 @@ uint64_t vkm_ffn_bytes(const struct vkm_config *config, uint32_t width, enum vkm
 
 struct binder {
     struct vkm_weights *w;
-    const struct vkm_checkpoint *checkpoint;
+    const struct vkm_checkpoint *checkpoint; /* or NULL */
+    const struct vkm_placement *placement;   /* or NULL */
     bool *used; /* of the checkpoint's tensors, by index: the model has a place for it */
     vkmoe_error *err;
 };
+
+uint64_t vkm_expert_bytes(const struct vkm_config *config, enum vkm_dtype dtype)
+{
+    return vkm_align_up(vkm_ffn_bytes(config, config->moe_intermediate_size, dtype), 256);
+}
+
+/* What a checkpoint that is not there is taken to hold. */
+static const struct vkm_tensor assumed = {.dtype = VKM_DTYPE_BF16};
 
 static const vkmoe_allocator *allocator(const struct binder *b)
 {
@@ -38,6 +47,7 @@ static vkmoe_status new_buffer(struct binder *b, enum vkm_memory memory, uint64_
     if (status == VKMOE_OK) {
         b->w->buffers.items[b->w->buffers.count++] = *out;
         b->w->bytes += size;
+        b->w->host_bytes += memory == VKM_MEMORY_HOST ? size : 0;
     }
     return status;
 }
@@ -46,7 +56,11 @@ static vkmoe_status new_buffer(struct binder *b, enum vkm_memory memory, uint64_
 static vkmoe_status find(struct binder *b, const char *name, uint32_t rows, uint32_t cols,
                          const struct vkm_tensor **out)
 {
-    const struct vkm_tensor *t = vkm_checkpoint_find(b->checkpoint, name);
+    const struct vkm_tensor *t = b->checkpoint ? vkm_checkpoint_find(b->checkpoint, name) : NULL;
+    if (!b->checkpoint) {
+        *out = &assumed;
+        return VKMOE_OK;
+    }
     if (!t)
         return vkm_fail(b->err, VKMOE_BAD_FORMAT, "%s has no tensor %s",
                         vkm_checkpoint_path(b->checkpoint), name);
@@ -254,41 +268,78 @@ static vkmoe_status bind_ffn(struct binder *b, const char *prefix, uint32_t widt
     return add_parts(b, parts, VKM_COUNT(parts), ffn->dtype, ffn->view);
 }
 
-/* Puts each expert into the buffer at the end of the chain, opening another when that is full, and
- * its address into the table. */
-static vkmoe_status place_experts(struct binder *b, const char *prefix, struct part *parts,
-                                  struct vkm_layer *layer, uint64_t *table)
+/* The experts of a layer on their way to their buffers. */
+struct expert_chain {
+    const char *prefix;
+    struct part *parts;  /* [3 n_routed] */
+    uint64_t *table;     /* [n_routed] */
+    const bool *on_host; /* [n_routed], or NULL */
+    uint64_t size;       /* bytes from one expert to the next */
+    struct vkm_buffer *first, *last;
+};
+
+static uint32_t count_experts(const struct binder *b, const struct expert_chain *chain, bool host)
 {
-    const struct vkm_config *c = &b->w->config;
-    uint64_t size =
-        vkm_align_up(vkm_ffn_bytes(c, c->moe_intermediate_size, layer->expert_dtype), 256);
-    uint64_t per_buffer = vkm_gpu_max_buffer(b->w->gpu) / size;
-    struct vkm_buffer *buffer = NULL;
-    uint64_t offset = 0;
+    uint32_t n = 0, routed = b->w->config.n_routed_experts;
+    for (uint32_t e = 0; e < routed; e++)
+        n += (chain->on_host && chain->on_host[e]) == host;
+    return n;
+}
+
+/* A buffer's bytes as rows of a matrix, whatever they are. */
+static struct vkm_matrix as_rows(const struct vkm_config *c, struct vkm_buffer *buffer,
+                                 enum vkm_dtype dtype)
+{
+    uint64_t row = (uint64_t)vkm_ld(c->hidden_size) * vkm_dtype_size(dtype);
+    return (struct vkm_matrix){.view = vkm_buffer_view(buffer),
+                               .n_out = (uint32_t)(buffer->size / row),
+                               .n_in = c->hidden_size,
+                               .dtype = dtype};
+}
+
+/* Opens another buffer at the end of the chain. */
+static vkmoe_status extend_chain(struct binder *b, struct expert_chain *chain, bool host,
+                                 uint64_t experts)
+{
+    struct vkm_buffer *next;
+    vkmoe_status status = new_buffer(b, host ? VKM_MEMORY_HOST : VKM_MEMORY_DEVICE,
+                                     experts * chain->size, chain->prefix, &next);
+    if (status != VKMOE_OK)
+        return status;
+    if (chain->last)
+        chain->last->next = next;
+    else
+        chain->first = next;
+    chain->last = next;
+    return VKMOE_OK;
+}
+
+/* Puts the experts of one kind of memory into buffers of the chain, and their addresses into the
+ * table. */
+static vkmoe_status place_experts(struct binder *b, struct vkm_layer *layer,
+                                  struct expert_chain *chain, bool host)
+{
+    uint64_t per_buffer = vkm_gpu_max_buffer(b->w->gpu) / chain->size;
+    uint64_t left = count_experts(b, chain, host), in_buffer = 0;
     if (per_buffer == 0)
-        per_buffer = 1; /* the allocation below says what is wrong */
-    for (uint32_t e = 0; e < c->n_routed_experts; e++) {
-        if (e % per_buffer == 0) {
-            uint64_t left = c->n_routed_experts - e;
-            struct vkm_buffer *next;
-            vkmoe_status status =
-                new_buffer(b, VKM_MEMORY_DEVICE, (left < per_buffer ? left : per_buffer) * size,
-                           prefix, &next);
-            if (status != VKMOE_OK)
-                return status;
-            if (buffer)
-                buffer->next = next;
-            else
-                layer->expert_ffn = vkm_buffer_view(next);
-            buffer = next;
-            offset = 0;
-        }
-        vkmoe_status status = add_parts(b, &parts[3 * e], 3, layer->expert_dtype,
-                                        vkm_view_slice(vkm_buffer_view(buffer), offset, size));
+        per_buffer = 1; /* the allocation says what is wrong */
+    for (uint32_t e = 0; e < b->w->config.n_routed_experts; e++) {
+        vkmoe_status status = VKMOE_OK;
+        if ((chain->on_host && chain->on_host[e]) != host)
+            continue;
+        if (in_buffer % per_buffer == 0)
+            status = extend_chain(b, chain, host, left < per_buffer ? left : per_buffer);
         if (status != VKMOE_OK)
             return status;
-        table[e] = buffer->address + offset;
-        offset += size;
+        if (host && !b->w->host_sample.view.buffer)
+            b->w->host_sample = as_rows(&b->w->config, chain->last, layer->expert_dtype);
+        uint64_t offset = in_buffer++ % per_buffer * chain->size;
+        status = add_parts(b, &chain->parts[3 * e], 3, layer->expert_dtype,
+                           vkm_view_slice(vkm_buffer_view(chain->last), offset, chain->size));
+        if (status != VKMOE_OK)
+            return status;
+        chain->table[e] = chain->last->address + offset;
+        left--;
     }
     return VKMOE_OK;
 }
@@ -311,7 +362,28 @@ static vkmoe_status add_table(struct binder *b, size_t n, struct vkm_view *view,
     return VKMOE_OK;
 }
 
-static vkmoe_status bind_experts(struct binder *b, const char *prefix, struct vkm_layer *layer)
+static vkmoe_status place_layer(struct binder *b, const char *prefix, uint32_t moe_index,
+                                struct part *parts, struct vkm_layer *layer, uint64_t *table)
+{
+    const struct vkm_config *c = &b->w->config;
+    struct expert_chain chain = {
+        .prefix = prefix,
+        .parts = parts,
+        .table = table,
+        .on_host =
+            b->placement ? b->placement->on_host + (size_t)moe_index * c->n_routed_experts : NULL,
+        .size = vkm_expert_bytes(c, layer->expert_dtype),
+    };
+    vkmoe_status status = place_experts(b, layer, &chain, false);
+    if (status == VKMOE_OK)
+        status = place_experts(b, layer, &chain, true);
+    if (status == VKMOE_OK)
+        layer->expert_ffn = vkm_buffer_view(chain.first);
+    return status;
+}
+
+static vkmoe_status bind_experts(struct binder *b, const char *prefix, uint32_t moe_index,
+                                 struct vkm_layer *layer)
 {
     const struct vkm_config *c = &b->w->config;
     size_t n = c->n_routed_experts;
@@ -331,12 +403,13 @@ static vkmoe_status bind_experts(struct binder *b, const char *prefix, struct vk
         status = add_table(b, n, &layer->experts, &table);
     }
     if (status == VKMOE_OK)
-        status = place_experts(b, prefix, parts, layer, table);
+        status = place_layer(b, prefix, moe_index, parts, layer, table);
     vkm_free(allocator(b), parts);
     return status;
 }
 
-static vkmoe_status bind_moe(struct binder *b, const char *prefix, struct vkm_layer *layer)
+static vkmoe_status bind_moe(struct binder *b, const char *prefix, uint32_t moe_index,
+                             struct vkm_layer *layer)
 {
     const struct vkm_config *c = &b->w->config;
     struct part router[] = {{"gate", c->n_routed_experts, c->hidden_size, NULL}};
@@ -344,7 +417,7 @@ static vkmoe_status bind_moe(struct binder *b, const char *prefix, struct vkm_la
     layer->is_moe = true;
     vkmoe_status status = bind_matrix(b, prefix, router, 1, true, &layer->router);
     if (status == VKMOE_OK)
-        status = bind_experts(b, prefix, layer);
+        status = bind_experts(b, prefix, moe_index, layer);
     if (status == VKMOE_OK && c->n_shared_experts > 0) {
         snprintf(name, sizeof(name), "%.100sshared_experts.", prefix);
         status = bind_ffn(b, name, c->n_shared_experts * c->moe_intermediate_size, &layer->ffn);
@@ -352,7 +425,8 @@ static vkmoe_status bind_moe(struct binder *b, const char *prefix, struct vkm_la
     return status;
 }
 
-static vkmoe_status bind_layer(struct binder *b, uint32_t index, struct vkm_layer *layer)
+static vkmoe_status bind_layer(struct binder *b, uint32_t index, uint32_t moe_index,
+                               struct vkm_layer *layer)
 {
     const struct vkm_config *c = &b->w->config;
     char prefix[64], name[NAME_SIZE];
@@ -368,7 +442,7 @@ static vkmoe_status bind_layer(struct binder *b, uint32_t index, struct vkm_laye
     if (status != VKMOE_OK)
         return status;
     snprintf(name, sizeof(name), "%smlp.", prefix);
-    return vkm_config_is_moe(c, index) ? bind_moe(b, name, layer)
+    return vkm_config_is_moe(c, index) ? bind_moe(b, name, moe_index, layer)
                                        : bind_ffn(b, name, c->intermediate_size, &layer->ffn);
 }
 
@@ -403,24 +477,28 @@ static vkmoe_status bind_all(struct binder *b)
     struct part embed[] = {{"model.embed_tokens", c->vocab_size, c->hidden_size, NULL}};
     struct part head[] = {{"lm_head", c->vocab_size, c->hidden_size, NULL}};
     vkmoe_status status = bind_matrix(b, "", embed, 1, false, &w->embed);
-    for (uint32_t i = 0; i < c->num_hidden_layers && status == VKMOE_OK; i++)
-        status = bind_layer(b, i, &w->layers[i]);
+    uint32_t moe_index = 0;
+    for (uint32_t i = 0; i < c->num_hidden_layers && status == VKMOE_OK; i++) {
+        status = bind_layer(b, i, moe_index, &w->layers[i]);
+        moe_index += vkm_config_is_moe(c, i);
+    }
     if (status == VKMOE_OK)
         status = bind_vector(b, "model.norm.weight", c->hidden_size, &w->final_norm);
     if (status == VKMOE_OK && c->tie_word_embeddings)
         w->lm_head = w->embed;
     else if (status == VKMOE_OK)
         status = bind_matrix(b, "", head, 1, false, &w->lm_head);
-    return status == VKMOE_OK ? check_unused(b) : status;
+    return status == VKMOE_OK && b->checkpoint ? check_unused(b) : status;
 }
 
 vkmoe_status vkm_weights_bind(struct vkm_gpu *gpu, const struct vkm_config *config,
-                              const struct vkm_checkpoint *checkpoint, struct vkm_weights *w,
+                              const struct vkm_checkpoint *checkpoint,
+                              const struct vkm_placement *placement, struct vkm_weights *w,
                               vkmoe_error *err)
 {
     const vkmoe_allocator *a = vkm_gpu_allocator(gpu);
-    size_t n = vkm_checkpoint_count(checkpoint);
-    struct binder b = {w, checkpoint, vkm_calloc(a, n, sizeof(bool)), err};
+    size_t n = checkpoint ? vkm_checkpoint_count(checkpoint) : 0;
+    struct binder b = {w, checkpoint, placement, vkm_calloc(a, n, sizeof(bool)), err};
     *w = (struct vkm_weights){.gpu = gpu, .config = *config};
     w->layers = vkm_calloc(a, config->num_hidden_layers, sizeof(*w->layers));
     vkmoe_status status =

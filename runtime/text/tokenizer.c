@@ -41,6 +41,7 @@ void vkmoe_tokenizer_destroy(vkmoe_tokenizer *t)
 
 struct encoder {
     const vkmoe_tokenizer *tokenizer;
+    const struct vkm_barred *barred; /* NULL: every added token is matched */
     struct vkm_cutter *cutter;
     struct vkm_bpe_scratch scratch;
     struct vkm_ids ids;
@@ -55,6 +56,27 @@ static vkmoe_status push_id(struct encoder *e, int32_t id)
     return VKMOE_OK;
 }
 
+static bool is_barred(const struct encoder *e, int32_t id)
+{
+    const vkmoe_tokenizer *t = e->tokenizer;
+    if (!e->barred)
+        return false;
+    for (size_t i = 0; i < e->barred->count; i++) {
+        if (e->barred->ids[i] == id)
+            return true;
+    }
+    return id == t->bos || id == t->eos || t->vocab.tokens[id].special;
+}
+
+static bool find_added(const struct encoder *e, const struct vkm_added *set, const char *text,
+                       size_t size, size_t from, struct vkm_added_match *match)
+{
+    bool found = vkm_added_find(set, text, size, from, match);
+    while (found && is_barred(e, match->id))
+        found = vkm_added_find(set, text, size, match->start + 1, match);
+    return found;
+}
+
 /* Replaces the matches of a set of added tokens by their ids and hands the text between to `rest`.
  */
 static vkmoe_status take_added(struct encoder *e, const struct vkm_added *set, const char *text,
@@ -64,7 +86,7 @@ static vkmoe_status take_added(struct encoder *e, const struct vkm_added *set, c
     struct vkm_added_match match;
     size_t at = 0;
     vkmoe_status status = VKMOE_OK;
-    while (status == VKMOE_OK && vkm_added_find(set, text, size, at, &match)) {
+    while (status == VKMOE_OK && find_added(e, set, text, size, at, &match)) {
         status = rest(e, text + at, match.start - at);
         if (status == VKMOE_OK)
             status = push_id(e, match.id);
@@ -129,6 +151,27 @@ vkmoe_status vkmoe_tokenizer_encode(const vkmoe_tokenizer *t, const char *text, 
         *count = e.ids.count;
     } else {
         vkm_free(t->allocator, e.ids.items);
+    }
+    return status;
+}
+
+vkmoe_status vkm_tokenizer_encode_barred(const vkmoe_tokenizer *t, const char *text, size_t size,
+                                         const struct vkm_barred *barred, struct vkm_ids *ids,
+                                         vkmoe_error *err)
+{
+    struct encoder e = {.tokenizer = t, .barred = barred, .ids = *ids, .err = err};
+    size_t before = ids->count;
+    vkmoe_status status = encode_text(&e, text, size, false);
+    vkm_cutter_destroy(e.cutter);
+    vkm_bpe_scratch_finish(&t->bpe, &e.scratch);
+    *ids = e.ids;
+    /* A vocabulary that takes whole pieces without merging them can still hold one. */
+    for (size_t i = before; i < ids->count && status == VKMOE_OK; i++) {
+        if (is_barred(&e, ids->items[i]))
+            status = vkm_fail(err, VKMOE_UNSUPPORTED,
+                              "the text spells the special token %d, which the tokenizer cannot "
+                              "take apart",
+                              ids->items[i]);
     }
     return status;
 }

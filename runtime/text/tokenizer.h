@@ -22,4 +22,16 @@ struct vkmoe_tokenizer {
 /* Fills a zeroed tokenizer from the model folder; what a failure leaves, destroy releases. */
 vkmoe_status vkm_tokenizer_read(vkmoe_tokenizer *t, const char *folder, vkmoe_error *err);
 
+/* Added tokens that text may not stand for, beside special ones, BOS and EOS. */
+struct vkm_barred {
+    const int32_t *ids;
+    size_t count;
+};
+
+/* Appends the ids of UTF-8 text that nobody vouches for: where it spells a barred token, it gets
+ * the ids of that spelling. No BOS is added. Fails like vkmoe_tokenizer_encode. */
+vkmoe_status vkm_tokenizer_encode_barred(const vkmoe_tokenizer *t, const char *text, size_t size,
+                                         const struct vkm_barred *barred, struct vkm_ids *ids,
+                                         vkmoe_error *err);
+
 #endif

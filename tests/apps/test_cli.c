@@ -88,6 +88,12 @@ static const struct usage usages[] = {
     {{"logits", "--tokens", "99999999999", "-o", "x"}, "--tokens: '99999999999'"},
     {{"devices", "--frobnicate"}, "--frobnicate"},
     {{"devices", "all"}, "'all'"},
+    {{"info", "all"}, "'all'"},
+    {{"info", "-m", "a", "--config", "b"}, "-m or --config, not both"},
+    {{"plan", "all"}, "'all'"},
+    {{"plan", "-m", "a", "--config", "b"}, "-m or --config, not both"},
+    {{"run", "-p", "a", "--chunk", "0"}, "--chunk: '0'"},
+    {{"run", "-p", "a", "--memory-limit", "lots"}, "--memory-limit: 'lots'"},
     {{"tokenize", "text"}, "'text'"},
     {{"detokenize", "--bos"}, "--bos"},
 };
@@ -107,7 +113,8 @@ static void wrong_usage_is_one_sentence_that_names_it(void **state)
 
 static void help_is_a_result(void **state)
 {
-    static const char *const commands[] = {"run", "logits", "devices", "tokenize", "detokenize"};
+    static const char *const commands[] = {"run",  "chat",  "logits",   "devices",   "info",
+                                           "plan", "bench", "tokenize", "detokenize"};
     static const char *const flags[] = {"-h", "--help"};
     (void)state;
     for (size_t i = 0; i < 2; i++) {

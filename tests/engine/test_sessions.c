@@ -305,6 +305,63 @@ static void every_step_is_told_and_may_be_the_last(void **state)
     vkmoe_session_destroy(s);
 }
 
+/* --- the edges --- */
+
+static void a_sequence_never_exceeds_its_context(void **state)
+{
+    (void)state;
+    vkmoe_error err;
+    size_t count = 0;
+    vkmoe_session_params params = {.context = 70};
+    vkmoe_session *s = engine_session(&engine, &params);
+    const vkmoe_generate_params generate = {.max_tokens = 100, .ignore_eos = true};
+    assert_ok(vkmoe_session_eval(s, prompt, 60, NULL, &err), &err);
+    test_assert_fails(vkmoe_session_generate(s, &generate, &count, &err), &err, VKMOE_CONTEXT_FULL,
+                      "70 tokens");
+    assert_int_equal(count, 10);
+    assert_int_equal(vkmoe_session_length(s), vkmoe_session_context(s));
+    vkmoe_session *again = engine_session(&engine, &params); /* has room for what was kept */
+    assert_ok(vkmoe_session_eval(again, vkmoe_session_tokens(s), 70, NULL, &err), &err);
+    vkmoe_session_destroy(again);
+    vkmoe_session_destroy(s);
+}
+
+static void a_late_cancel_can_be_taken_back(void **state)
+{
+    (void)state;
+    vkmoe_session *s = session_with(10, 0);
+    vkmoe_session_cancel(s);
+    vkmoe_session_clear_cancel(s);
+    engine_generate(s, NULL, 3);
+    vkmoe_session_destroy(s);
+}
+
+static void what_must_be_given_is_asked_for(void **state)
+{
+    (void)state;
+    vkmoe_error err;
+    vkmoe_session *s = session_with(10, 0);
+    vkmoe_device *device = NULL;
+    vkmoe_model *model = NULL;
+    const vkmoe_trace none = {NULL, NULL, NULL};
+    const vkmoe_status statuses[] = {
+        vkmoe_device_open(NULL, NULL, &err),
+        vkmoe_device_list(NULL, NULL, 0, NULL, &err),
+        vkmoe_model_load(engine.device, NULL, NULL, &model, &err),
+        vkmoe_model_load(device, "folder", NULL, &model, &err),
+        vkmoe_model_describe(NULL, NULL, &err),
+        vkmoe_model_plan(engine.device, NULL, NULL, NULL, &err),
+        vkmoe_session_create(NULL, NULL, &s, &err),
+        vkmoe_session_fork(s, NULL, &err),
+        vkmoe_session_eval(s, NULL, 3, NULL, &err),
+        vkmoe_session_generate(s, NULL, NULL, &err),
+        vkmoe_trace_write(engine.model, prompt, 1, &none, "file", &err),
+    };
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
+        test_assert_fails(statuses[i], &err, VKMOE_INVALID_ARGUMENT, "NULL");
+    vkmoe_session_destroy(s);
+}
+
 /* --- threads --- */
 
 struct worker {
@@ -374,6 +431,9 @@ int main(void)
         cmocka_unit_test(another_thread_cancels_a_generation),
         cmocka_unit_test(a_call_cancelled_ahead_does_nothing),
         cmocka_unit_test(every_step_is_told_and_may_be_the_last),
+        cmocka_unit_test(a_sequence_never_exceeds_its_context),
+        cmocka_unit_test(a_late_cancel_can_be_taken_back),
+        cmocka_unit_test(what_must_be_given_is_asked_for),
         cmocka_unit_test(devices_of_different_threads_are_independent),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

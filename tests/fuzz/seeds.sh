@@ -47,17 +47,17 @@ seed safetensors/index-wrong 'i{"weight_map":{"c":"s","a":"t","d":"../s"}}'
 moe='"model_type":"deepseek","vocab_size":100,"hidden_size":64,"intermediate_size":96,'
 moe+='"moe_intermediate_size":40,"num_hidden_layers":3,"num_attention_heads":4,'
 moe+='"n_shared_experts":2,"n_routed_experts":8,"num_experts_per_tok":3,"first_k_dense_replace":1'
-seed config/moe 'c{%s}' "$moe"
-seed config/dense 'c{"vocab_size":3,"hidden_size":6,"intermediate_size":5,"num_hidden_layers":1,%s}' \
+seed config/moe 'kpj\x02\x10u{%s}' "$moe"
+seed config/dense 'sss\x02\x10\x00{"vocab_size":3,"hidden_size":6,"intermediate_size":5,"num_hidden_layers":1,%s}' \
     '"num_attention_heads":3,"n_routed_experts":null,"n_shared_experts":null'
-seed config/all 'c{"architectures":["DeepseekForCausalLM"],%s,%s,%s}' "$moe" \
+seed config/all 'kpj\x02\x10u{"architectures":["DeepseekForCausalLM"],%s,%s,%s}' "$moe" \
     '"num_key_value_heads":2,"moe_layer_freq":2,"norm_topk_prob":true,"scoring_func":"softmax"' \
     '"max_position_embeddings":512,"rms_norm_eps":1e-5,"rope_theta":1e4,"attention_bias":true'
-seed config/rope 'c{%s,"rope_scaling":{"type":"dynamic","factor":2.5}}' "$moe"
-seed config/rope-type 'c{%s,"rope_scaling":{"rope_type":"linear","factor":4}}' "$moe"
-seed config/tokens 'c{%s,"bos_token_id":1,"eos_token_id":[2,3],"pad_token_id":null}' "$moe"
-seed config/other 'c{%s,"architectures":["LlamaForCausalLM"],"hidden_act":"gelu"}' "$moe"
-seed config/extreme 'c{%s,"rope_theta":1e300,"rms_norm_eps":-1,"head_dim":0.5}' "$moe"
+seed config/rope 'sss\x02\x10\x00{%s,"rope_scaling":{"type":"dynamic","factor":2.5}}' "$moe"
+seed config/rope-type 'sss\x02\x10\x00{%s,"rope_scaling":{"rope_type":"linear","factor":4}}' "$moe"
+seed config/tokens 'kpj\x02\x10u{%s,"bos_token_id":1,"eos_token_id":[2,3],"pad_token_id":null}' "$moe"
+seed config/other 'kpj\x02\x10u{%s,"architectures":["LlamaForCausalLM"],"hidden_act":"gelu"}' "$moe"
+seed config/extreme 'kpj\x02\x10u{%s,"rope_theta":1e300,"rms_norm_eps":-1,"head_dim":0.5}' "$moe"
 seed config/generation 'g{"do_sample":true,"temperature":0.8,"top_p":0.95,"top_k":5,"eos_token_id":1}'
 seed config/generation-list 'g{"eos_token_id":[1,2,3,4,5,6,7,8],"temperature":null}'
 

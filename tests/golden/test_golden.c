@@ -166,6 +166,29 @@ static void text_goes_on_where_a_token_was_left_pending(void **state)
     assert_memory_equal(rest.ids, g->ids + 8, rest.count * sizeof(*g->ids));
 }
 
+/* However long the list of tokens is by then: it may have to move. */
+static void a_pending_token_is_computed_at_any_length(void **state)
+{
+    struct engine *e = plain_engine();
+    const struct golden_greedy *g = &golden.greedy[0];
+    const struct golden_case *prompt = golden_case_find(&golden, g->name);
+    vkmoe_error err;
+    (void)state;
+    for (size_t n = 1; n <= 14; n++) {
+        vkmoe_session *session = NULL;
+        struct tokens next = {.count = 0};
+        vkmoe_generate_params some = {.max_tokens = n};
+        vkmoe_generate_params more = {.max_tokens = 2, .on_token = keep_token, .user = &next};
+        assert_ok(vkmoe_session_create(e->model, NULL, &session, &err), &err);
+        assert_ok(vkmoe_session_eval(session, prompt->ids, prompt->n_ids, NULL, &err), &err);
+        assert_ok(vkmoe_session_generate(session, &some, NULL, &err), &err);
+        assert_ok(vkmoe_session_eval(session, g->ids + n, 1, NULL, &err), &err);
+        assert_ok(vkmoe_session_generate(session, &more, NULL, &err), &err);
+        assert_memory_equal(next.ids, g->ids + n + 1, 2 * sizeof(*g->ids));
+        vkmoe_session_destroy(session);
+    }
+}
+
 static void a_session_repeats_itself_to_the_bit(void **state)
 {
     struct engine *e = plain_engine();
@@ -506,6 +529,7 @@ int main(void)
         cmocka_unit_test(greedy_tokens_match_golden),
         cmocka_unit_test(ignoring_eos_hands_it_out_and_goes_on),
         cmocka_unit_test(text_goes_on_where_a_token_was_left_pending),
+        cmocka_unit_test(a_pending_token_is_computed_at_any_length),
         cmocka_unit_test(a_session_repeats_itself_to_the_bit),
         cmocka_unit_test(a_seed_decides_the_text),
         cmocka_unit_test(first_tokens_are_drawn_from_the_softmax),

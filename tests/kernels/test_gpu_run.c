@@ -61,7 +61,7 @@ static void an_empty_stream_runs(void **state)
     struct vkm_commands *commands;
     struct vkm_stream stream;
     vkm_stream_init(&stream, &vkm_kernels, NULL);
-    assert_ok(vkm_gpu_compile(gpu, &stream, &err), &err);
+    assert_ok(vkm_gpu_compile(gpu, &stream, NULL, &err), &err);
     assert_ok(vkm_commands_create(gpu, &stream, true, &commands, &err), &err);
     assert_ok(vkm_commands_run(commands, NULL, &err), &err);
     vkm_commands_destroy(commands);
@@ -78,7 +78,7 @@ static void pipelines_are_built_once(void **state)
     struct vkm_gpu *gpu = gpu_test_open(&params);
     struct workload w;
     workload_init(&w, gpu, 256, 5);
-    assert_ok(vkm_gpu_compile(gpu, &w.stream, &err), &err);
+    assert_ok(vkm_gpu_compile(gpu, &w.stream, NULL, &err), &err);
     assert_int_equal(gpu->pipelines.count, 3);
     workload_run(&w);
     assert_int_equal(gpu->pipelines.count, 3);
@@ -254,7 +254,8 @@ static void hang(struct workload *w, struct vkm_gpu *gpu, struct vkm_commands **
     watch(gpu);
     assert_ok(vkm_commands_create(gpu, &w->stream, true, commands, &err), &err);
     double start = test_seconds();
-    test_assert_fails(vkm_commands_run(*commands, NULL, &err), &err, VKMOE_DEVICE_LOST, "lost or hung");
+    test_assert_fails(vkm_commands_run(*commands, NULL, &err), &err, VKMOE_DEVICE_LOST,
+                      "lost or hung");
     assert_non_null(strstr(err.message, vkm_gpu_info(gpu)->name));
     print_message("said to hang after %g ms\n", 1e3 * (test_seconds() - start));
 }

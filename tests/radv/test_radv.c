@@ -91,7 +91,7 @@ static bool compile(struct vkm_gpu *gpu, const struct vkm_stream *stream, struct
     fflush(stderr);
     int old = dup(STDERR_FILENO);
     assert_true(old >= 0 && dup2(fileno(capture), STDERR_FILENO) >= 0);
-    vkmoe_status status = vkm_gpu_compile(gpu, stream, &err);
+    vkmoe_status status = vkm_gpu_compile(gpu, stream, NULL, &err);
     fflush(stderr);
     dup2(old, STDERR_FILENO);
     close(old);

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -252,6 +253,7 @@ static void the_mode_is_what_the_umask_leaves(void **state)
     for (size_t i = 0; i < VKM_COUNT(masks); i++) {
         struct stat st;
         umask(masks[i]);
+        unlink(scratch_path("out"));
         struct vkm_writer *w = open_writer("out");
         mode_t during = umask(masks[i]);
         assert_int_equal(vkm_writer_commit(w, &err), VKMOE_OK);
@@ -260,6 +262,49 @@ static void the_mode_is_what_the_umask_leaves(void **state)
         assert_int_equal(during, masks[i]);
     }
     umask(old);
+}
+
+static void write_over(const char *name)
+{
+    vkmoe_error err;
+    struct vkm_writer *w = open_writer(name);
+    vkm_writer_write(w, "new", 3);
+    assert_int_equal(vkm_writer_commit(w, &err), VKMOE_OK);
+}
+
+static void a_file_keeps_its_mode_and_a_link_its_target(void **state)
+{
+    (void)state;
+    struct stat st;
+    char target[4096];
+    write_over("out");
+    assert_int_equal(chmod(scratch_path("out"), 0640), 0);
+    snprintf(target, sizeof(target), "%s", scratch_path("out"));
+    assert_int_equal(symlink(target, scratch_path("link")), 0);
+    write_over("link");
+    assert_int_equal(lstat(scratch_path("link"), &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    expect_content("out", "new");
+    assert_int_equal(stat(scratch_path("out"), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0640);
+    assert_int_equal(count_files(), 2);
+}
+
+static void a_pipe_is_written_to_as_it_is(void **state)
+{
+    (void)state;
+    struct stat st;
+    char text[8] = "";
+    assert_int_equal(mkfifo(scratch_path("pipe"), 0600), 0);
+    int reader = open(scratch_path("pipe"), O_RDONLY | O_NONBLOCK);
+    assert_true(reader >= 0);
+    write_over("pipe");
+    assert_int_equal(read(reader, text, sizeof(text)), 3);
+    assert_string_equal(text, "new");
+    close(reader);
+    assert_int_equal(lstat(scratch_path("pipe"), &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    assert_int_equal(count_files(), 1);
 }
 
 /* A full disk, as far as one can be had without a disk: files may not grow beyond `bytes`. */
@@ -298,15 +343,16 @@ static void a_flush_that_does_not_fit_leaves_the_old_file(void **state)
     check_full_disk(0, 16);
 }
 
-static void a_rename_that_fails_leaves_the_old_entry(void **state)
+static void a_folder_is_not_written_to(void **state)
 {
     (void)state;
     vkmoe_error err;
     struct stat st;
+    struct vkm_writer *w = NULL;
     assert_int_equal(mkdir(scratch_path("folder"), 0755), 0);
-    struct vkm_writer *w = open_writer("folder");
-    vkm_writer_write(w, "text", 4);
-    expect_failure(vkm_writer_commit(w, &err), &err, VKMOE_IO, "folder", strerror(EISDIR));
+    expect_failure(vkm_writer_open(NULL, scratch_path("folder"), &w, &err), &err, VKMOE_IO,
+                   "folder", strerror(EISDIR));
+    assert_null(w);
     assert_int_equal(stat(scratch_path("folder"), &st), 0);
     assert_true(S_ISDIR(st.st_mode));
     assert_int_equal(count_files(), 1);
@@ -369,9 +415,11 @@ int main(void)
         TEST(an_abort_leaves_nothing_behind),
         TEST(two_writers_of_one_path_do_not_meet),
         TEST(the_mode_is_what_the_umask_leaves),
+        TEST(a_file_keeps_its_mode_and_a_link_its_target),
+        TEST(a_pipe_is_written_to_as_it_is),
         TEST(a_write_that_does_not_fit_leaves_the_old_file),
         TEST(a_flush_that_does_not_fit_leaves_the_old_file),
-        TEST(a_rename_that_fails_leaves_the_old_entry),
+        TEST(a_folder_is_not_written_to),
         TEST(a_folder_that_may_not_be_written_is_an_io_failure),
         TEST(writing_without_memory_fails_cleanly),
     };

@@ -16,8 +16,8 @@ static const struct {
     const char *folder;
     int rank;
 } layers[] = {
-    {"base", 0}, {"gpu", 1},    {"kernels", 2}, {"model", 3},
-    {"text", 3}, {"engine", 4}, {"conform", 5}, {"study", 5},
+    {"base", 0},   {"gpu", 1},     {"kernels", 2}, {"model", 3}, {"text", 3},
+    {"engine", 4}, {"conform", 5}, {"bench", 5},   {"study", 5},
 };
 
 static int layer_of(const char *path)

@@ -303,6 +303,7 @@ static void attention_on_two_positions(void **state)
     struct vkm_row rows[2] = {{.position = 1, .sequence = 1}, {.position = 0, .sequence = 1}};
     uint32_t blocks[2] = {9, 1};
     struct vkm_params_attention p = {
+        .n_rows = 2,
         .rows = VIEW(rows),
         .blocks = VIEW(blocks),
         .qkv = VIEW(qkv),

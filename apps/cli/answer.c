@@ -1,0 +1,286 @@
+/* One answer of `vkmoe chat`. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "chat.h"
+#include "stream.h"
+
+struct answer {
+    struct chat *chat;
+    struct cli_stream stream;
+    struct {
+        char *items;
+        size_t count, capacity;
+    } text; /* what was printed */
+    struct {
+        int32_t *items;
+        size_t count, capacity;
+    } ids;
+    int error; /* errno of the write that stdout refused */
+    bool out_of_memory;
+};
+
+/* Makes room for `extra` more items of `size` bytes; false when memory runs out. */
+static bool reserve(void **items, size_t count, size_t *capacity, size_t extra, size_t size)
+{
+    if (count + extra <= *capacity)
+        return true;
+    size_t wanted = 2 * (count + extra);
+    void *grown = realloc(*items, wanted * size);
+    if (!grown)
+        return false;
+    *items = grown;
+    *capacity = wanted;
+    return true;
+}
+
+static bool take_text(void *user, const char *text, size_t size)
+{
+    struct answer *a = user;
+    if (fwrite(text, 1, size, stdout) != size || fflush(stdout) != 0)
+        a->error = errno ? errno : EIO;
+    void *items = a->text.items;
+    if (!reserve(&items, a->text.count, &a->text.capacity, size, 1)) {
+        a->out_of_memory = true;
+        return false;
+    }
+    a->text.items = items;
+    memcpy(a->text.items + a->text.count, text, size);
+    a->text.count += size;
+    return !a->error;
+}
+
+static bool take_token(void *user, int32_t token)
+{
+    struct answer *a = user;
+    const struct chat *c = a->chat;
+    void *items = a->ids.items;
+    if (token == vkmoe_chat_end_token(c->chat_template, c->engine.tokenizer) &&
+        !c->generation.ignore_eos)
+        return false;
+    if (!reserve(&items, a->ids.count, &a->ids.capacity, 1, sizeof(token))) {
+        a->out_of_memory = true;
+        return false;
+    }
+    a->ids.items = items;
+    a->ids.items[a->ids.count++] = token;
+    return cli_stream_token(&a->stream, token);
+}
+
+/* --- computing --- */
+
+/* Brings the session from what it holds to these tokens: what both begin with stays computed. */
+static vkmoe_status bring_to(struct chat *c, const int32_t *ids, size_t count, vkmoe_error *err)
+{
+    const int32_t *held = vkmoe_session_tokens(c->session);
+    size_t n_held = vkmoe_session_length(c->session), same = 0;
+    while (same < count && same < n_held && ids[same] == held[same])
+        same++;
+    c->prompt_tokens = count;
+    c->reused_tokens = same;
+    vkmoe_status status = vkmoe_session_rollback(c->session, (uint32_t)same, err);
+    if (status == VKMOE_OK && same < count)
+        status = vkmoe_session_eval(c->session, ids + same, count - same, NULL, err);
+    return status;
+}
+
+/* The conversation as far as it goes, then what there is of the answer. The caller owns *ids. */
+static vkmoe_status render(const struct answer *a, int32_t **ids, size_t *count, vkmoe_error *err)
+{
+    const struct chat *c = a->chat;
+    int32_t *rendered = NULL;
+    size_t n = 0;
+    vkmoe_status status =
+        vkmoe_chat_render(c->chat_template, c->engine.tokenizer, c->conversation.items,
+                          c->conversation.count, true, &rendered, &n, err);
+    if (status != VKMOE_OK)
+        return status;
+    *count = n + a->ids.count;
+    *ids = malloc((*count + 1) * sizeof(**ids));
+    if (*ids) {
+        if (n > 0)
+            memcpy(*ids, rendered, n * sizeof(**ids));
+        if (a->ids.count > 0)
+            memcpy(*ids + n, a->ids.items, a->ids.count * sizeof(**ids));
+    } else {
+        *err = (vkmoe_error){.status = VKMOE_OUT_OF_HOST_MEMORY};
+        snprintf(err->message, sizeof(err->message), "host memory ran out for %zu tokens", *count);
+        status = VKMOE_OUT_OF_HOST_MEMORY;
+    }
+    vkmoe_tokenizer_free(c->engine.tokenizer, rendered);
+    return status;
+}
+
+static vkmoe_status compute(struct answer *a, vkmoe_error *err)
+{
+    struct chat *c = a->chat;
+    int32_t *ids = NULL;
+    size_t count;
+    vkmoe_generate_params params = {.max_tokens = c->generation.tokens - a->ids.count,
+                                    .sampling = c->sampling,
+                                    .ignore_eos = c->generation.ignore_eos,
+                                    .on_token = take_token,
+                                    .user = a};
+    vkmoe_status status = render(a, &ids, &count, err);
+    if (status == VKMOE_OK)
+        status = bring_to(c, ids, count, err);
+    free(ids);
+    if (status == VKMOE_OK)
+        status = vkmoe_session_generate(c->session, &params, NULL, err);
+    return status;
+}
+
+/* A Ctrl-C that came when all was computed has left its mark on the session, which would end the
+ * next answer: this takes it away. */
+static void settle(struct chat *c, vkmoe_status status)
+{
+    const vkmoe_generate_params params = {.max_tokens = 1};
+    cli_cancel_on_interrupt(NULL);
+    if (cli_interrupted() && (status == VKMOE_OK || status == VKMOE_CONTEXT_FULL))
+        vkmoe_session_generate(c->session, &params, NULL, NULL);
+}
+
+/* --- a full context --- */
+
+static enum chat_on_full ask(struct chat *c)
+{
+    enum chat_on_full choice = CHAT_ASK;
+    while (choice == CHAT_ASK) {
+        char *line;
+        size_t size;
+        if (cli_input_line(&c->input, "[s]top, or [d]rop the oldest turns? ", &line, &size) !=
+            CLI_INPUT_LINE)
+            return CHAT_STOP;
+        choice = line[0] == 's' || line[0] == 'S'   ? CHAT_STOP
+                 : line[0] == 'd' || line[0] == 'D' ? CHAT_DROP
+                                                    : CHAT_ASK;
+        free(line);
+    }
+    return choice;
+}
+
+/* Drops the oldest turns until a quarter of the context is free; false if none could go. */
+static bool drop_turns(struct answer *a)
+{
+    struct chat *c = a->chat;
+    size_t dropped = 0, count = 0;
+    vkmoe_error err;
+    do {
+        int32_t *ids = NULL;
+        if (conversation_turns(&c->conversation) < 2)
+            break;
+        conversation_drop_oldest(&c->conversation);
+        dropped++;
+        if (render(a, &ids, &count, &err) != VKMOE_OK)
+            break; /* which will be found again, and said, by whoever goes on */
+        free(ids);
+    } while (count > vkmoe_session_context(c->session) / 4 * 3);
+    if (dropped > 0)
+        fprintf(stderr, "vkmoe: dropped the oldest %s\n", dropped > 1 ? "turns" : "turn");
+    else
+        fputs("vkmoe: this turn alone fills the context; -c makes a larger one\n", stderr);
+    return dropped > 0;
+}
+
+/* Says that the context is full; true if there is room again. */
+static bool make_room(struct answer *a)
+{
+    struct chat *c = a->chat;
+    if (a->ids.count > 0 && c->input.interactive)
+        fputc('\n', stderr); /* away from the answer */
+    fprintf(stderr, "vkmoe: the context of %u tokens is full%s\n",
+            vkmoe_session_context(c->session),
+            c->on_full == CHAT_STOP ? "; --on-full drop would drop the oldest turns" : "");
+    enum chat_on_full choice = c->on_full == CHAT_ASK ? ask(c) : c->on_full;
+    return choice == CHAT_DROP && drop_turns(a);
+}
+
+/* --- the outcome --- */
+
+/* Ctrl-C stops an answer that a person waits for, and ends a script. */
+static int interrupted(struct chat *c)
+{
+    c->was_interrupted = true;
+    return c->input.interactive ? -1 : EXIT_INTERRUPTED;
+}
+
+static int failed(struct chat *c, vkmoe_status status, const vkmoe_error *err)
+{
+    cli_failed(err);
+    /* Another message may do better, unless it was the device or memory that failed. */
+    return status == VKMOE_BAD_FORMAT || status == VKMOE_UNSUPPORTED ? chat_failed(c) : EXIT_FAILED;
+}
+
+static bool keep(struct answer *a)
+{
+    const vkmoe_chat_message m = {.role = VKMOE_CHAT_ASSISTANT,
+                                  .text = a->text.items,
+                                  .size = a->text.count,
+                                  /* tokens of a --stop are none of the answer's */
+                                  .tokens = a->stream.stopped ? NULL : a->ids.items,
+                                  .n_tokens = a->stream.stopped ? 0 : a->ids.count};
+    return conversation_add(&a->chat->conversation, &m);
+}
+
+static int conclude(struct answer *a, vkmoe_status status, const vkmoe_error *err)
+{
+    struct chat *c = a->chat;
+    bool answered = status == VKMOE_OK || a->ids.count > 0;
+    if (!answered)
+        conversation_pop(&c->conversation);
+    else if (!keep(a))
+        a->out_of_memory = true;
+    if (a->error || a->out_of_memory || a->stream.out_of_memory) {
+        fprintf(stderr, "vkmoe: %s%s\n",
+                a->error ? "cannot write to stdout: " : "host memory ran out for an answer",
+                a->error ? strerror(a->error) : "");
+        return EXIT_FAILED;
+    }
+    if (status == VKMOE_CANCELLED || cli_interrupted()) {
+        if (!answered)
+            fputs("vkmoe: interrupted; the message was taken back\n", stderr);
+        return interrupted(c);
+    }
+    if (status == VKMOE_CONTEXT_FULL) /* which was said */
+        return answered ? -1 : chat_failed(c);
+    if (status != VKMOE_OK)
+        return failed(c, status, err);
+    if (c->input.interactive && a->ids.count >= c->generation.tokens)
+        fprintf(stderr, "vkmoe: the answer was cut after %zu tokens; -n allows more\n",
+                a->ids.count);
+    return -1;
+}
+
+int chat_answer(struct chat *c)
+{
+    struct answer a = {.chat = c};
+    vkmoe_error err;
+    vkmoe_status status;
+    bool again;
+    a.stream = (struct cli_stream){.tokenizer = c->engine.tokenizer,
+                                   .stops = c->generation.stops,
+                                   .n_stops = c->generation.n_stops,
+                                   .trim_start = c->chat_template != VKMOE_CHAT_PLAIN,
+                                   .write = take_text,
+                                   .user = &a};
+    if (c->input.interactive)
+        cli_forget_interrupt();
+    do {
+        cli_cancel_on_interrupt(c->session);
+        status = compute(&a, &err);
+        settle(c, status);
+        again = status == VKMOE_CONTEXT_FULL && !cli_interrupted() && make_room(&a);
+    } while (again);
+    cli_stream_finish(&a.stream);
+    if (status == VKMOE_OK || a.ids.count > 0) {
+        size_t printed = a.text.count;
+        take_text(&a, "\n", 1);
+        a.text.count = printed;
+    }
+    int code = conclude(&a, status, &err);
+    free(a.text.items);
+    free(a.ids.items);
+    return code;
+}

@@ -1,0 +1,44 @@
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+/* A signal handler reaches nothing but static storage. */
+static volatile sig_atomic_t interrupts;
+static _Atomic(vkmoe_session *) cancelled;
+
+static void on_interrupt(int signal)
+{
+    (void)signal;
+    if (interrupts++ > 0)
+        _exit(EXIT_INTERRUPTED);
+    vkmoe_session *session = atomic_load(&cancelled);
+    if (session)
+        vkmoe_session_cancel(session);
+}
+
+void cli_catch_interrupt(void)
+{
+    struct sigaction action = {.sa_handler = on_interrupt};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+}
+
+bool cli_interrupted(void)
+{
+    return interrupts > 0;
+}
+
+void cli_forget_interrupt(void)
+{
+    interrupts = 0;
+}
+
+void cli_cancel_on_interrupt(vkmoe_session *session)
+{
+    atomic_store(&cancelled, session);
+    if (session && cli_interrupted())
+        vkmoe_session_cancel(session);
+}

@@ -1,0 +1,77 @@
+/* How fast a device reads weights where they lie: a matrix-vector product, timed. */
+#include <float.h>
+
+#include "engine/engine.h"
+#include "kernels/ops.h"
+
+#define SAMPLE_BYTES (UINT64_C(16) << 20) /* of the matrix, at most */
+#define RUNS 3                            /* the fastest counts; one more before warms up */
+
+/* Seconds of the fastest run: by the device's clock, or, where it has none, by the host's. */
+static vkmoe_status fastest(struct vkm_commands *commands, double *seconds, vkmoe_error *err)
+{
+    *seconds = DBL_MAX;
+    for (int i = 0; i <= RUNS; i++) {
+        double start = vkm_seconds();
+        vkmoe_status status = vkm_commands_run(commands, NULL, err);
+        double taken = vkm_seconds() - start;
+        uint64_t ns = status == VKMOE_OK ? vkm_commands_time(commands, 0) : 0;
+        if (status != VKMOE_OK)
+            return status;
+        if (ns > 0)
+            taken = 1e-9 * (double)ns;
+        if (i > 0 && taken < *seconds)
+            *seconds = taken;
+    }
+    return VKMOE_OK;
+}
+
+static vkmoe_status time_product(struct vkm_gpu *gpu, const struct vkm_params_gemv *p,
+                                 enum vkm_dtype dtype, double *seconds, vkmoe_error *err)
+{
+    struct vkm_stream stream;
+    struct vkm_recorder recorder;
+    struct vkm_commands *commands = NULL;
+    vkm_stream_init(&stream, vkm_gpu_kernels(gpu), vkm_gpu_allocator(gpu));
+    vkm_recorder_init(&recorder, &stream, vkm_gpu_caps(gpu));
+    vkm_op_gemv(&recorder, (struct vkm_launch){.n_rows = 1, .dtype = dtype}, p);
+    vkm_recorder_finish(&recorder);
+    vkmoe_status status = vkm_recorder_status(&recorder, err);
+    if (status == VKMOE_OK)
+        status = vkm_commands_create(gpu, &stream, true, &commands, err);
+    if (status == VKMOE_OK)
+        status = fastest(commands, seconds, err);
+    vkm_commands_destroy(commands);
+    vkm_stream_finish(&stream);
+    return status;
+}
+
+vkmoe_status vkm_measure_reads(struct vkm_gpu *gpu, const struct vkm_matrix *m,
+                               double *bytes_per_second, vkmoe_error *err)
+{
+    uint64_t row = (uint64_t)vkm_ld(m->n_in) * vkm_dtype_size(m->dtype);
+    uint64_t most = SAMPLE_BYTES / row > 0 ? SAMPLE_BYTES / row : 1;
+    uint32_t rows = m->n_out < most ? m->n_out : (uint32_t)most;
+    uint64_t x_bytes = vkm_ld(m->n_in) * sizeof(float);
+    struct vkm_buffer *io = NULL; /* x, then y; the product's values do not matter */
+    double seconds;
+    vkmoe_status status = vkm_buffer_create(
+        gpu, VKM_MEMORY_DEVICE, x_bytes + vkm_ld(rows) * sizeof(float), "a measurement", &io, err);
+    if (status != VKMOE_OK)
+        return status;
+    struct vkm_view all = vkm_buffer_view(io);
+    struct vkm_params_gemv p = {
+        .w = vkm_view_slice(m->view, 0, rows * row),
+        .x = vkm_view_slice(all, 0, x_bytes),
+        .y = vkm_view_slice(all, x_bytes, vkm_ld(rows) * sizeof(float)),
+        .k_ld = vkm_ld(m->n_in),
+        .n_out = rows,
+        .n_rows = 1,
+        .y_ld = vkm_ld(rows),
+    };
+    status = time_product(gpu, &p, m->dtype, &seconds, err);
+    if (status == VKMOE_OK)
+        *bytes_per_second = (double)(rows * row) / seconds;
+    vkm_buffer_destroy(gpu, io);
+    return status;
+}

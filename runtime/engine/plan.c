@@ -1,0 +1,231 @@
+/* Plans for programs, and the refusal of what does not fit: with the numbers, and with the settings
+ * that were tried and would do. */
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/engine.h"
+#include "model/named.h"
+
+static vkmoe_status make(const struct vkm_plan_request *q, vkmoe_plan *plan,
+                         struct vkm_placement *placement, vkmoe_error *err)
+{
+    struct vkm_plan_params params = {
+        .config = q->config,
+        .checkpoint = q->checkpoint,
+        .loaded = q->loaded,
+        .loaded_bytes = q->loaded_bytes,
+        .state = vkm_session_layout(q->gpu, q->config, &q->session),
+        .memory_limit = q->memory_limit,
+        .usage = q->usage,
+    };
+    params.cached = q->session.cache_tokens > 0 ? q->session.cache_tokens : params.state.context;
+    return vkm_plan_make(q->gpu, &params, plan, placement, err);
+}
+
+static bool would_fit(const struct vkm_plan_request *q)
+{
+    vkmoe_plan plan;
+    return make(q, &plan, NULL, NULL) == VKMOE_OK && plan.fits;
+}
+
+/* --- what would make it fit; 0 where nothing would --- */
+
+/* The largest context, a multiple of the KV cache's blocks. */
+static uint32_t context_that_fits(struct vkm_plan_request q, uint32_t context)
+{
+    uint32_t low = 0, high = vkm_ceil_div(context, VKM_KV_BLOCK); /* low fits, high does not */
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        q.session.context = middle * VKM_KV_BLOCK;
+        if (would_fit(&q))
+            low = middle;
+        else
+            high = middle;
+    }
+    return low * VKM_KV_BLOCK;
+}
+
+static uint32_t chunk_that_fits(struct vkm_plan_request q, uint32_t chunk)
+{
+    for (chunk /= 2; chunk > 0; chunk /= 2) {
+        q.session.chunk = chunk;
+        if (would_fit(&q))
+            break;
+    }
+    return chunk;
+}
+
+/* What was still needed with every expert in host memory, in whole MiB. */
+static uint64_t limit_that_fits(struct vkm_plan_request q, uint64_t needed)
+{
+    if (q.memory_limit == 0)
+        return 0;
+    q.memory_limit = vkm_align_up(needed, UINT64_C(1) << 20);
+    return would_fit(&q) ? q.memory_limit : 0;
+}
+
+/* Another device with so much memory of its own in one heap. */
+static bool device_that_fits(const struct vkm_gpu *gpu, uint64_t needed, vkmoe_device_info *found)
+{
+    vkmoe_device_info infos[16];
+    struct vkm_gpu_params params = {.allocator = vkm_gpu_allocator(gpu)};
+    size_t count = 0;
+    if (vkm_gpu_list(&params, infos, VKM_COUNT(infos), &count, NULL) != VKMOE_OK)
+        return false;
+    for (size_t i = 0; i < count && i < VKM_COUNT(infos); i++) {
+        if (!infos[i].usable || strcmp(infos[i].uuid, vkm_gpu_info(gpu)->uuid) == 0)
+            continue;
+        for (uint32_t h = 0; h < infos[i].n_heaps; h++) {
+            if (infos[i].heaps[h].device_local && infos[i].heaps[h].budget >= needed) {
+                *found = infos[i];
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* --- the sentence --- */
+
+struct sentence {
+    char *text;
+    size_t size, at;
+    uint32_t settings;
+};
+
+static void say(struct sentence *s, const char *format, ...) VKM_PRINTF(2, 3);
+static void say(struct sentence *s, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(s->text + s->at, s->size - s->at, format, args);
+    va_end(args);
+    s->at += n < 0 ? 0 : (size_t)n < s->size - s->at ? (size_t)n : s->size - s->at - 1;
+}
+
+static double mib(uint64_t bytes)
+{
+    return (double)bytes / 0x1p20;
+}
+
+/* What is needed and what there is, of the limit or of the heap that has most too little. Returns
+ * what is needed. */
+static uint64_t say_numbers(struct sentence *s, const struct vkm_plan_request *q,
+                            const vkmoe_plan *plan)
+{
+    uint64_t most = 0, needed = plan->device_bytes;
+    uint32_t worst = 0;
+    s->at = strlen(plan->reason);
+    if (s->at > 0)
+        return needed;
+    for (uint32_t i = 0; i < plan->n_heaps; i++) {
+        const vkmoe_heap_plan *h = &plan->heaps[i];
+        uint64_t heap = h->total + h->staging + h->reserve;
+        if (heap > h->left && heap - h->left > most) {
+            most = heap - h->left;
+            needed = heap;
+            worst = i;
+        }
+    }
+    if (most > 0)
+        say(s, "%.200s needs %.1f MiB of memory heap %u of %s, where %.1f MiB are left",
+            q->loaded ? "a session" : q->name, mib(needed), worst, vkm_gpu_info(q->gpu)->name,
+            mib(plan->heaps[worst].left));
+    else
+        say(s, "%.200s needs %.1f MiB of device memory, --memory-limit grants %.1f MiB",
+            q->loaded ? "the model with a session" : q->name, mib(needed), mib(plan->memory_limit));
+    if (plan->n_host_experts > 0)
+        say(s, ", even with %u of %u experts in host memory", plan->n_host_experts,
+            plan->n_experts);
+    return needed;
+}
+
+static void say_setting(struct sentence *s, const char *flag, uint64_t value, const char *unit,
+                        uint64_t instead)
+{
+    if (value == 0)
+        return;
+    say(s, "%s %s %llu%s", s->settings++ ? " or" : "; it would fit with", flag,
+        (unsigned long long)value, unit);
+    if (instead > 0)
+        say(s, " instead of %llu", (unsigned long long)instead);
+}
+
+static void explain(const struct vkm_plan_request *q, vkmoe_plan *plan)
+{
+    struct sentence s = {.text = plan->reason, .size = sizeof(plan->reason)};
+    vkmoe_device_info other;
+    uint64_t needed = say_numbers(&s, q, plan);
+    uint32_t context = context_that_fits(*q, plan->context);
+    say_setting(&s, "-c", context, "", plan->context);
+    say_setting(&s, "--chunk", chunk_that_fits(*q, plan->chunk), "", plan->chunk);
+    if (!context && s.settings == 0) {
+        struct vkm_plan_request small = *q;
+        small.session.chunk = 1;
+        context = context_that_fits(small, plan->context);
+        say_setting(&s, "--chunk 1 -c", context, "", plan->context);
+    }
+    say_setting(&s, "--memory-limit", limit_that_fits(*q, plan->device_bytes) >> 20, "M", 0);
+    if (q->memory_limit == 0 && device_that_fits(q->gpu, needed, &other))
+        say(&s, "%s --device %u (%s)", s.settings++ ? " or" : "; it would fit with", other.index,
+            other.name);
+    if (s.settings == 0)
+        say(&s, "; no smaller context or chunk, and no other device here, would do");
+}
+
+vkmoe_status vkm_plan_request(const struct vkm_plan_request *q, vkmoe_plan *plan,
+                              struct vkm_placement *placement, vkmoe_error *err)
+{
+    vkmoe_status status = vkm_session_check(&q->session, err);
+    if (status == VKMOE_OK)
+        status = make(q, plan, placement, err);
+    if (status == VKMOE_OK && !plan->fits)
+        explain(q, plan);
+    return status;
+}
+
+vkmoe_status vkm_plan_refuse(const vkmoe_plan *plan, bool force, vkmoe_error *err)
+{
+    if (plan->fits || force)
+        return VKMOE_OK;
+    return vkm_fail(err, VKMOE_OUT_OF_DEVICE_MEMORY, "%s (--force tries anyway)", plan->reason);
+}
+
+/* --- for programs --- */
+
+vkmoe_status vkmoe_model_plan(vkmoe_device *device, const char *model,
+                              const vkmoe_model_params *params, vkmoe_plan *out, vkmoe_error *err)
+{
+    static const vkmoe_model_params defaults;
+    const vkmoe_model_params *p = params ? params : &defaults;
+    VKM_REQUIRE(device && model && out, err);
+    const vkmoe_allocator *a = vkm_gpu_allocator(device->gpu);
+    struct vkm_config config;
+    struct vkm_checkpoint *checkpoint = NULL;
+    bool folder;
+    vkmoe_plan plan;
+    vkmoe_status status = vkm_config_resolve(a, model, &config, &folder, err);
+    if (status == VKMOE_OK && folder)
+        status = vkm_checkpoint_open_any(a, model, &checkpoint, err);
+    if (status != VKMOE_OK)
+        return status;
+    struct vkm_plan_request request = {
+        .gpu = device->gpu,
+        .name = model,
+        .config = &config,
+        .checkpoint = checkpoint,
+        .session = {.context = p->context, .chunk = p->chunk},
+        .memory_limit = p->memory_limit,
+    };
+    struct vkm_usage usage = {0};
+    if (checkpoint) {
+        vkm_usage_load(&usage, device->gpu, model, &config, checkpoint);
+        request.usage = usage.counts;
+    }
+    status = vkm_plan_request(&request, &plan, NULL, err);
+    vkm_usage_finish(&usage, device->gpu);
+    vkm_checkpoint_close(checkpoint);
+    if (status == VKMOE_OK)
+        *out = plan;
+    return status;
+}

@@ -1,0 +1,117 @@
+/* vkmoe info: what it prints, for people and for scripts. */
+#include "support.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "process.h"
+
+static json_t *info_json(const char *flag, const char *model)
+{
+    struct test_process p = {0};
+    test_vkmoe(&p, "info", "--json", flag, model);
+    assert_int_equal(p.code, 0);
+    assert_string_equal(p.err, "");
+    json_t *root = json_loads(p.out, 0, NULL);
+    assert_non_null(root);
+    test_process_free(&p);
+    return root;
+}
+
+static double number(const json_t *root, const char *key)
+{
+    const json_t *value = json_object_get(root, key);
+    if (!json_is_number(value))
+        fail_msg("%s is no number", key);
+    return json_number_value(value);
+}
+
+static void json_has_the_keys_that_scripts_rely_on(void **state)
+{
+    (void)state;
+    json_t *root = info_json("--config", "deepseek-moe-16b");
+    vkmoe_description d;
+    assert_int_equal(vkmoe_model_describe("deepseek-moe-16b", &d, NULL), VKMOE_OK);
+    assert_true(number(root, "total_parameters") == (double)d.parameters.total);
+    assert_true(number(root, "activated_parameters") == (double)d.parameters.activated);
+    assert_true(number(root, "forward_flops_per_2k") == d.flops.forward_per_2k);
+    assert_true(number(root, "forward_flops_per_4k") == d.flops.forward_per_4k);
+    assert_true(number(root, "training_flops_per_2k") == d.flops.training_per_2k);
+    assert_true(number(root, "training_flops_per_4k") == d.flops.training_per_4k);
+    assert_true(number(root, "expert_combinations") == 74974368);
+    assert_true(number(root, "kv_bytes_per_token") == (double)d.kv_bytes_per_token);
+    const json_t *parts = json_object_get(root, "parameters");
+    assert_int_equal(json_object_size(parts), VKMOE_PART_COUNT);
+    assert_true(number(json_object_get(parts, "routed experts"), "activated") ==
+                (double)d.parts[VKMOE_PART_ROUTED_EXPERTS].activated);
+    const json_t *bytes = json_object_get(root, "weight_bytes");
+    assert_true(number(bytes, "BF16") == 2 * (double)d.parameters.total);
+    assert_true(number(bytes, "F32") == 4 * (double)d.parameters.total);
+    json_decref(root);
+}
+
+static void a_checkpoint_tells_what_it_stores(void **state)
+{
+    (void)state;
+    json_t *root = info_json("-m", VKMOE_TEST_MODEL);
+    const json_t *stored = json_object_get(root, "checkpoint_bytes");
+    assert_int_equal(json_object_size(stored), 1);
+    assert_true(number(stored, "BF16") == 2 * number(root, "total_parameters"));
+    json_decref(root);
+}
+
+static void the_table_is_the_result(void **state)
+{
+    static const char *const parts[] = {"16.38 B parameters, 2.83 B of them activated",
+                                        "28: 1 dense, 27 with experts",
+                                        "64 in a layer, each 1408 wide; 6 of them",
+                                        "74974368 ways",
+                                        "14.95 B       1.40 B",
+                                        "75.90 T",
+                                        "32.75 GB as BF16",
+                                        "458.75 KB for each token"};
+    struct test_process p = {0};
+    (void)state;
+    test_vkmoe(&p, "info", "--config", "deepseek-moe-16b");
+    assert_int_equal(p.code, 0);
+    assert_string_equal(p.err, "");
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        if (!strstr(p.out, parts[i]))
+            fail_msg("'%s' is not in: %s", parts[i], p.out);
+    test_process_free(&p);
+}
+
+static void help_names_every_known_configuration(void **state)
+{
+    struct test_process p = {0};
+    (void)state;
+    test_vkmoe(&p, "info", "--help");
+    assert_int_equal(p.code, 0);
+    for (size_t i = 0; vkmoe_config_name(i); i++)
+        assert_non_null(strstr(p.out, vkmoe_config_name(i)));
+    test_process_free(&p);
+}
+
+static void an_unknown_model_is_named(void **state)
+{
+    struct test_process p = {0};
+    (void)state;
+    test_vkmoe(&p, "info", "--config", "deepseek-moe-3b");
+    assert_int_equal(p.code, 1);
+    assert_string_equal(p.out ? p.out : "", "");
+    assert_non_null(strstr(p.err, "deepseek-moe-3b"));
+    test_process_free(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(json_has_the_keys_that_scripts_rely_on),
+        cmocka_unit_test(a_checkpoint_tells_what_it_stores),
+        cmocka_unit_test(the_table_is_the_result),
+        cmocka_unit_test(help_names_every_known_configuration),
+        cmocka_unit_test(an_unknown_model_is_named),
+    };
+    return cmocka_run_group_tests_name("info", tests, NULL, NULL);
+}

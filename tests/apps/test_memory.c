@@ -1,0 +1,191 @@
+/* vkmoe plan, refusals, --memory-limit and --force as scripts see them; and what devices says of
+ * its choice. */
+#include "support.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "process.h"
+
+#define RUN "run", "-p", "ROMEO:\n", "--temp", "0", "-n", "24"
+
+static void expect_part(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("'%s' is not in: %s", part, text);
+}
+
+static json_t *parse(struct test_process *p)
+{
+    if (p->code != 0)
+        fail_msg("exit code %d: %s", p->code, p->err);
+    assert_string_equal(p->err, "");
+    json_t *root = json_loads(p->out, 0, NULL);
+    assert_non_null(root);
+    test_process_free(p);
+    return root;
+}
+
+static json_int_t integer(const json_t *root, const char *key)
+{
+    const json_t *value = json_object_get(root, key);
+    if (!json_is_integer(value))
+        fail_msg("%s is no integer", key);
+    return json_integer_value(value);
+}
+
+static json_t *plan_json(const char *flag, const char *value)
+{
+    struct test_process p = {0};
+    test_vkmoe(&p, "plan", "--json", flag, value);
+    return parse(&p);
+}
+
+static void plan_needs_no_files_for_a_known_configuration(void **state)
+{
+    json_t *root = plan_json("--config", "deepseek-moe-16b");
+    const json_t *heaps = json_object_get(root, "heaps");
+    json_int_t weights = 0, kv_cache = 0;
+    (void)state;
+    assert_int_equal(integer(root, "experts"), 27 * 64);
+    assert_int_equal(integer(root, "context"), 4096);
+    assert_true(json_is_boolean(json_object_get(root, "fits")));
+    for (size_t i = 0; i < json_array_size(heaps); i++) {
+        const json_t *heap = json_array_get(heaps, i);
+        weights += integer(heap, "weights");
+        kv_cache += integer(heap, "kv_cache");
+        assert_int_equal(integer(heap, "total"),
+                         integer(heap, "weights") + integer(heap, "kv_cache") +
+                             integer(heap, "scratch") + integer(heap, "unused"));
+        assert_true(integer(heap, "left") >= 0 && integer(heap, "reserve") >= 0);
+    }
+    assert_in_range(weights, 32751456256, 32800000000);
+    assert_int_equal(kv_cache, 458752ll * 4096);
+    json_decref(root);
+}
+
+static void plan_heeds_context_and_limit(void **state)
+{
+    json_t *long_context = plan_json("-c", "8192"), *limited = plan_json("--memory-limit", "1K");
+    (void)state;
+    assert_int_equal(integer(long_context, "context"), 8192);
+    assert_true(json_is_true(json_object_get(long_context, "fits")));
+    assert_int_equal(integer(limited, "memory_limit"), 1024);
+    assert_int_equal(integer(limited, "host_experts"), 96);
+    assert_true(json_is_false(json_object_get(limited, "fits")));
+    expect_part(json_string_value(json_object_get(limited, "reason")), "--memory-limit");
+    json_decref(long_context);
+    json_decref(limited);
+}
+
+static void plan_is_a_table_for_people(void **state)
+{
+    struct test_process p = {0}, tight = {0};
+    (void)state;
+    test_vkmoe(&p, "plan");
+    assert_int_equal(p.code, 0);
+    assert_string_equal(p.err, "");
+    expect_part(p.out, "context 512, chunks of 256");
+    expect_part(p.out, "KV cache                          4.2 MB");
+    expect_part(p.out, "0 of 96");
+    expect_part(p.out, "it fits\n");
+    test_vkmoe(&tight, "plan", "--memory-limit", "1M");
+    assert_int_equal(tight.code, 0);
+    expect_part(tight.out, "96 of 96");
+    expect_part(tight.out, "it does not fit: ");
+    test_process_free(&p);
+    test_process_free(&tight);
+}
+
+static void sizes_are_numbers_with_or_without_a_suffix(void **state)
+{
+    static const struct {
+        const char *text;
+        json_int_t bytes; /* -1: refused */
+    } cases[] = {
+        {"1000000", 1000000}, {"512K", 512 << 10}, {"1.5M", 3 << 19},    {"2g", 2ll << 30},
+        {"3GiB", 3ll << 30},  {"1T", 1ll << 40},   {"16MB", 16 << 20},   {"0", -1},
+        {"-1", -1},           {"M", -1},           {"10X", -1},          {"10Mi", -1},
+        {"10 M", -1},         {"nan", -1},         {"99999999999T", -1}, {"", -1},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct test_process p = {0};
+        test_vkmoe(&p, "plan", "--json", "--memory-limit", cases[i].text);
+        if (cases[i].bytes < 0) {
+            assert_int_equal(p.code, 2);
+            expect_part(p.err, "--memory-limit: '");
+            test_process_free(&p);
+            continue;
+        }
+        json_t *root = parse(&p);
+        assert_int_equal(integer(root, "memory_limit"), cases[i].bytes);
+        json_decref(root);
+    }
+}
+
+static void what_does_not_fit_is_refused_unless_forced(void **state)
+{
+    struct test_process plain = {0}, refused = {0}, forced = {0};
+    (void)state;
+    test_vkmoe(&plain, RUN);
+    assert_int_equal(plain.code, 0);
+    if (strstr(plain.err, "experts in host memory"))
+        fail_msg("experts were moved without need: %s", plain.err);
+    test_vkmoe(&refused, RUN, "--memory-limit", "1M");
+    assert_int_equal(refused.code, 1);
+    assert_string_equal(refused.out ? refused.out : "", "");
+    expect_part(refused.err, "--memory-limit grants 1.0 MiB");
+    expect_part(refused.err, "it would fit with");
+    expect_part(refused.err, "--force tries anyway");
+    assert_ptr_equal(strchr(refused.err, '\n'), refused.err + strlen(refused.err) - 1);
+    test_vkmoe(&forced, RUN, "--memory-limit", "1M", "--force");
+    assert_int_equal(forced.code, 0);
+    assert_string_equal(forced.out, plain.out);
+    expect_part(forced.err, "experts in host memory 96 of 96 | of them ");
+    expect_part(forced.err, "t/s by that, seen ");
+    test_process_free(&plain);
+    test_process_free(&refused);
+    test_process_free(&forced);
+}
+
+static void devices_tells_why_the_default_was_chosen(void **state)
+{
+    struct test_process listed = {0}, brief = {0}, verbose = {0}, run = {0};
+    (void)state;
+    test_vkmoe(&listed, "devices", "--json");
+    json_t *root = parse(&listed);
+    const json_t *devices = json_object_get(root, "devices");
+    test_vkmoe(&brief, "devices");
+    test_vkmoe(&verbose, "devices", "-v");
+    test_vkmoe(&run, RUN, "-v");
+    for (size_t i = 0; i < json_array_size(devices); i++) {
+        const json_t *device = json_array_get(devices, i);
+        const char *reason = json_string_value(json_object_get(device, "reason"));
+        bool is_default = json_is_true(json_object_get(device, "default"));
+        expect_part(reason, is_default ? "the default: " : "not the default: ");
+        expect_part(verbose.out, reason);
+        assert_null(strstr(brief.out, reason));
+    }
+    /* A run says which device it took, and why. */
+    expect_part(run.err, getenv("VKMOE_DEVICE") ? "as asked for" : "the default: ");
+    json_decref(root);
+    test_process_free(&brief);
+    test_process_free(&verbose);
+    test_process_free(&run);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(plan_needs_no_files_for_a_known_configuration),
+        cmocka_unit_test(plan_heeds_context_and_limit),
+        cmocka_unit_test(plan_is_a_table_for_people),
+        cmocka_unit_test(sizes_are_numbers_with_or_without_a_suffix),
+        cmocka_unit_test(what_does_not_fit_is_refused_unless_forced),
+        cmocka_unit_test(devices_tells_why_the_default_was_chosen),
+    };
+    return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
+}

@@ -1,0 +1,197 @@
+/* Conversations: turns, and the files they are kept in. */
+#include "scratch.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../apps/cli/conversation.h"
+
+static void say(struct conversation *c, vkmoe_chat_role role, const char *text)
+{
+    const vkmoe_chat_message m = {.role = role, .text = text, .size = strlen(text)};
+    assert_true(conversation_add(c, &m));
+}
+
+/* Two turns; `system` may be NULL. */
+static struct conversation talk(const char *system)
+{
+    struct conversation c = {0};
+    if (system)
+        assert_true(conversation_set_system(&c, system));
+    say(&c, VKMOE_CHAT_USER, "u1");
+    say(&c, VKMOE_CHAT_ASSISTANT, "a1");
+    say(&c, VKMOE_CHAT_USER, "u2");
+    say(&c, VKMOE_CHAT_ASSISTANT, "a2");
+    return c;
+}
+
+/* Compares with texts joined by spaces. */
+static void expect_texts(const struct conversation *c, const char *wanted)
+{
+    char found[256] = "";
+    for (size_t i = 0; i < c->count; i++) {
+        size_t n = strlen(found);
+        snprintf(found + n, sizeof(found) - n, "%s%.*s", i ? " " : "", (int)c->items[i].size,
+                 c->items[i].text);
+    }
+    assert_string_equal(found, wanted);
+}
+
+static void turns_go_from_either_end_and_leave_the_system_prompt(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct conversation c = talk(i ? "s" : NULL);
+        assert_int_equal(conversation_turns(&c), 2);
+        assert_true(conversation_undo(&c));
+        expect_texts(&c, i ? "s u1 a1" : "u1 a1");
+        say(&c, VKMOE_CHAT_USER, "u3");
+        assert_int_equal(conversation_turns(&c), 2);
+        assert_true(conversation_drop_oldest(&c));
+        expect_texts(&c, i ? "s u3" : "u3");
+        assert_true(conversation_undo(&c));
+        expect_texts(&c, i ? "s" : "");
+        assert_false(conversation_undo(&c));
+        assert_false(conversation_drop_oldest(&c));
+        assert_null(conversation_last(&c));
+        conversation_finish(&c);
+    }
+}
+
+static void the_system_prompt_comes_and_goes(void **state)
+{
+    struct conversation c = talk(NULL);
+    (void)state;
+    assert_true(conversation_set_system(&c, "s"));
+    expect_texts(&c, "s u1 a1 u2 a2");
+    assert_true(conversation_set_system(&c, "t"));
+    expect_texts(&c, "t u1 a1 u2 a2");
+    assert_int_equal(conversation_turns(&c), 2);
+    assert_true(conversation_set_system(&c, ""));
+    expect_texts(&c, "u1 a1 u2 a2");
+    assert_true(conversation_set_system(&c, "s"));
+    conversation_reset(&c);
+    expect_texts(&c, "s");
+    conversation_finish(&c);
+}
+
+static void messages_are_copies(void **state)
+{
+    char text[] = "u1";
+    int32_t ids[] = {1, 2};
+    struct conversation c = {0};
+    const vkmoe_chat_message m = {
+        .role = VKMOE_CHAT_ASSISTANT, .text = text, .size = 2, .tokens = ids, .n_tokens = 2};
+    (void)state;
+    assert_true(conversation_add(&c, &m));
+    text[0] = 'x';
+    ids[0] = 9;
+    expect_texts(&c, "u1");
+    assert_int_equal(conversation_last(&c)->tokens[0], 1);
+    conversation_finish(&c);
+}
+
+static void what_was_saved_is_loaded(void **state)
+{
+    static const char awkward[] = "\"quotes\"\n\\ \xe2\x82\xac\0 zero";
+    struct conversation c = talk("s"), loaded = talk(NULL);
+    const vkmoe_chat_message m = {
+        .role = VKMOE_CHAT_USER, .text = awkward, .size = sizeof(awkward) - 1};
+    (void)state;
+    assert_true(conversation_add(&c, &m));
+    assert_true(conversation_save(&c, scratch_path("talk.json")));
+    assert_true(conversation_load(&loaded, scratch_path("talk.json")));
+    assert_int_equal(loaded.count, c.count);
+    assert_true(loaded.has_system);
+    for (size_t i = 0; i < c.count; i++) {
+        assert_int_equal(loaded.items[i].role, c.items[i].role);
+        assert_int_equal(loaded.items[i].size, c.items[i].size);
+        assert_memory_equal(loaded.items[i].text, c.items[i].text, c.items[i].size);
+    }
+    conversation_finish(&c);
+    conversation_finish(&loaded);
+}
+
+static size_t count_files(const char *folder)
+{
+    size_t n = 0;
+    DIR *dir = opendir(folder);
+    assert_non_null(dir);
+    for (const struct dirent *entry; (entry = readdir(dir));)
+        n += entry->d_name[0] != '.';
+    closedir(dir);
+    return n;
+}
+
+static void a_failed_save_leaves_the_old_file_alone(void **state)
+{
+    struct conversation c = talk(NULL);
+    char path[1024];
+    size_t size;
+    struct rlimit old, limit;
+    (void)state;
+    snprintf(path, sizeof(path), "%s", scratch_path("talk.json"));
+    scratch_write_text("talk.json", "old");
+    signal(SIGXFSZ, SIG_IGN); /* the write fails instead */
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    limit = (struct rlimit){10, old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    bool saved = conversation_save(&c, path);
+    setrlimit(RLIMIT_FSIZE, &old);
+    assert_false(saved);
+    char *text = scratch_read(path, &size);
+    assert_string_equal(text, "old");
+    free(text);
+    assert_int_equal(count_files(scratch_path("")), 1);
+    assert_false(conversation_save(&c, scratch_path("nowhere/talk.json")));
+    assert_true(conversation_save(&c, path));
+    assert_int_equal(count_files(scratch_path("")), 1);
+    conversation_finish(&c);
+}
+
+static void what_is_no_conversation_changes_nothing(void **state)
+{
+    static const char *const texts[] = {
+        "",
+        "{",
+        "[]",
+        "{}",
+        "{\"messages\": {}}",
+        "{\"messages\": [1]}",
+        "{\"messages\": [{\"role\": \"user\"}]}",
+        "{\"messages\": [{\"role\": \"user\", \"content\": 1}]}",
+        "{\"messages\": [{\"role\": \"wizard\", \"content\": \"a\"}]}",
+        "{\"messages\": [{\"role\": \"assistant\", \"content\": \"a\"}]}",
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"},"
+        " {\"role\": \"user\", \"content\": \"a\"}]}",
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"},"
+        " {\"role\": \"system\", \"content\": \"a\"}]}",
+    };
+    struct conversation c = talk("s");
+    (void)state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        scratch_write_text("talk.json", texts[i]);
+        assert_false(conversation_load(&c, scratch_path("talk.json")));
+        expect_texts(&c, "s u1 a1 u2 a2");
+    }
+    assert_false(conversation_load(&c, scratch_path("nowhere.json")));
+    assert_false(conversation_load(&c, scratch_path("")));
+    expect_texts(&c, "s u1 a1 u2 a2");
+    conversation_finish(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(turns_go_from_either_end_and_leave_the_system_prompt),
+        cmocka_unit_test(the_system_prompt_comes_and_goes),
+        cmocka_unit_test(messages_are_copies),
+        SCRATCH_TEST(what_was_saved_is_loaded),
+        SCRATCH_TEST(a_failed_save_leaves_the_old_file_alone),
+        SCRATCH_TEST(what_is_no_conversation_changes_nothing),
+    };
+    return cmocka_run_group_tests_name("conversation", tests, NULL, NULL);
+}
