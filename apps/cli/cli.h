@@ -95,6 +95,9 @@ int cli_print_json(json_t *root, const char *what);
 /* All of a file, or of stdin for "-"; malloc'ed, zero-terminated. */
 bool cli_read_all(const char *path, char **text, size_t *size);
 
+/* Writes a file, whole or not at all. Returns an exit code, after saying why. */
+int cli_write_file(const char *path, const char *data, size_t size);
+
 /* Where the model is: the -m folder, or the shipped one beside the program. */
 const char *cli_model_path(const struct cli_common *common);
 
@@ -132,5 +135,6 @@ int cmd_detokenize(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_conform(int argc, char **argv);
 
 #endif

@@ -15,6 +15,7 @@ static const struct {
     {"chat", cmd_chat, "talk with the model"},
     {"logits", cmd_logits, "write logits and routing to a file"},
     {"devices", cmd_devices, "list the Vulkan devices"},
+    {"conform", cmd_conform, "test a device and its driver"},
     {"info", cmd_info, "shape, parameters, operations and bytes of a model"},
     {"plan", cmd_plan, "the memory that a model would take, before loading it"},
     {"bench", cmd_bench, "how fast a model runs"},

@@ -41,6 +41,7 @@ typedef struct vkmoe_device_info {
     char driver[256];         /* name and version, as the driver words them */
     char uuid[37];            /* deviceUUID, lower-case hexadecimal with dashes */
     uint32_t driver_id;       /* VkDriverId */
+    uint32_t driver_version;  /* as the driver numbers it: a number to compare, not to read */
     uint32_t api_version;     /* VK_MAKE_API_VERSION form */
     bool usable;              /* Vulkan 1.3, with a queue for computing */
     char reason[256];         /* why it is not usable, or why it was or was not chosen as default */
@@ -48,6 +49,8 @@ typedef struct vkmoe_device_info {
     uint32_t subgroup_size;   /* invocations that run together, unless asked otherwise */
     uint32_t subgroup_min;    /* least that can be asked for */
     uint32_t subgroup_max;    /* most that can be asked for */
+    uint32_t subgroup_sizes;  /* the sum of all sizes, each a power of two, that the subgroup path
+                                 can run with; 0: none */
     bool subgroup_arithmetic; /* the subgroup path can run */
     bool memory_budget;       /* VK_EXT_memory_budget */
     bool transfer_queue;      /* a queue family for copies alone */

@@ -4,6 +4,7 @@
 
 #include "vkmoe/bench.h"
 #include "vkmoe/chat.h"
+#include "vkmoe/conform.h"
 #include "vkmoe/device.h"
 #include "vkmoe/log.h"
 #include "vkmoe/model.h"

@@ -1,4 +1,4 @@
-#include "conform/case.h"
+#include "conform/bundle.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +18,10 @@ bool vkm_case(struct vkm_suite *s, const char *format, ...)
     va_end(args);
     if (s->params->cases && !vkm_glob(s->params->cases, s->name))
         return false;
+    if (s->params->list) {
+        vkm_case_report(s, "", &(struct vkm_lockstep){0}, NULL);
+        return false;
+    }
     const char *kernel = vkm_gpu_kernels(s->gpu)->kernels[s->kernel].name;
     uint64_t key = vkm_hash(VKM_HASH_INIT, &s->params->seed, sizeof(s->params->seed));
     key = vkm_hash(key, kernel, strlen(kernel));
@@ -101,8 +105,8 @@ static void describe_place(const struct vkm_suite *s, const struct vkm_kernel *k
                  (unsigned long long)(at - end), nearest);
 }
 
-static void report(struct vkm_suite *s, const struct vkm_variant *variant, const char *sentence,
-                   const struct vkm_lockstep *outcome)
+void vkm_case_report(struct vkm_suite *s, const char *sentence, const struct vkm_lockstep *outcome,
+                     const char *bundle)
 {
     const struct vkm_kernel *kernel = &vkm_gpu_kernels(s->gpu)->kernels[s->kernel];
     struct vkm_conform_variant *v = &s->variant;
@@ -110,7 +114,8 @@ static void report(struct vkm_suite *s, const struct vkm_variant *variant, const
     bool passed = !sentence[0];
     if (!passed)
         snprintf(line, sizeof(line), "%s (%s, %s), case %s: %s", kernel->name,
-                 vkm_variant_dtype_name(variant), vkm_path_name(variant->path), s->name, sentence);
+                 vkm_variant_dtype_name(v->variant), vkm_path_name(v->variant->path), s->name,
+                 sentence);
     v->cases++;
     v->failed += !passed;
     if (outcome->nmse > v->nmse) {
@@ -120,10 +125,12 @@ static void report(struct vkm_suite *s, const struct vkm_variant *variant, const
     if (s->params->on_case)
         s->params->on_case(s->params->user, &(struct vkm_conform_case){
                                                 .kernel = s->kernel,
-                                                .variant = variant,
+                                                .variant = v->variant,
+                                                .subgroup_size = v->subgroup_size,
                                                 .name = s->name,
                                                 .passed = passed,
                                                 .sentence = line,
+                                                .bundle = bundle,
                                                 .outcome = *outcome,
                                             });
 }
@@ -135,9 +142,9 @@ static bool ends_suite(vkmoe_status status)
            status == VKMOE_OUT_OF_HOST_MEMORY;
 }
 
-/* Runs the one recorded op; leaves an empty sentence if all is right. */
-static void run_recorded(struct vkm_suite *s, const struct vkm_stream *stream,
-                         struct vkm_lockstep *outcome, char *sentence, size_t size)
+void vkm_case_run_stream(struct vkm_suite *s, const struct vkm_stream *stream,
+                         const struct vkm_case_known *known, struct vkm_lockstep *outcome,
+                         char *sentence, size_t size)
 {
     vkmoe_error error = {0};
     uint64_t at;
@@ -149,7 +156,11 @@ static void run_recorded(struct vkm_suite *s, const struct vkm_stream *stream,
         return;
     }
     memcpy(s->before, s->views.buffer->mapped, s->views.used);
-    vkmoe_status status = vkm_lockstep_op(s->gpu, stream, 0, outcome, &error);
+    if (s->pristine)
+        memcpy(s->pristine, s->views.buffer->mapped, s->views.used);
+    vkmoe_status status = known ? vkm_lockstep_known(s->gpu, stream, 0, known->want,
+                                                     known->magnitude, outcome, &error)
+                                : vkm_lockstep_op(s->gpu, stream, 0, outcome, &error);
     if (status != VKMOE_OK) {
         snprintf(sentence, size, "%.*s", (int)size - 1, error.message);
         if (ends_suite(status))
@@ -157,8 +168,21 @@ static void run_recorded(struct vkm_suite *s, const struct vkm_stream *stream,
     } else if (find_stray_write(s, kernel, params, &at)) {
         describe_place(s, kernel, params, at, sentence, size);
     } else if (outcome->compare.broken) {
-        vkm_lockstep_sentence(outcome, sentence, size);
+        vkm_lockstep_element(outcome, sentence, size);
     }
+}
+
+/* Reports a case that ran, and exports it if it failed. */
+static void settle(struct vkm_suite *s, const struct vkm_stream *stream, const char *sentence,
+                   const struct vkm_lockstep *outcome)
+{
+    char *bundle = NULL;
+    vkmoe_error error = {0};
+    if (sentence[0] && s->pristine && outcome->kernel && s->error.status == VKMOE_OK &&
+        vkm_bundle_export(s, stream, sentence, &bundle, &error) != VKMOE_OK)
+        s->error = error;
+    vkm_case_report(s, sentence, outcome, bundle);
+    vkm_free(vkm_gpu_allocator(s->gpu), bundle);
 }
 
 void vkm_case_run(struct vkm_suite *s, struct vkm_launch launch, const void *params)
@@ -179,9 +203,9 @@ void vkm_case_run(struct vkm_suite *s, struct vkm_launch launch, const void *par
     else if (stream.ops.count != 1)
         snprintf(sentence, sizeof(sentence), "%zu dispatches were recorded", stream.ops.count);
     else if (!c->intercept || !c->intercept(c->user, s->gpu, &stream))
-        run_recorded(s, &stream, &outcome, sentence, sizeof(sentence));
+        vkm_case_run_stream(s, &stream, NULL, &outcome, sentence, sizeof(sentence));
     if (outcome.kernel || sentence[0])
-        report(s, s->variant.variant, sentence, &outcome);
+        settle(s, &stream, sentence, &outcome);
     vkm_recorder_finish(&recorder);
     vkm_stream_finish(&stream);
 }

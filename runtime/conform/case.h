@@ -32,6 +32,7 @@ struct vkm_suite {
     struct vkm_arena views;
     struct vkm_arena tables; /* what is reached through addresses lies apart from all else */
     unsigned char *before;   /* the views' arena as it was before the kernel ran */
+    unsigned char *pristine; /* likewise, for the export; NULL where there is none */
     char name[128];
     struct vkm_conform_variant variant; /* statistics so far */
     vkmoe_error error;                  /* sticks: the suite cannot go on */
@@ -47,6 +48,25 @@ typedef void vkm_cases_fn(struct vkm_suite *s);
 bool vkm_case(struct vkm_suite *s, const char *format, ...) VKM_PRINTF(2, 3);
 /* Records the kernel, runs it and its reference, compares, and reports. */
 void vkm_case_run(struct vkm_suite *s, struct vkm_launch launch, const void *params);
+
+/* What is known of a case's outputs beforehand. */
+struct vkm_case_known {
+    const struct vkm_outputs *want, *magnitude;
+};
+/* Runs the one op of the stream; leaves an empty sentence if all is right. Outputs are held against
+ * `known`, or where that is NULL against the reference's. */
+void vkm_case_run_stream(struct vkm_suite *s, const struct vkm_stream *stream,
+                         const struct vkm_case_known *known, struct vkm_lockstep *outcome,
+                         char *sentence, size_t size);
+
+/* Counts the case and hands it to the listener; an empty sentence: it passed. */
+void vkm_case_report(struct vkm_suite *s, const char *sentence, const struct vkm_lockstep *outcome,
+                     const char *bundle);
+
+/* The arenas of a suite; finish accepts one that failed to begin. */
+vkmoe_status vkm_suite_begin(struct vkm_suite *s, uint64_t arena_size, bool keeps_inputs,
+                             vkmoe_error *err);
+void vkm_suite_finish(struct vkm_suite *s);
 
 /* A view of `bytes` bytes, poisoned: an output as it is, an input to be filled by the case. */
 struct vkm_view vkm_case_alloc(struct vkm_suite *s, uint64_t bytes);

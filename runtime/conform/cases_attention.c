@@ -128,13 +128,15 @@ static void attention(struct vkm_suite *s, const struct heads *h, const uint32_t
         return;
     struct paged paged = make_paged(s, positions, n_rows, n_sequences);
     uint32_t y_ld = vkm_ld(h->n_heads * h->head_dim), dim = h->head_dim;
+    /* So many values of both signs would cancel to less than what rounding leaves of them. */
+    bool far = positions[n_rows - 1] > 10000;
     uint64_t cache = (uint64_t)paged.n_blocks * h->n_kv_heads * dim * VKM_KV_BLOCK;
     struct vkm_params_attention p = {
         .rows = paged.rows,
         .blocks = paged.blocks,
         .qkv = vkm_case_rows(s, n_rows, qkv_width(h), 1),
         .k_cache = vkm_case_floats(s, cache, -spread, spread),
-        .v_cache = vkm_case_floats(s, cache, -2, 2),
+        .v_cache = vkm_case_floats(s, cache, far ? 0 : -2, 2),
         .y = vkm_case_output(s, (uint64_t)n_rows * y_ld),
         .n_rows = n_rows,
         .consecutive = consecutive(positions, n_rows, n_sequences),
@@ -191,6 +193,9 @@ void vkm_cases_attention(struct vkm_suite *s)
     attention(s, &wide, (const uint32_t[]){1024}, 1, 1, 10);
     attention(s, &one, edges, 12, 1, 30);
     if (s->params->level == VKM_CONFORM_FULL) {
+        /* Far positions, with heads so small that the cache of all before them fits. */
+        attention(s, &head_shapes[0], (const uint32_t[]){65536, 65535}, 2, 1, 1);
+        attention(s, &head_shapes[0], (const uint32_t[]){1000000}, 1, 1, 1);
         attention(s, &wide, (const uint32_t[]){5000, 4095, 4096}, 3, 3, 1);
         attention(s, &head_shapes[7], chunk, 100, 2, 1);
     }
@@ -218,4 +223,6 @@ void vkm_cases_kv_copy(struct vkm_suite *s)
     kv_copy(s, 4 * VKM_KV_BLOCK, 3, 2, 0);
     kv_copy(s, 7 * 6 * VKM_KV_BLOCK, 5, 1, 4);
     kv_copy(s, 2048 * VKM_KV_BLOCK, 3, 0, 2);
+    kv_copy(s, 2 * VKM_KV_BLOCK, 64, 63, 1);
+    kv_copy(s, 33 * 2 * VKM_KV_BLOCK, 2, 1, 0);
 }

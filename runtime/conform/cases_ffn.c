@@ -26,6 +26,30 @@ static void ffn_up(struct vkm_suite *s, uint32_t hidden, uint32_t width, uint32_
     vkm_case_run(s, (struct vkm_launch){.n_rows = rows, .dtype = s->dtype}, &p);
 }
 
+/* NaN and infinity in single weights and in one row's activations. */
+static void ffn_up_nan(struct vkm_suite *s, uint32_t hidden, uint32_t width, uint32_t rows)
+{
+    if (!vkm_case_wants_rows(s, rows) ||
+        !vkm_case(s, "hidden=%u width=%u rows=%u nan", hidden, width, rows))
+        return;
+    uint32_t k_ld = vkm_ld(hidden), h_ld = vkm_ld(width);
+    struct vkm_params_ffn_gemv_up p = {
+        .w = vkm_case_ffn(s, hidden, width),
+        .x = vkm_case_rows(s, rows, hidden, 1),
+        .h = vkm_case_output(s, (uint64_t)rows * h_ld),
+        .k_ld = k_ld,
+        .width = width,
+        .n_rows = rows,
+        .h_ld = h_ld,
+    };
+    float *x = vkm_case_host(p.x);
+    void *w = vkm_case_host(p.w);
+    vkm_store_f32(w, s->dtype, hidden / 2, NAN);
+    vkm_store_f32(w, s->dtype, ((size_t)width + 2) * k_ld + hidden - 1, INFINITY);
+    x[(size_t)(rows - 1) * k_ld + hidden / 3] = NAN;
+    vkm_case_run(s, (struct vkm_launch){.n_rows = rows, .dtype = s->dtype}, &p);
+}
+
 static void ffns_up(struct vkm_suite *s)
 {
     static const uint32_t sizes[] = {1, 2, 7, 8, 31, 32, 33, 127, 128, 853, 1407, 1408};
@@ -38,7 +62,12 @@ static void ffns_up(struct vkm_suite *s)
         ffn_up(s, 40, 70, rows[i], 1);
     ffn_up(s, 64, 50, 2, 20);
     ffn_up(s, 64, 50, 40, 20);
+    ffn_up(s, 64, 50, 5, 1e-20f); /* what comes out is denormal */
     ffn_up(s, 10944, 9, 2, 1);
+    ffn_up(s, 33, 2048, 1, 1);
+    ffn_up(s, 33, 10944, 1, 1);
+    ffn_up_nan(s, 40, 33, 2);
+    ffn_up_nan(s, 65, 40, 33);
     if (s->params->level == VKM_CONFORM_FULL) {
         ffn_up(s, 2048, 1408, 1, 1);
         ffn_up(s, 2048, 1408, 64, 1);
@@ -135,8 +164,10 @@ static void moe_shapes(struct vkm_suite *s,
         {33, 1407, 3, 2, 1, VKM_ROUTING_EVEN, 2815}, {2048, 33, 3, 2, 1, VKM_ROUTING_EVEN, 64},
     };
     static const struct moe_shape large[] = {
-        {1280, 853, 16, 7, 1, VKM_ROUTING_EVEN, 853},
-        {2048, 1408, 6, 6, 1, VKM_ROUTING_EVEN, 2816},
+        {33, 1408, 3, 2, 1, VKM_ROUTING_EVEN, 2816},  {1408, 33, 3, 2, 2, VKM_ROUTING_EVEN, 66},
+        {33, 8, 160, 160, 2, VKM_ROUTING_EVEN, 16},   {33, 8, 257, 257, 1, VKM_ROUTING_EVEN, 8},
+        {8, 7, 1024, 1024, 1, VKM_ROUTING_EVEN, 0},   {96, 40, 1024, 12, 33, VKM_ROUTING_ONE, 0},
+        {1280, 853, 16, 7, 1, VKM_ROUTING_EVEN, 853}, {2048, 1408, 6, 6, 1, VKM_ROUTING_EVEN, 2816},
         {2048, 1408, 6, 6, 9, VKM_ROUTING_SKEWED, 0},
     };
     for (size_t i = 0; i < VKM_COUNT(shapes); i++)

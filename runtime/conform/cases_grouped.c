@@ -115,8 +115,10 @@ static void grouped_shapes(struct vkm_suite *s,
         {33, 1407, 3, 2, 2, VKM_ROUTING_EVEN},   {128, 70, 8, 6, 100, VKM_ROUTING_EVEN},
     };
     static const struct grouped large[] = {
-        {1280, 853, 16, 7, 33, VKM_ROUTING_EVEN},
-        {2048, 1408, 6, 6, 40, VKM_ROUTING_SKEWED},
+        {33, 1408, 3, 2, 33, VKM_ROUTING_EVEN},   {1408, 33, 3, 2, 33, VKM_ROUTING_EVEN},
+        {33, 8, 160, 160, 2, VKM_ROUTING_EVEN},   {33, 8, 257, 257, 3, VKM_ROUTING_EVEN},
+        {8, 7, 1024, 1024, 2, VKM_ROUTING_EVEN},  {96, 40, 1024, 12, 65, VKM_ROUTING_ONE},
+        {1280, 853, 16, 7, 33, VKM_ROUTING_EVEN}, {2048, 1408, 6, 6, 40, VKM_ROUTING_SKEWED},
     };
     for (size_t i = 0; i < VKM_COUNT(shapes); i++)
         run(s, &shapes[i]);
@@ -160,4 +162,8 @@ void vkm_cases_moe_combine(struct vkm_suite *s)
         combine(s, 40, 2, rows[i]);
     for (size_t i = 0; i < VKM_COUNT(ks); i++)
         combine(s, 33, ks[i], 3);
+    if (s->params->level == VKM_CONFORM_FULL) {
+        combine(s, 33, 1024, 3);
+        combine(s, 1408, 6, 257);
+    }
 }

@@ -89,3 +89,25 @@ void vkm_compare_f32(enum vkm_metric metric, const float *got, const float *expe
     if (!out->broken && out->nmse > VKM_NMSE_BOUND)
         out->broken = "is the worst of a view whose mean error is too large";
 }
+
+void vkm_compare_errors(const float *got, const float *expected, size_t n,
+                        uint64_t bins[VKM_ERROR_BINS])
+{
+    double power = 0;
+    size_t finite = 0;
+    for (size_t i = 0; i < n; i++) {
+        double e = (double)expected[i];
+        power += isfinite(e) ? e * e : 0;
+        finite += isfinite(e);
+    }
+    double scale = power > 0 ? sqrt(power / (double)finite) : 1;
+    for (size_t i = 0; i < n; i++) {
+        double difference = fabs((double)got[i] - (double)expected[i]);
+        if (!isfinite(difference))
+            continue;
+        /* ilogb(x) = e means 2^e <= x < 2^(e + 1) */
+        int bin = difference > 0 ? (ilogb(difference / scale) + 1 + 46 + 1) / 2 : 0;
+        bin = difference > 0 && bin < 1 ? 1 : bin;
+        bins[bin < VKM_ERROR_BINS ? bin : VKM_ERROR_BINS - 1]++;
+    }
+}

@@ -26,4 +26,11 @@ void vkm_compare_u32(const uint32_t *got, const uint32_t *expected, size_t n,
 void vkm_compare_f32(enum vkm_metric metric, const float *got, const float *expected,
                      const float *magnitude, size_t n, struct vkm_compare *out);
 
+/* Counts finite elements by how far they are off. bins[0]: exact; bins[i]: the difference, divided
+ * by the root mean square of what is expected, is below 2^(2 i - 46) and in no bin before; the last
+ * takes all that is larger. */
+#define VKM_ERROR_BINS 24
+void vkm_compare_errors(const float *got, const float *expected, size_t n,
+                        uint64_t bins[VKM_ERROR_BINS]);
+
 #endif

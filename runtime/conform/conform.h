@@ -10,16 +10,19 @@
 struct vkm_conform_case {
     enum vkm_kernel_id kernel;
     const struct vkm_variant *variant;
+    uint32_t subgroup_size; /* 0 off the subgroup path */
     const char *name;
     bool passed;
     const char *sentence;        /* what failed; empty when it passed */
+    const char *bundle;          /* the folder it was exported to, or NULL */
     struct vkm_lockstep outcome; /* outcome.compare has the worst element */
 };
 
-/* All cases of one kernel in one variant. */
+/* All cases of one kernel in one variant and subgroup size. */
 struct vkm_conform_variant {
     enum vkm_kernel_id kernel;
     const struct vkm_variant *variant;
+    uint32_t subgroup_size; /* 0 off the subgroup path */
     uint32_t cases, failed;
     double nmse;     /* the worst */
     char worst[128]; /* the case that it is from */
@@ -36,9 +39,12 @@ struct vkm_conform_params {
     const char *cases;
     uint64_t seed;
     enum vkm_conform_level level;
+    bool list;              /* report each case as passed, and run none */
+    const char *export_dir; /* where failing cases are exported to; NULL: nowhere */
     /* Sees each recorded case first and may take its place: what returns true is neither run nor
      * counted. For tests of the suite itself. */
     bool (*intercept)(void *user, struct vkm_gpu *gpu, struct vkm_stream *stream);
+    void (*on_device)(void *user, const vkmoe_device_info *device); /* first */
     void (*on_case)(void *user, const struct vkm_conform_case *result);
     void (*on_variant)(void *user, const struct vkm_conform_variant *result);
     void *user;
@@ -48,8 +54,9 @@ struct vkm_conform_totals {
     uint32_t cases, failed;
 };
 
-/* Runs the suite on a device opened with host_visible. Cases that fail are counted and reported;
- * the status tells only that the suite could not go on. */
+/* Runs the suite on a device opened with host_visible; kernels with subgroups run in every size
+ * that the device lets us ask for (at level BRIEF, in its own). Cases that fail are counted and
+ * reported; the status tells only that the suite could not go on. */
 vkmoe_status vkm_conform_run(struct vkm_gpu *gpu, const struct vkm_conform_params *params,
                              struct vkm_conform_totals *totals, vkmoe_error *err);
 

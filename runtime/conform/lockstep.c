@@ -5,19 +5,6 @@
 
 #include "base/array.h"
 
-/* What the reference writes in place of one view. */
-struct shadow {
-    struct vkm_view view;
-    const struct vkm_field *field;
-    unsigned char *data;
-};
-
-struct host {
-    const struct vkm_gpu *gpu;
-    struct shadow shadows[VKM_MAX_FIELDS];
-    uint32_t n_shadows;
-};
-
 static unsigned char *mapped(const struct vkm_view *view)
 {
     return view->buffer->mapped + view->offset;
@@ -25,34 +12,35 @@ static unsigned char *mapped(const struct vkm_view *view)
 
 static void *host_view(void *user, const struct vkm_view *view, bool written)
 {
-    struct host *host = user;
+    const struct vkm_outputs *out = user;
     if (!view->buffer)
         return NULL;
-    for (uint32_t i = 0; written && i < host->n_shadows; i++) {
-        const struct shadow *s = &host->shadows[i];
-        if (s->view.buffer == view->buffer && s->view.offset == view->offset)
-            return s->data;
+    for (uint32_t i = 0; written && i < out->count; i++) {
+        const struct vkm_view *own = &out->items[i].view;
+        if (own->buffer == view->buffer && own->offset == view->offset)
+            return out->items[i].data;
     }
     return mapped(view);
 }
 
 static const void *host_address(void *user, uint64_t address)
 {
-    return vkm_gpu_resolve(((const struct host *)user)->gpu, address);
+    return vkm_gpu_resolve(((const struct vkm_outputs *)user)->gpu, address);
 }
 
-static void drop_shadows(const struct vkm_stream *stream, struct host *host)
+void vkm_outputs_drop(struct vkm_outputs *out, const struct vkm_stream *stream)
 {
-    for (uint32_t i = 0; i < host->n_shadows; i++)
-        vkm_free(stream->allocator, host->shadows[i].data);
-    host->n_shadows = 0;
+    for (uint32_t i = 0; i < out->count; i++)
+        vkm_free(stream->allocator, out->items[i].data);
+    out->count = 0;
 }
 
-/* Copies every written view of an op as it is before the op. */
-static vkmoe_status make_shadows(const struct vkm_stream *stream, const struct vkm_op *op,
-                                 struct host *host, vkmoe_error *err)
+vkmoe_status vkm_outputs_make(struct vkm_gpu *gpu, const struct vkm_stream *stream, size_t index,
+                              struct vkm_outputs *out, vkmoe_error *err)
 {
+    const struct vkm_op *op = &stream->ops.items[index];
     const struct vkm_kernel *kernel = vkm_op_kernel(stream, op);
+    *out = (struct vkm_outputs){.gpu = gpu};
     for (uint32_t i = 0; i < kernel->n_fields; i++) {
         const struct vkm_field *field = &kernel->fields[i];
         if (!vkm_field_is_view(field->kind))
@@ -69,17 +57,20 @@ static vkmoe_status make_shadows(const struct vkm_stream *stream, const struct v
         if (!data)
             return vkm_fail_memory(err, view->size, "a reference's output");
         memcpy(data, mapped(view), view->size);
-        host->shadows[host->n_shadows++] = (struct shadow){*view, field, data};
+        out->items[out->count].view = *view;
+        out->items[out->count].field = field;
+        out->items[out->count++].data = data;
     }
     return VKMOE_OK;
 }
 
-static void run_reference(const struct vkm_stream *stream, const struct vkm_op *op,
-                          struct host *host, bool magnitude)
+void vkm_outputs_compute(struct vkm_outputs *out, const struct vkm_stream *stream, size_t index,
+                         bool magnitude)
 {
+    const struct vkm_op *op = &stream->ops.items[index];
     const struct vkm_kernel *kernel = vkm_op_kernel(stream, op);
     struct vkm_ref ref = {
-        .user = host,
+        .user = out,
         .view = host_view,
         .address = host_address,
         .dtype = kernel->variants[op->variant].dtype,
@@ -118,55 +109,65 @@ static vkmoe_status run_device(struct vkm_gpu *gpu, const struct vkm_stream *str
     return status;
 }
 
-/* Holds device memory against the shadows; the first view that is wrong is kept. */
-static void compare_views(enum vkm_metric metric, const struct host *want,
-                          const struct host *magnitude, struct vkm_lockstep *out)
+/* Holds device memory against what is known; the first view that is wrong is kept. */
+static void compare_views(enum vkm_metric metric, const struct vkm_outputs *want,
+                          const struct vkm_outputs *magnitude, struct vkm_lockstep *out)
 {
-    for (uint32_t i = 0; i < want->n_shadows; i++) {
-        const struct shadow *s = &want->shadows[i];
-        const void *got = mapped(&s->view), *expected = s->data;
-        size_t n = s->view.size / 4;
+    for (uint32_t i = 0; i < want->count; i++) {
+        const struct vkm_view *view = &want->items[i].view;
+        const void *got = mapped(view), *expected = want->items[i].data;
+        const void *bound = magnitude->count > 0 ? magnitude->items[i].data : NULL;
+        size_t n = view->size / 4;
         struct vkm_compare compare;
-        if (s->field->kind == VKM_FIELD_WRITE_U32)
+        if (want->items[i].field->kind == VKM_FIELD_WRITE_U32) {
             vkm_compare_u32(got, expected, n, &compare);
-        else
-            vkm_compare_f32(metric, got, expected,
-                            magnitude->n_shadows
-                                ? (const float *)(const void *)magnitude->shadows[i].data
-                                : NULL,
-                            n, &compare);
+        } else {
+            vkm_compare_f32(metric, got, expected, bound, n, &compare);
+            vkm_compare_errors(got, expected, n, out->errors);
+        }
         if (compare.nmse > out->nmse)
             out->nmse = compare.nmse;
         if (!out->view || (compare.broken && !out->compare.broken) ||
             (!out->compare.broken && compare.nmse > out->compare.nmse)) {
-            out->view = s->field->name;
+            out->view = want->items[i].field->name;
             out->compare = compare;
         }
     }
 }
 
-vkmoe_status vkm_lockstep_op(struct vkm_gpu *gpu, const struct vkm_stream *stream, size_t index,
-                             struct vkm_lockstep *out, vkmoe_error *err)
+vkmoe_status vkm_lockstep_known(struct vkm_gpu *gpu, const struct vkm_stream *stream, size_t index,
+                                const struct vkm_outputs *want, const struct vkm_outputs *magnitude,
+                                struct vkm_lockstep *out, vkmoe_error *err)
 {
     const struct vkm_op *op = &stream->ops.items[index];
     const struct vkm_kernel *kernel = vkm_op_kernel(stream, op);
-    struct host want = {.gpu = gpu}, magnitude = {.gpu = gpu};
-    bool product = kernel->metric == VKM_METRIC_PRODUCT;
     *out = (struct vkm_lockstep){
         .op = index, .kernel = kernel, .variant = &kernel->variants[op->variant]};
-    vkmoe_status status = make_shadows(stream, op, &want, err);
-    if (status == VKMOE_OK && product)
-        status = make_shadows(stream, op, &magnitude, err);
-    if (status == VKMOE_OK) {
-        run_reference(stream, op, &want, false);
-        if (product)
-            run_reference(stream, op, &magnitude, true);
-        status = run_device(gpu, stream, op, err);
-    }
+    vkmoe_status status = run_device(gpu, stream, op, err);
     if (status == VKMOE_OK)
-        compare_views(kernel->metric, &want, &magnitude, out);
-    drop_shadows(stream, &want);
-    drop_shadows(stream, &magnitude);
+        compare_views(kernel->metric, want, magnitude, out);
+    return status;
+}
+
+vkmoe_status vkm_lockstep_op(struct vkm_gpu *gpu, const struct vkm_stream *stream, size_t index,
+                             struct vkm_lockstep *out, vkmoe_error *err)
+{
+    const struct vkm_kernel *kernel = vkm_op_kernel(stream, &stream->ops.items[index]);
+    struct vkm_outputs want = {0}, magnitude = {0};
+    bool product = kernel->metric == VKM_METRIC_PRODUCT;
+    *out = (struct vkm_lockstep){.op = index, .kernel = kernel};
+    out->variant = &kernel->variants[stream->ops.items[index].variant];
+    vkmoe_status status = vkm_outputs_make(gpu, stream, index, &want, err);
+    if (status == VKMOE_OK && product)
+        status = vkm_outputs_make(gpu, stream, index, &magnitude, err);
+    if (status == VKMOE_OK) {
+        vkm_outputs_compute(&want, stream, index, false);
+        if (product)
+            vkm_outputs_compute(&magnitude, stream, index, true);
+        status = vkm_lockstep_known(gpu, stream, index, &want, &magnitude, out, err);
+    }
+    vkm_outputs_drop(&want, stream);
+    vkm_outputs_drop(&magnitude, stream);
     return status;
 }
 
@@ -195,15 +196,22 @@ const char *vkm_variant_dtype_name(const struct vkm_variant *variant)
     return variant->dtype < VKM_DTYPE_COUNT ? vkm_dtype_name(variant->dtype) : "-";
 }
 
-void vkm_lockstep_sentence(const struct vkm_lockstep *result, char *text, size_t size)
+void vkm_lockstep_element(const struct vkm_lockstep *result, char *text, size_t size)
 {
     const struct vkm_compare *c = &result->compare;
-    if (!c->broken)
+    snprintf(text, size, "%s[%zu] %s: got %.9g, expected %.9g; NMSE of the view %.3g", result->view,
+             c->index, c->broken, c->got, c->expected, c->nmse);
+}
+
+void vkm_lockstep_sentence(const struct vkm_lockstep *result, char *text, size_t size)
+{
+    char element[256];
+    if (!result->compare.broken) {
         snprintf(text, size, "all outputs match the references; worst NMSE %.3g", result->nmse);
-    else
-        snprintf(text, size,
-                 "%s (%s, %s): %s[%zu] %s: got %.9g, expected %.9g; NMSE of the view %.3g",
-                 result->kernel->name, vkm_variant_dtype_name(result->variant),
-                 vkm_path_name(result->variant->path), result->view, c->index, c->broken, c->got,
-                 c->expected, c->nmse);
+        return;
+    }
+    vkm_lockstep_element(result, element, sizeof(element));
+    snprintf(text, size, "%s (%s, %s): %s", result->kernel->name,
+             vkm_variant_dtype_name(result->variant), vkm_path_name(result->variant->path),
+             element);
 }

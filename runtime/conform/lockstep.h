@@ -11,10 +11,36 @@ struct vkm_lockstep {
     size_t op;
     const struct vkm_kernel *kernel;
     const struct vkm_variant *variant;
-    const char *view;           /* the written view that `compare` is about */
-    struct vkm_compare compare; /* broken == NULL: all views of all ops that ran are right */
-    double nmse;                /* worst of the views of all ops that ran */
+    const char *view;                /* the written view that `compare` is about */
+    struct vkm_compare compare;      /* broken == NULL: all views of all ops that ran are right */
+    double nmse;                     /* worst of the views of all ops that ran */
+    uint64_t errors[VKM_ERROR_BINS]; /* of the floats that the last op wrote */
 };
+
+/* What an op leaves in the views that it writes, apart from these views. */
+struct vkm_outputs {
+    const struct vkm_gpu *gpu;
+    struct {
+        struct vkm_view view;
+        const struct vkm_field *field;
+        unsigned char *data; /* view.size bytes */
+    } items[VKM_MAX_FIELDS];
+    uint32_t count;
+};
+
+/* Room for the outputs of op `index`, filled with what memory holds now. */
+vkmoe_status vkm_outputs_make(struct vkm_gpu *gpu, const struct vkm_stream *stream, size_t index,
+                              struct vkm_outputs *out, vkmoe_error *err);
+/* Lets the reference compute them from what memory holds now; see vkm_ref for `magnitude`. */
+void vkm_outputs_compute(struct vkm_outputs *out, const struct vkm_stream *stream, size_t index,
+                         bool magnitude);
+void vkm_outputs_drop(struct vkm_outputs *out, const struct vkm_stream *stream);
+
+/* Runs op `index` alone and holds it against outputs that are known. `magnitude` is empty unless
+ * the kernel's metric is PRODUCT. */
+vkmoe_status vkm_lockstep_known(struct vkm_gpu *gpu, const struct vkm_stream *stream, size_t index,
+                                const struct vkm_outputs *want, const struct vkm_outputs *magnitude,
+                                struct vkm_lockstep *out, vkmoe_error *err);
 
 /* Runs op `index` alone. The status tells whether it could be run; *out what was found. */
 vkmoe_status vkm_lockstep_op(struct vkm_gpu *gpu, const struct vkm_stream *stream, size_t index,
@@ -24,6 +50,8 @@ vkmoe_status vkm_lockstep_op(struct vkm_gpu *gpu, const struct vkm_stream *strea
 vkmoe_status vkm_lockstep(struct vkm_gpu *gpu, const struct vkm_stream *stream,
                           struct vkm_lockstep *out, vkmoe_error *err);
 
+/* What is wrong with the element, where something is: "y[37] differs: got 1, expected 2". */
+void vkm_lockstep_element(const struct vkm_lockstep *result, char *text, size_t size);
 /* "gemv (BF16, subgroup): y[37] differs: got 1, expected 2", or that all is well. */
 void vkm_lockstep_sentence(const struct vkm_lockstep *result, char *text, size_t size);
 

@@ -16,27 +16,72 @@ static vkm_cases_fn *const cases[] = {
 #undef KERNEL
 };
 
-/* The caps with no path better than the one under test. */
-static struct vkm_caps caps_for(const struct vkm_gpu *gpu, enum vkm_path path)
+vkmoe_status vkm_suite_begin(struct vkm_suite *s, uint64_t arena_size, bool keeps_inputs,
+                             vkmoe_error *err)
+{
+    const vkmoe_allocator *a = vkm_gpu_allocator(s->gpu);
+    const char *what = "conformance cases";
+    vkmoe_status status =
+        vkm_buffer_create(s->gpu, VKM_MEMORY_HOST, arena_size, what, &s->views.buffer, err);
+    if (status == VKMOE_OK)
+        status =
+            vkm_buffer_create(s->gpu, VKM_MEMORY_HOST, arena_size, what, &s->tables.buffer, err);
+    if (status == VKMOE_OK && !(s->before = vkm_malloc(a, arena_size, 1)))
+        status = vkm_fail_memory(err, arena_size, what);
+    if (status == VKMOE_OK && keeps_inputs && !(s->pristine = vkm_malloc(a, arena_size, 1)))
+        status = vkm_fail_memory(err, arena_size, what);
+    return status;
+}
+
+void vkm_suite_finish(struct vkm_suite *s)
+{
+    const vkmoe_allocator *a = vkm_gpu_allocator(s->gpu);
+    vkm_free(a, s->pristine);
+    vkm_free(a, s->before);
+    vkm_buffer_destroy(s->gpu, s->tables.buffer);
+    vkm_buffer_destroy(s->gpu, s->views.buffer);
+}
+
+/* The caps with the path under test and no better one. */
+static struct vkm_caps caps_for(const struct vkm_gpu *gpu, enum vkm_path path,
+                                uint32_t subgroup_size)
 {
     struct vkm_caps caps = *vkm_gpu_caps(gpu);
+    caps.subgroup_size = subgroup_size;
     if (path == VKM_PATH_BASE)
         caps.paths[VKM_PATH_SUBGROUP] = false;
     return caps;
 }
 
 static void run_variant(struct vkm_suite *s, const struct vkm_variant *variant,
-                        struct vkm_conform_totals *totals)
+                        uint32_t subgroup_size, struct vkm_conform_totals *totals)
 {
     s->dtype = variant->dtype;
     s->path = variant->path;
-    s->caps = caps_for(s->gpu, variant->path);
-    s->variant = (struct vkm_conform_variant){.kernel = s->kernel, .variant = variant};
+    s->caps = caps_for(s->gpu, variant->path, subgroup_size);
+    s->variant = (struct vkm_conform_variant){
+        .kernel = s->kernel, .variant = variant, .subgroup_size = subgroup_size};
     cases[s->kernel](s);
     totals->cases += s->variant.cases;
     totals->failed += s->variant.failed;
     if (s->variant.cases > 0 && s->params->on_variant)
         s->params->on_variant(s->params->user, &s->variant);
+}
+
+/* Once, or on the subgroup path once for each size. */
+static void run_sizes(struct vkm_suite *s, const struct vkm_variant *variant,
+                      struct vkm_conform_totals *totals)
+{
+    uint32_t own = vkm_gpu_caps(s->gpu)->subgroup_size;
+    uint32_t sizes = vkm_gpu_info(s->gpu)->subgroup_sizes;
+    if (variant->path == VKM_PATH_BASE) {
+        run_variant(s, variant, 0, totals);
+        return;
+    }
+    for (uint32_t size = 1; size <= sizes && s->error.status == VKMOE_OK; size *= 2) {
+        if ((sizes & size) && (size == own || s->params->level != VKM_CONFORM_BRIEF))
+            run_variant(s, variant, size, totals);
+    }
 }
 
 static bool wants_variant(const struct vkm_suite *s, const struct vkm_variant *variant)
@@ -53,7 +98,7 @@ static void run_kernel(struct vkm_suite *s, struct vkm_conform_totals *totals)
         return;
     for (uint32_t i = 0; i < kernel->n_variants && s->error.status == VKMOE_OK; i++)
         if (wants_variant(s, &kernel->variants[i]))
-            run_variant(s, &kernel->variants[i], totals);
+            run_sizes(s, &kernel->variants[i], totals);
 }
 
 vkmoe_status vkm_conform_run(struct vkm_gpu *gpu, const struct vkm_conform_params *params,
@@ -61,13 +106,12 @@ vkmoe_status vkm_conform_run(struct vkm_gpu *gpu, const struct vkm_conform_param
 {
     struct vkm_suite s = {.gpu = gpu, .params = params};
     uint64_t size = params->level == VKM_CONFORM_FULL ? ARENA_FULL : ARENA_QUICK;
+    vkmoe_status status = VKMOE_OK;
     *totals = (struct vkm_conform_totals){0};
-    const char *what = "conformance cases";
-    vkmoe_status status = vkm_buffer_create(gpu, VKM_MEMORY_HOST, size, what, &s.views.buffer, err);
-    if (status == VKMOE_OK)
-        status = vkm_buffer_create(gpu, VKM_MEMORY_HOST, size, what, &s.tables.buffer, err);
-    if (status == VKMOE_OK && !(s.before = vkm_malloc(vkm_gpu_allocator(gpu), size, 1)))
-        status = vkm_fail_memory(err, size, what);
+    if (params->on_device)
+        params->on_device(params->user, vkm_gpu_info(gpu));
+    if (!params->list)
+        status = vkm_suite_begin(&s, size, params->export_dir != NULL, err);
     if (status == VKMOE_OK) {
         for (uint32_t k = 0; k < VKM_KERNEL_COUNT && s.error.status == VKMOE_OK; k++) {
             s.kernel = (enum vkm_kernel_id)k;
@@ -77,8 +121,6 @@ vkmoe_status vkm_conform_run(struct vkm_gpu *gpu, const struct vkm_conform_param
         if (status != VKMOE_OK && err)
             *err = s.error;
     }
-    vkm_free(vkm_gpu_allocator(gpu), s.before);
-    vkm_buffer_destroy(gpu, s.tables.buffer);
-    vkm_buffer_destroy(gpu, s.views.buffer);
+    vkm_suite_finish(&s);
     return status;
 }

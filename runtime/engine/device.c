@@ -3,7 +3,7 @@
 #include "engine/engine.h"
 #include "kernels/kernels.h"
 
-static struct vkm_gpu_params gpu_params(const vkmoe_device_params *p)
+struct vkm_gpu_params vkm_device_gpu_params(const vkmoe_device_params *p)
 {
     if (!p)
         return (struct vkm_gpu_params){.selector = getenv("VKMOE_DEVICE")};
@@ -25,14 +25,14 @@ vkmoe_status vkmoe_device_list(const vkmoe_device_params *params, vkmoe_device_i
                                size_t capacity, size_t *count, vkmoe_error *err)
 {
     VKM_REQUIRE(count && (infos || capacity == 0), err);
-    struct vkm_gpu_params p = gpu_params(params);
+    struct vkm_gpu_params p = vkm_device_gpu_params(params);
     return vkm_gpu_list(&p, infos, capacity, count, err);
 }
 
 vkmoe_status vkm_device_open(const vkmoe_device_params *params, vkm_vulkan_loader *loader,
                              vkmoe_device **out, vkmoe_error *err)
 {
-    struct vkm_gpu_params p = gpu_params(params);
+    struct vkm_gpu_params p = vkm_device_gpu_params(params);
     p.loader = loader;
     struct vkmoe_device *device = vkm_calloc(p.allocator, 1, sizeof(*device));
     if (!device)

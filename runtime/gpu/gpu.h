@@ -87,6 +87,8 @@ struct vkm_view vkm_buffer_view(struct vkm_buffer *buffer);
 struct vkm_view vkm_view_slice(struct vkm_view view, uint64_t offset, uint64_t size);
 /* The largest single buffer that can be had. */
 uint64_t vkm_gpu_max_buffer(const struct vkm_gpu *gpu);
+/* Whether to ask the driver for memory even where, by its own figures, it has none left. */
+void vkm_gpu_ignore_budget(struct vkm_gpu *gpu, bool ignore);
 /* Bytes of device memory held in blocks now. */
 uint64_t vkm_gpu_memory_used(const struct vkm_gpu *gpu);
 /* The same in blocks of one kind. */
@@ -137,6 +139,9 @@ void vkm_uploader_destroy(struct vkm_uploader *u); /* accepts NULL; waits */
 /* Makes sure that every pipeline of the stream exists, so that encoding it does not wait. */
 vkmoe_status vkm_gpu_compile(struct vkm_gpu *gpu, const struct vkm_stream *stream,
                              const atomic_bool *cancel, vkmoe_error *err);
+/* A copy of the SPIR-V module that the driver is given for a variant: the caller's (vkm_free). */
+vkmoe_status vkm_gpu_shader(const struct vkm_gpu *gpu, const struct vkm_variant *variant,
+                            uint32_t **code, size_t *size, vkmoe_error *err);
 /* Writes the pipeline cache to disk if it grew; failure costs only speed and is logged. */
 void vkm_gpu_save_cache(struct vkm_gpu *gpu);
 /* Where a file of that name would lie in the cache folder; NULL where there is none. The caller

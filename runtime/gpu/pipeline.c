@@ -8,6 +8,7 @@
 struct vkm_pipeline {
     uint32_t kernel, variant;
     uint32_t spec[VKM_MAX_SPEC];
+    uint32_t subgroup_size;
     VkPipeline handle;
 };
 
@@ -52,6 +53,7 @@ static VkPipeline find(struct vkm_gpu *gpu, const struct vkm_op *op)
     for (size_t i = 0; i < gpu->pipelines.count && !found; i++) {
         const struct vkm_pipeline *p = &gpu->pipelines.items[i];
         if (p->kernel == op->kernel && p->variant == op->variant &&
+            p->subgroup_size == op->subgroup_size &&
             memcmp(p->spec, op->spec, sizeof(p->spec)) == 0)
             found = p->handle;
     }
@@ -59,27 +61,32 @@ static VkPipeline find(struct vkm_gpu *gpu, const struct vkm_op *op)
     return found;
 }
 
+vkmoe_status vkm_gpu_shader(const struct vkm_gpu *gpu, const struct vkm_variant *variant,
+                            uint32_t **code, size_t *size, vkmoe_error *err)
+{
+    const vkmoe_allocator *a = gpu->params.allocator;
+    bool debug = gpu->params.check_addresses;
+    const uint32_t *own = debug ? variant->debug_code : variant->code;
+    *size = debug ? variant->debug_code_size : variant->code_size;
+    if (gpu->preserve_inf_nan)
+        *code = vkm_spirv_preserve_inf_nan(a, own, *size, size);
+    else if ((*code = vkm_malloc(a, *size, 1)))
+        memcpy(*code, own, *size);
+    return *code ? VKMOE_OK : vkm_fail_memory(err, *size, "a shader");
+}
+
 static vkmoe_status create_module(struct vkm_gpu *gpu, const struct vkm_variant *variant,
                                   VkShaderModule *out, vkmoe_error *err)
 {
-    vkmoe_status status = VKMOE_OK;
-    bool debug = gpu->params.check_addresses;
-    uint32_t *changed = NULL;
-    VkShaderModuleCreateInfo info = {
-        .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
-        .codeSize = debug ? variant->debug_code_size : variant->code_size,
-        .pCode = debug ? variant->debug_code : variant->code,
-    };
-    if (gpu->preserve_inf_nan) {
-        changed = vkm_spirv_preserve_inf_nan(gpu->params.allocator, info.pCode, info.codeSize,
-                                             &info.codeSize);
-        if (!changed)
-            return vkm_fail_memory(err, info.codeSize, "a shader");
-        info.pCode = changed;
-    }
+    uint32_t *code;
+    VkShaderModuleCreateInfo info = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO};
+    vkmoe_status status = vkm_gpu_shader(gpu, variant, &code, &info.codeSize, err);
+    if (status != VKMOE_OK)
+        return status;
+    info.pCode = code;
     VK_MAKE(out, CreateShaderModule(gpu->device, &info, NULL, out));
 fail:
-    vkm_free(gpu->params.allocator, changed);
+    vkm_free(gpu->params.allocator, code);
     return status;
 }
 
@@ -100,7 +107,7 @@ static vkmoe_status build(struct vkm_gpu *gpu, const struct vkm_op *op, VkPipeli
                                  .pData = op->spec};
     VkPipelineShaderStageRequiredSubgroupSizeCreateInfo size = {
         .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
-        .requiredSubgroupSize = gpu->caps.subgroup_size};
+        .requiredSubgroupSize = op->subgroup_size};
     bool sized = subgroup && gpu->info.subgroup_min != gpu->info.subgroup_max;
     VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
@@ -137,7 +144,10 @@ vkmoe_status vkm_pipeline_get(struct vkm_gpu *gpu, const struct vkm_op *op, VkPi
     bool room = VKM_ARRAY_RESERVE(gpu->params.allocator, &gpu->pipelines, 1);
     if (room) {
         struct vkm_pipeline *p = &gpu->pipelines.items[gpu->pipelines.count++];
-        *p = (struct vkm_pipeline){.kernel = op->kernel, .variant = op->variant, .handle = *out};
+        *p = (struct vkm_pipeline){.kernel = op->kernel,
+                                   .variant = op->variant,
+                                   .subgroup_size = op->subgroup_size,
+                                   .handle = *out};
         memcpy(p->spec, op->spec, sizeof(p->spec));
     }
     pthread_mutex_unlock(&gpu->pipeline_lock);

@@ -44,6 +44,26 @@ static bool has_extension(const struct vkm_gpu_params *params, const struct vkm_
     return found;
 }
 
+/* The subgroup path wants the arithmetic, and subgroups of a size it knows, as many of them as make
+ * 128 invocations. Where sizes vary, it asks for one. */
+static uint32_t subgroup_sizes(const VkPhysicalDeviceVulkan11Properties *v11,
+                               const VkPhysicalDeviceVulkan13Properties *v13)
+{
+    bool varies = v13->minSubgroupSize != v13->maxSubgroupSize;
+    uint32_t sizes = 0;
+    if (!(v11->subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) ||
+        !(v11->subgroupSupportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT) ||
+        (varies && !(v13->requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT)))
+        return 0;
+    for (uint32_t size = 4; size <= 128; size *= 2) {
+        bool allowed = varies ? size >= v13->minSubgroupSize && size <= v13->maxSubgroupSize &&
+                                    v13->maxComputeWorkgroupSubgroups >= 128 / size
+                              : size == v11->subgroupSize;
+        sizes |= allowed ? size : 0;
+    }
+    return sizes;
+}
+
 static void probe_properties(const struct vkm_vk *vk, VkPhysicalDevice device,
                              vkmoe_device_info *info)
 {
@@ -64,18 +84,13 @@ static void probe_properties(const struct vkm_vk *vk, VkPhysicalDevice device,
              v12.driverInfo[0] ? " " : "", v12.driverInfo);
     format_uuid(v11.deviceUUID, info->uuid);
     info->driver_id = (uint32_t)v12.driverID;
+    info->driver_version = properties.properties.driverVersion;
     info->api_version = properties.properties.apiVersion;
     info->subgroup_size = v11.subgroupSize;
     info->subgroup_min = v13.minSubgroupSize;
     info->subgroup_max = v13.maxSubgroupSize;
-    /* 128 invocations of the size asked for must be allowed in one workgroup. */
-    bool sized = v13.minSubgroupSize == v13.maxSubgroupSize ||
-                 ((v13.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
-                  v13.maxComputeWorkgroupSubgroups >= 128 / v11.subgroupSize);
-    info->subgroup_arithmetic =
-        sized && (v11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
-        (v11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT) &&
-        v11.subgroupSize >= 4 && v11.subgroupSize <= 128;
+    info->subgroup_sizes = subgroup_sizes(&v11, &v13);
+    info->subgroup_arithmetic = (info->subgroup_sizes & v11.subgroupSize) != 0;
     info->shared_memory = limits->maxComputeSharedMemorySize;
     info->max_invocations =
         vkm_min_u32(limits->maxComputeWorkGroupInvocations, limits->maxComputeWorkGroupSize[0]);

@@ -17,6 +17,17 @@ static uint32_t first_word(uint32_t words, uint32_t opcode)
     return words << 16 | opcode;
 }
 
+/* Capabilities are what a module begins with. */
+static bool declares(const uint32_t *code, size_t words)
+{
+    for (size_t i = HEADER_WORDS; i + 1 < words && code[i] == first_word(2, OP_CAPABILITY);
+         i += 2) {
+        if (code[i + 1] == CAPABILITY_SIGNED_ZERO_INF_NAN_PRESERVE)
+            return true;
+    }
+    return false;
+}
+
 uint32_t *vkm_spirv_preserve_inf_nan(const vkmoe_allocator *a, const uint32_t *code, size_t size,
                                      size_t *new_size)
 {
@@ -26,6 +37,11 @@ uint32_t *vkm_spirv_preserve_inf_nan(const vkmoe_allocator *a, const uint32_t *c
     uint32_t *out = vkm_malloc(a, words + VKM_COUNT(capability) + 4, sizeof(uint32_t));
     if (!out)
         return NULL;
+    if (declares(code, words)) {
+        memcpy(out, code, size);
+        *new_size = size;
+        return out;
+    }
     memcpy(out, code, HEADER_WORDS * sizeof(uint32_t));
     memcpy(out + to, capability, sizeof(capability));
     to += VKM_COUNT(capability);

@@ -9,6 +9,7 @@ struct vkm_op {
     uint32_t kernel;  /* id in the kernel set */
     uint32_t variant; /* index in the kernel's variants */
     uint32_t spec[VKM_MAX_SPEC];
+    uint32_t subgroup_size;   /* that the pipeline is to run with; 0 off the subgroup path */
     uint32_t groups[3];       /* workgroup counts; with indirect ones, an estimate of the work */
     struct vkm_view indirect; /* three uints in device memory, or absent */
     size_t params;            /* offset of the params struct in stream->params */

@@ -127,6 +127,7 @@ struct vkm_gpu {
     struct vkm_queue compute, transfer; /* transfer.handle is compute's where there is no other */
     VkPhysicalDeviceMemoryProperties memory_properties;
     bool memory_budget;
+    bool ignore_budget; /* ask the driver whatever it says of its budget */
     bool preserve_inf_nan;   /* shaders may declare SignedZeroInfNanPreserve */
     double timestamp_period; /* nanoseconds in a tick; 0: no timestamps */
     uint64_t timestamp_mask;

@@ -27,17 +27,21 @@ static void show_variant(void *user, const struct vkm_conform_variant *result)
 {
     struct tally *tally = user;
     tally->variants++;
-    print_message("%-14s %-4s %-8s %4u cases, worst NMSE %8.2e  %s\n",
+    print_message("%-14s %-4s %-8s %3u %4u cases, worst NMSE %8.2e  %s\n",
                   vkm_kernels.kernels[result->kernel].name, vkm_variant_dtype_name(result->variant),
-                  vkm_path_name(result->variant->path), result->cases, result->nmse, result->worst);
+                  vkm_path_name(result->variant->path), result->subgroup_size, result->cases,
+                  result->nmse, result->worst);
 }
 
-/* Variants of a kernel that the device can run. */
+/* Variants of a kernel that the device can run, those with subgroups once for each size. */
 static uint32_t count_variants(const struct vkm_gpu *gpu, const struct vkm_kernel *kernel)
 {
-    uint32_t n = 0;
+    uint32_t n = 0, sizes = 0;
+    for (uint32_t size = 4; size <= 128; size *= 2)
+        sizes += (vkm_gpu_info(gpu)->subgroup_sizes & size) != 0;
     for (uint32_t i = 0; i < kernel->n_variants; i++)
-        n += vkm_gpu_caps(gpu)->paths[kernel->variants[i].path];
+        if (vkm_gpu_caps(gpu)->paths[kernel->variants[i].path])
+            n += kernel->variants[i].path == VKM_PATH_SUBGROUP ? sizes : 1;
     return n;
 }
 

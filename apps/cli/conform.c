@@ -1,0 +1,314 @@
+/* vkmoe conform: does this driver compute mixtures of experts correctly? */
+#include <stdlib.h>
+#include <string.h>
+
+#include "conform.h"
+
+#define FAILURES_SHOWN 10 /* of one test */
+
+static const char help[] =
+    "usage: vkmoe conform [OPTIONS]\n"
+    "Runs every kernel in every variant against float64 references, and whole steps of a\n"
+    "model, and says what is wrong: which kernel, which shape, which element.\n\n"
+    "      --kernel GLOB      only kernels or checks whose name fits\n"
+    "      --case GLOB        only cases whose name fits\n"
+    "      --seed S           of all random inputs (default 0)\n"
+    "      --quick            every kernel and variant (default)\n"
+    "      --full             the matrix shapes of real models and longer checks too\n"
+    "      --list             list the cases and run none\n"
+    "      --json FILE        write a report as JSON\n"
+    "      --html FILE        write a report as a page\n"
+    "      --export DIR       write each kernel's case that fails to a folder of its own\n"
+    "      --replay DIR       run the case of such a folder alone\n"
+    "      --check-addresses  kernels check each address they touch (slow)\n"
+    "With --device all, every device is tested.\n\n" CLI_COMMON_HELP;
+
+enum {
+    OPTION_KERNEL = CLI_OPTION_OWN,
+    OPTION_CASE,
+    OPTION_SEED,
+    OPTION_QUICK,
+    OPTION_FULL,
+    OPTION_LIST,
+    OPTION_JSON,
+    OPTION_HTML,
+    OPTION_EXPORT,
+    OPTION_REPLAY,
+    OPTION_CHECK_ADDRESSES
+};
+
+static const struct option long_options[] = {
+    CLI_COMMON_LONG,
+    {"kernel", required_argument, NULL, OPTION_KERNEL},
+    {"case", required_argument, NULL, OPTION_CASE},
+    {"seed", required_argument, NULL, OPTION_SEED},
+    {"quick", no_argument, NULL, OPTION_QUICK},
+    {"full", no_argument, NULL, OPTION_FULL},
+    {"list", no_argument, NULL, OPTION_LIST},
+    {"json", required_argument, NULL, OPTION_JSON},
+    {"html", required_argument, NULL, OPTION_HTML},
+    {"export", required_argument, NULL, OPTION_EXPORT},
+    {"replay", required_argument, NULL, OPTION_REPLAY},
+    {"check-addresses", no_argument, NULL, OPTION_CHECK_ADDRESSES},
+    {NULL, 0, NULL, 0},
+};
+
+struct options {
+    struct cli_common common;
+    vkmoe_conform_params params;
+    const char *json, *html, *replay;
+    bool check_addresses;
+};
+
+/* A run on one device. */
+struct run {
+    const struct options *options;
+    struct conform_report *report;
+    struct conform_device *device;
+    bool out_of_memory;
+};
+
+/* --- options --- */
+
+static int parse_own(struct options *o, int option)
+{
+    switch (option) {
+    case OPTION_KERNEL:
+        o->params.kernels = optarg;
+        return -1;
+    case OPTION_CASE:
+        o->params.cases = optarg;
+        return -1;
+    case OPTION_SEED:
+        return cli_parse_u64("--seed", optarg, 0, INT64_MAX, &o->params.seed) ? -1 : EXIT_USAGE;
+    case OPTION_QUICK:
+    case OPTION_FULL:
+        o->params.level = option == OPTION_FULL ? VKMOE_CONFORM_FULL : VKMOE_CONFORM_QUICK;
+        return -1;
+    case OPTION_LIST:
+        o->params.list = true;
+        return -1;
+    case OPTION_JSON:
+        o->json = optarg;
+        return -1;
+    case OPTION_HTML:
+        o->html = optarg;
+        return -1;
+    case OPTION_EXPORT:
+        o->params.export_dir = optarg;
+        return -1;
+    case OPTION_REPLAY:
+        o->replay = optarg;
+        return -1;
+    case OPTION_CHECK_ADDRESSES:
+        o->check_addresses = true;
+        return -1;
+    default:
+        return cli_common_option(&o->common, option, help);
+    }
+}
+
+static int parse(int argc, char **argv, struct options *o)
+{
+    int option;
+    *o = (struct options){0};
+    while ((option = getopt_long(argc, argv, CLI_COMMON_SHORT, long_options, NULL)) != -1) {
+        int code = parse_own(o, option);
+        if (code >= 0)
+            return code;
+    }
+    if (optind < argc)
+        return cli_usage("conform: '%s' is not an option", argv[optind]);
+    if (o->replay &&
+        (o->params.list || o->params.export_dir || o->params.kernels || o->params.cases))
+        return cli_usage("conform: --replay runs what is in the folder; it does not go with "
+                         "--list, --export, --kernel or --case");
+    if (o->params.list && (o->json || o->html || o->params.export_dir))
+        return cli_usage("conform: --list runs nothing; it does not go with --json, --html or "
+                         "--export");
+    o->params.model = cli_model_path(&o->common);
+    return -1;
+}
+
+/* --- what is printed --- */
+
+static void on_device(void *user, const vkmoe_device_info *d)
+{
+    struct run *run = user;
+    const char *mark = run->options->params.list ? "# " : "";
+    run->device->info = *d;
+    printf("%sdevice %u: %s (%s)\n", mark, d->index, d->name, d->driver);
+    printf("%suuid %s, driver id %u, driver version %u, Vulkan %u.%u.%u\n", mark, d->uuid,
+           d->driver_id, d->driver_version, d->api_version >> 22 & 0x7f,
+           d->api_version >> 12 & 0x3ff, d->api_version & 0xfff);
+    if (!run->options->params.list && !run->options->replay)
+        printf("%-15s %-7s %-12s %6s %6s %10s  %s\n", "kernel", "weights", "path", "cases",
+               "failed", "worst NMSE", "worst element");
+}
+
+static void on_case(void *user, const vkmoe_conform_case *c)
+{
+    struct run *run = user;
+    if (run->options->params.list)
+        printf("%s %s %s%.0u %s\n", c->test.kernel, c->test.weights, c->test.path,
+               c->test.subgroup_size, c->name);
+    else if (!conform_record_case(run->device, c))
+        run->out_of_memory = true;
+}
+
+static void print_failures(const struct run *run, const struct conform_test *t)
+{
+    uint32_t shown = 0;
+    for (size_t i = 0; i < t->n_cases; i++) {
+        const struct conform_case *c = &t->cases[i];
+        if (c->passed || shown++ >= FAILURES_SHOWN)
+            continue;
+        printf("  FAILED %s\n    again: ", c->sentence);
+        conform_command(stdout, run->report, run->device, t, c);
+        printf("\n");
+        if (c->bundle[0])
+            printf("    exported to %s\n", c->bundle);
+    }
+    if (shown > FAILURES_SHOWN)
+        printf("  and %u more\n", shown - FAILURES_SHOWN);
+}
+
+static void on_result(void *user, const vkmoe_conform_result *r)
+{
+    struct run *run = user;
+    if (run->options->params.list || run->out_of_memory)
+        return;
+    conform_record_result(run->device, r);
+    const struct conform_test *t = &run->device->tests[run->device->n_tests - 1];
+    const struct conform_case *worst = &t->cases[t->worst];
+    char path[32];
+    printf("%-15s %-7s %-12s %6zu %6u %10.2e  ", t->kernel, t->weights, conform_path(t, path),
+           t->n_cases, t->failed, t->nmse);
+    if (t->failed == 0 && t->nmse <= 0)
+        printf("all exact");
+    else
+        conform_element(stdout, worst);
+    if (t->failed > 0 || t->nmse > 0)
+        printf("%s(%s)", worst->view[0] ? " " : "", worst->name);
+    printf("\n");
+    for (size_t i = 0; i < t->n_cases; i++)
+        if (t->cases[i].note[0])
+            printf("  %s: %s\n", t->cases[i].name, t->cases[i].note);
+    print_failures(run, t);
+    fflush(stdout);
+}
+
+static void print_summary(const struct run *run)
+{
+    const struct conform_device *d = run->device;
+    if (run->options->params.list)
+        fprintf(stderr, "vkmoe: %u cases\n", d->totals.cases);
+    else if (d->error.message[0])
+        printf("not finished: %u cases were run, %u of them failed\n", d->totals.cases,
+               d->totals.failed);
+    else if (d->totals.failed > 0)
+        printf("%u of %u cases in %zu tests failed\n", d->totals.failed, d->totals.cases,
+               d->n_tests);
+    else
+        printf("all %u cases in %zu tests passed\n", d->totals.cases, d->n_tests);
+}
+
+/* --- running --- */
+
+static int run_device(const struct options *o, struct conform_report *report, size_t index,
+                      const char *selector)
+{
+    struct conform_device *d = &report->devices[index];
+    struct run run = {.options = o, .report = report, .device = d};
+    vkmoe_log log = cli_log(&o->common);
+    vkmoe_device_params device = {
+        .log = &log,
+        .selector = selector,
+        .validation = o->common.validation,
+        .no_subgroups = o->common.no_subgroups,
+        .tiled_rows = o->common.tiled_rows,
+        .check_addresses = o->check_addresses,
+    };
+    vkmoe_conform_params params = o->params;
+    params.on_device = on_device;
+    params.on_case = on_case;
+    params.on_result = on_result;
+    params.user = &run;
+    double start = cli_now();
+    vkmoe_status status =
+        o->replay ? vkmoe_conform_replay(&device, o->replay, &params, &d->totals, &d->error)
+                  : vkmoe_conform_run(&device, &params, &d->totals, &d->error);
+    d->seconds = cli_now() - start;
+    if (status == VKMOE_OK)
+        d->error.message[0] = '\0';
+    if (run.out_of_memory)
+        return cli_fail("host memory ran out for the report");
+    if (status != VKMOE_OK)
+        cli_failed(&d->error);
+    if (d->info.name[0])
+        print_summary(&run);
+    if (status == VKMOE_OK && d->totals.cases == 0)
+        return cli_fail("no case fits --kernel '%s' and --case '%s'",
+                        o->params.kernels ? o->params.kernels : "*",
+                        o->params.cases ? o->params.cases : "*");
+    return status == VKMOE_OK && d->totals.failed == 0 ? EXIT_DONE : EXIT_FAILED;
+}
+
+/* Every usable device in turn; the others are named. */
+static int run_all(const struct options *o, struct conform_report *report)
+{
+    vkmoe_error err;
+    vkmoe_device_info *devices = NULL;
+    vkmoe_log log = cli_log(&o->common);
+    vkmoe_device_params params = {.log = &log};
+    size_t count = 0, capacity;
+    int code = EXIT_DONE;
+    if (vkmoe_device_list(&params, NULL, 0, &count, &err) != VKMOE_OK)
+        return cli_failed(&err);
+    capacity = count;
+    devices = calloc(capacity, sizeof(*devices));
+    report->devices = calloc(capacity, sizeof(*report->devices));
+    if (!devices || !report->devices)
+        code = cli_fail("host memory ran out for the list of %zu devices", count);
+    else if (vkmoe_device_list(&params, devices, capacity, &count, &err) != VKMOE_OK)
+        code = cli_failed(&err);
+    bool listed = code == EXIT_DONE;
+    for (size_t i = 0; listed && i < count && i < capacity; i++) {
+        char index[32];
+        snprintf(index, sizeof(index), "%zu", i);
+        if (!devices[i].usable) {
+            printf("device %zu: %s cannot be tested: %s\n", i, devices[i].name, devices[i].reason);
+            continue;
+        }
+        if (run_device(o, report, report->n_devices++, index) != EXIT_DONE)
+            code = EXIT_FAILED;
+    }
+    free(devices);
+    return code;
+}
+
+int cmd_conform(int argc, char **argv)
+{
+    struct options o;
+    int code = parse(argc, argv, &o);
+    if (code >= 0)
+        return code;
+    struct conform_report report = {.seed = o.params.seed,
+                                    .model = o.common.model,
+                                    .replay = o.replay,
+                                    .full = o.params.level == VKMOE_CONFORM_FULL};
+    if (o.common.device && strcmp(o.common.device, "all") == 0) {
+        code = run_all(&o, &report);
+    } else if (!(report.devices = calloc(1, sizeof(*report.devices)))) {
+        code = cli_fail("host memory ran out for the report");
+    } else {
+        report.n_devices = 1;
+        code = run_device(&o, &report, 0, o.common.device);
+    }
+    if (o.json && conform_write_json(&report, o.json) != EXIT_DONE)
+        code = EXIT_FAILED;
+    if (o.html && conform_write_html(&report, o.html) != EXIT_DONE)
+        code = EXIT_FAILED;
+    conform_report_free(&report);
+    return code;
+}

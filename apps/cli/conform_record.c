@@ -1,0 +1,131 @@
+/* The outcome of a conformance run, kept for the reports. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "conform.h"
+
+/* Room for one more of `size` bytes in a list; its new place, zeroed, or NULL. */
+static void *append(void **items, size_t *count, size_t *capacity, size_t size)
+{
+    if (*count == *capacity) {
+        size_t more = *capacity ? 2 * *capacity : 16;
+        void *grown = realloc(*items, more * size);
+        if (!grown)
+            return NULL;
+        *items = grown;
+        *capacity = more;
+    }
+    char *place = (char *)*items + (*count)++ * size;
+    memset(place, 0, size);
+    return place;
+}
+
+static bool is_of(const struct conform_test *t, const vkmoe_conform_test *test)
+{
+    return strcmp(t->kernel, test->kernel) == 0 && strcmp(t->weights, test->weights) == 0 &&
+           strcmp(t->path, test->path) == 0 && t->subgroup_size == test->subgroup_size;
+}
+
+static struct conform_test *test_of(struct conform_device *d, const vkmoe_conform_test *test)
+{
+    if (d->n_tests > 0 && is_of(&d->tests[d->n_tests - 1], test))
+        return &d->tests[d->n_tests - 1];
+    struct conform_test *t =
+        append((void **)&d->tests, &d->n_tests, &d->capacity, sizeof(*d->tests));
+    if (!t)
+        return NULL;
+    snprintf(t->kernel, sizeof(t->kernel), "%s", test->kernel);
+    snprintf(t->weights, sizeof(t->weights), "%s", test->weights);
+    snprintf(t->path, sizeof(t->path), "%s", test->path);
+    t->subgroup_size = test->subgroup_size;
+    return t;
+}
+
+bool conform_record_case(struct conform_device *d, const vkmoe_conform_case *c)
+{
+    struct conform_test *t = test_of(d, &c->test);
+    struct conform_case *own =
+        t ? append((void **)&t->cases, &t->n_cases, &t->capacity, sizeof(*t->cases)) : NULL;
+    if (!own)
+        return false;
+    own->name = strdup(c->name);
+    own->sentence = strdup(c->sentence);
+    own->note = strdup(c->note);
+    own->bundle = strdup(c->bundle);
+    own->passed = c->passed;
+    own->nmse = c->nmse;
+    own->worst = c->worst;
+    snprintf(own->view, sizeof(own->view), "%s", c->worst.view);
+    return own->name && own->sentence && own->note && own->bundle;
+}
+
+void conform_record_result(struct conform_device *d, const vkmoe_conform_result *r)
+{
+    struct conform_test *t = &d->tests[d->n_tests - 1];
+    t->failed = r->failed;
+    t->nmse = r->nmse;
+    memcpy(t->errors, r->errors, sizeof(t->errors));
+    for (t->worst = 0; t->worst + 1 < t->n_cases; t->worst++)
+        if (strcmp(t->cases[t->worst].name, r->worst_case) == 0)
+            break;
+}
+
+static void free_test(struct conform_test *t)
+{
+    for (size_t i = 0; i < t->n_cases; i++) {
+        free(t->cases[i].name);
+        free(t->cases[i].sentence);
+        free(t->cases[i].note);
+        free(t->cases[i].bundle);
+    }
+    free(t->cases);
+}
+
+void conform_report_free(struct conform_report *r)
+{
+    for (size_t i = 0; i < r->n_devices; i++) {
+        for (size_t j = 0; j < r->devices[i].n_tests; j++)
+            free_test(&r->devices[i].tests[j]);
+        free(r->devices[i].tests);
+    }
+    free(r->devices);
+}
+
+bool conform_report_passed(const struct conform_report *r)
+{
+    bool passed = true;
+    for (size_t i = 0; i < r->n_devices; i++)
+        passed = passed && r->devices[i].totals.failed == 0 && !r->devices[i].error.message[0];
+    return passed;
+}
+
+const char *conform_path(const struct conform_test *t, char text[32])
+{
+    if (t->subgroup_size > 0)
+        snprintf(text, 32, "%s %u", t->path, t->subgroup_size);
+    else
+        snprintf(text, 32, "%s", t->path);
+    return text;
+}
+
+void conform_command(FILE *to, const struct conform_report *r, const struct conform_device *d,
+                     const struct conform_test *t, const struct conform_case *c)
+{
+    if (r->replay) {
+        fprintf(to, "vkmoe conform --replay '%s'", r->replay);
+        return;
+    }
+    char model[4096] = "";
+    if (r->model && strcmp(t->path, "step") == 0)
+        snprintf(model, sizeof(model), " -m '%s'", r->model);
+    fprintf(to, "vkmoe conform --device %s --kernel %s --case '%s' --seed %llu%s%s",
+            d->info.uuid[0] ? d->info.uuid : d->info.name, t->kernel, c->name,
+            (unsigned long long)r->seed, r->full ? " --full" : "", model);
+}
+
+void conform_element(FILE *to, const struct conform_case *c)
+{
+    if (c->view[0])
+        fprintf(to, "%s[%llu]: got %.9g, expected %.9g", c->view,
+                (unsigned long long)c->worst.index, c->worst.got, c->worst.expected);
+}

@@ -1,0 +1,108 @@
+/* Conformance: whether a device and its driver compute mixtures of experts correctly, and if not,
+ * which kernel, which shape and which element. */
+#ifndef VKMOE_CONFORM_H
+#define VKMOE_CONFORM_H
+
+#include "vkmoe/device.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* How much is run. */
+typedef enum vkmoe_conform_level {
+    VKMOE_CONFORM_QUICK, /* every kernel and variant; below a minute on a CPU driver */
+    VKMOE_CONFORM_FULL,  /* the matrix shapes of real models and longer checks too: minutes */
+} vkmoe_conform_level;
+
+/* What is tested: a kernel in one of its variants, or a check of whole steps. */
+typedef struct vkmoe_conform_test {
+    const char *kernel;     /* its name; of a check: "routing-parity", "determinism", "barriers",
+                               "exhaustion", "cancel" */
+    const char *weights;    /* storage type of the weights it reads ("BF16", ...), or "-" */
+    const char *path;       /* "base", "subgroup", or "step" for a check of whole steps */
+    uint32_t subgroup_size; /* that it runs with; 0 off the subgroup path */
+} vkmoe_conform_test;
+
+/* Bins into which the errors of elements are counted. Bin 0: exact. Bin i, 0 < i: the difference,
+ * divided by the root mean square of what is expected, lies below 2^(2 i - 46) and in no bin
+ * before; the last bin takes all that is larger. */
+#define VKMOE_CONFORM_BINS 24
+
+/* The element that is worst, or breaks the rule. */
+typedef struct vkmoe_conform_element {
+    const char *view; /* the output it belongs to; "" where no output was compared */
+    uint64_t index;   /* in 32-bit elements */
+    double got;       /* what the device wrote */
+    double expected;  /* what the float64 reference wrote */
+} vkmoe_conform_element;
+
+/* One case as it went. Strings are valid during the callback. */
+typedef struct vkmoe_conform_case {
+    vkmoe_conform_test test; /* what it is a case of */
+    const char *name;     /* holds its parameters; with kernel and seed it determines all inputs */
+    bool passed;          /* also where it was only listed */
+    const char *sentence; /* what went wrong; "" where it passed */
+    const char *note;     /* what a check of whole steps measured; "" elsewhere */
+    const char *bundle;   /* the folder it was exported to; "" where it was not */
+    double nmse;          /* normalised mean squared error of its worst output */
+    vkmoe_conform_element worst;         /* of that output */
+    uint64_t errors[VKMOE_CONFORM_BINS]; /* elements by error */
+} vkmoe_conform_case;
+
+/* All cases of a test. Strings are valid during the callback. */
+typedef struct vkmoe_conform_result {
+    vkmoe_conform_test test; /* what was tested */
+    uint32_t cases;          /* run, or listed */
+    uint32_t failed;         /* of them */
+    double nmse;             /* the worst */
+    const char *worst_case;  /* name of the first that failed, else of the one with that error */
+    vkmoe_conform_element worst;         /* its element */
+    uint64_t errors[VKMOE_CONFORM_BINS]; /* of all cases */
+} vkmoe_conform_result;
+
+/* What is run and who is told. */
+typedef struct vkmoe_conform_params {
+    const char *kernels;       /* shell pattern of kernels and checks; NULL: all */
+    const char *cases;         /* shell pattern of case names; NULL: all */
+    uint64_t seed;             /* of all random inputs; at most INT64_MAX */
+    vkmoe_conform_level level; /* how many cases */
+    bool list;                 /* report every case as passed and run none */
+    const char *model;      /* folder of a model for the checks of whole steps, besides a random one
+                               of their own; NULL: none */
+    const char *export_dir; /* folder, made if need be, for a bundle of each case of a kernel that
+                               fails; NULL: none */
+    void (*on_device)(void *user, const vkmoe_device_info *device); /* first; NULL: none */
+    void (*on_case)(void *user, const vkmoe_conform_case *c);       /* NULL: none */
+    void (*on_result)(void *user, const vkmoe_conform_result *r); /* after its cases; NULL: none */
+    void *user; /* handed to the callbacks, which come from the calling thread */
+} vkmoe_conform_params;
+
+/* Cases in all. */
+typedef struct vkmoe_conform_totals {
+    uint32_t cases;  /* run, or listed */
+    uint32_t failed; /* of them */
+} vkmoe_conform_totals;
+
+/* Opens the device (device may be NULL) and runs what params ask for, without vkmoe's pipeline
+ * cache, so that every shader is compiled by the driver at hand; device->check_addresses runs the
+ * kernels with every address checked. A case that fails is counted in *totals and reported; the
+ * status tells only that the suite could not begin or go on: the device could not be opened or was
+ * lost, memory ran out, the model could not be read (see vkmoe_model_load), or a bundle could not
+ * be written. Different devices may be tested at the same time in different threads. */
+vkmoe_status vkmoe_conform_run(const vkmoe_device_params *device,
+                               const vkmoe_conform_params *params, vkmoe_conform_totals *totals,
+                               vkmoe_error *err);
+
+/* Runs the case that was exported to `folder` alone, from the files there. Only the callbacks of
+ * params are used. Fails also with NOT_FOUND, IO or BAD_FORMAT for what is in the folder, and with
+ * UNSUPPORTED where the device lacks the subgroup size or the limits that the case needs. */
+vkmoe_status vkmoe_conform_replay(const vkmoe_device_params *device, const char *folder,
+                                  const vkmoe_conform_params *params, vkmoe_conform_totals *totals,
+                                  vkmoe_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,67 @@
+/* The public API of conformance: kernels on a device with mapped memory, then whole steps. */
+#include "conform/bundle.h"
+#include "conform/report.h"
+#include "conform/steps.h"
+#include "engine/engine.h"
+
+static vkmoe_status run_kernels(const struct vkm_gpu_params *device, struct vkm_report *report,
+                                vkmoe_error *err)
+{
+    const vkmoe_conform_params *p = report->params;
+    struct vkm_gpu_params open = *device;
+    struct vkm_gpu *gpu = NULL;
+    struct vkm_conform_totals totals;
+    struct vkm_conform_params params = {
+        .kernels = p->kernels,
+        .cases = p->cases,
+        .seed = p->seed,
+        .level = p->level == VKMOE_CONFORM_FULL ? VKM_CONFORM_FULL : VKM_CONFORM_QUICK,
+        .list = p->list,
+        .export_dir = p->export_dir,
+        .on_device = vkm_report_device,
+        .on_case = vkm_report_kernel_case,
+        .on_variant = vkm_report_kernel_variant,
+        .user = report,
+    };
+    open.host_visible = true;
+    vkmoe_status status = vkm_gpu_open(&open, &vkm_kernels, &gpu, err);
+    if (status != VKMOE_OK)
+        return status;
+    status = vkm_conform_run(gpu, &params, &totals, err);
+    vkm_gpu_close(gpu);
+    return status;
+}
+
+vkmoe_status vkmoe_conform_run(const vkmoe_device_params *device,
+                               const vkmoe_conform_params *params, vkmoe_conform_totals *totals,
+                               vkmoe_error *err)
+{
+    VKM_REQUIRE(params && totals, err);
+    struct vkm_gpu_params open = vkm_device_gpu_params(device);
+    struct vkm_report report;
+    vkm_report_init(&report, params);
+    open.cache_dir = "";
+    vkmoe_status status = run_kernels(&open, &report, err);
+    if (status == VKMOE_OK)
+        status = vkm_steps_run(device, &report, err);
+    *totals = report.totals;
+    return status;
+}
+
+vkmoe_status vkmoe_conform_replay(const vkmoe_device_params *device, const char *folder,
+                                  const vkmoe_conform_params *params, vkmoe_conform_totals *totals,
+                                  vkmoe_error *err)
+{
+    VKM_REQUIRE(folder && params && totals, err);
+    struct vkm_gpu_params open = vkm_device_gpu_params(device);
+    struct vkm_report report;
+    vkm_report_init(&report, params);
+    struct vkm_conform_params own = {
+        .on_device = vkm_report_device, .on_case = vkm_report_kernel_case, .user = &report};
+    open.cache_dir = "";
+    vkmoe_status status = vkm_bundle_replay(&open, folder, &own, err);
+    if (status == VKMOE_OK)
+        vkm_report_end(&report);
+    *totals = report.totals;
+    return status;
+}

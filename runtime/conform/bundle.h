@@ -1,0 +1,34 @@
+/* A case in a folder of its own: what went into the driver, what came out and what was expected,
+ * for somebody who has never seen vkmoe. */
+#ifndef VKM_BUNDLE_H
+#define VKM_BUNDLE_H
+
+#include "conform/case.h"
+
+#define VKM_BUNDLE_FORMAT "vkmoe conformance bundle 1"
+#define VKM_BUNDLE_MANIFEST "manifest.json"
+/* Words of the manifest, in the order of enum vkm_field_kind and of enum vkm_metric. */
+#define VKM_BUNDLE_KINDS                                                                           \
+    {                                                                                              \
+        "read", "write_f32", "write_u32", "update_f32", "table", "uint", "float"                   \
+    }
+#define VKM_BUNDLE_METRICS                                                                         \
+    {                                                                                              \
+        "exact", "nmse", "product"                                                                 \
+    }
+#define VKM_BUNDLE_JSON_LIMIT (1u << 20)
+
+/* Writes the case that just ran, whose inputs are in s->pristine and whose outputs lie in the
+ * arena, to a new folder in s->params->export_dir. *folder is its path (vkm_free). */
+vkmoe_status vkm_bundle_export(struct vkm_suite *s, const struct vkm_stream *stream,
+                               const char *sentence, char **folder, vkmoe_error *err);
+
+/* Runs the case of a folder on a device that is opened as `device` says, and hands the outcome to
+ * params->on_case. The status tells only that it could not be run. */
+vkmoe_status vkm_bundle_replay(const struct vkm_gpu_params *device, const char *folder,
+                               const struct vkm_conform_params *params, vkmoe_error *err);
+
+/* What lies in every bundle as README.md. */
+extern const char vkm_bundle_readme[];
+
+#endif

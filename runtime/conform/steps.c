@@ -1,0 +1,138 @@
+/* Which checks of whole steps there are, and running them on each model. */
+#include "conform/steps.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct check {
+    const char *name;
+    vkm_step_check *run;
+    uint32_t quick, full; /* how much at each level */
+    const char *unit;
+} checks[] = {
+    {"routing-parity", vkm_check_routing, 200, 3000, "tokens"},
+    {"determinism", vkm_check_determinism, 4, 40, "repeats"},
+    {"barriers", vkm_check_barriers, 4, 40, "repeats"},
+    {"exhaustion", vkm_check_exhaustion, 1, 3, "rounds"},
+    {"cancel", vkm_check_cancel, 6, 60, "rounds"},
+};
+
+/* A model to be checked. */
+struct subject {
+    const char *name, *path;
+};
+
+void vkm_finding_fail(struct vkm_finding *f, const char *format, ...)
+{
+    va_list args;
+    if (f->sentence[0])
+        return;
+    va_start(args, format);
+    vsnprintf(f->sentence, sizeof(f->sentence), format, args);
+    va_end(args);
+}
+
+static void report_case(struct vkm_report *report, const struct check *check, const char *name,
+                        const struct vkm_finding *f)
+{
+    char sentence[768] = "";
+    if (f->sentence[0])
+        snprintf(sentence, sizeof(sentence), "%s, case %s: %s", check->name, name, f->sentence);
+    vkm_report_case(report, &(vkmoe_conform_case){
+                                .test = report->result.test,
+                                .name = name,
+                                .passed = !f->sentence[0],
+                                .sentence = sentence,
+                                .note = f->note,
+                                .bundle = "",
+                                .nmse = f->nmse,
+                                .worst = f->worst,
+                            });
+}
+
+static uint64_t case_key(const vkmoe_conform_params *p, const char *check, const char *name)
+{
+    uint64_t key = vkm_hash(VKM_HASH_INIT, &p->seed, sizeof(p->seed));
+    key = vkm_hash(key, check, strlen(check));
+    return vkm_hash(key, name, strlen(name));
+}
+
+/* One check on one model. Only a lost device keeps the others from being made. */
+static vkmoe_status run_case(struct vkm_steps *s, const struct check *check,
+                             const struct subject *subject, vkmoe_error *err)
+{
+    const vkmoe_conform_params *p = s->report->params;
+    struct vkm_finding f = {.worst = {.view = ""}};
+    vkmoe_error error = {0};
+    char name[128];
+    s->path = subject->path;
+    s->count = p->level == VKMOE_CONFORM_FULL ? check->full : check->quick;
+    snprintf(name, sizeof(name), "%s model, %u %s", subject->name, s->count, check->unit);
+    if (p->cases && !vkm_glob(p->cases, name))
+        return VKMOE_OK;
+    s->random = (struct vkm_random){.key = case_key(p, check->name, name)};
+    vkmoe_status status = VKMOE_OK;
+    if (!p->list) {
+        status = vkmoe_model_load(s->device, s->path, NULL, &s->model, &error);
+        if (status == VKMOE_OK)
+            status = check->run(s, &f, &error);
+        vkmoe_model_destroy(s->model);
+        s->model = NULL;
+    }
+    if (status != VKMOE_OK)
+        vkm_finding_fail(&f, "%s", error.message);
+    report_case(s->report, check, name, &f);
+    if (status != VKMOE_DEVICE_LOST)
+        return VKMOE_OK;
+    if (err)
+        *err = error;
+    return status;
+}
+
+static bool wanted(const vkmoe_conform_params *p, const struct check *check)
+{
+    return !p->kernels || vkm_glob(p->kernels, check->name);
+}
+
+static vkmoe_status run_checks(struct vkm_steps *s, const struct subject *subjects, size_t n,
+                               vkmoe_error *err)
+{
+    vkmoe_status status = VKMOE_OK;
+    for (size_t i = 0; i < VKM_COUNT(checks) && status == VKMOE_OK; i++) {
+        if (!wanted(s->report->params, &checks[i]))
+            continue;
+        vkmoe_conform_test test = {.kernel = checks[i].name, .weights = "-", .path = "step"};
+        vkm_report_begin(s->report, &test);
+        for (size_t j = 0; j < n && status == VKMOE_OK; j++)
+            status = run_case(s, &checks[i], &subjects[j], err);
+        vkm_report_end(s->report);
+    }
+    return status;
+}
+
+vkmoe_status vkm_steps_run(const vkmoe_device_params *device, struct vkm_report *report,
+                           vkmoe_error *err)
+{
+    const vkmoe_conform_params *p = report->params;
+    vkmoe_device_params open = device ? *device : (vkmoe_device_params){0};
+    struct vkm_steps s = {.device_params = &open, .report = report};
+    char *folder = NULL;
+    bool any = false;
+    for (size_t i = 0; i < VKM_COUNT(checks); i++)
+        any = any || wanted(p, &checks[i]);
+    if (!any)
+        return VKMOE_OK;
+    open.cache_dir = "";
+    open.check_addresses = false; /* the kernels were run with that; here it only takes time */
+    vkmoe_status status = VKMOE_OK;
+    if (!p->list)
+        status = vkm_random_model_write(open.allocator, p->seed, &folder, err);
+    if (status == VKMOE_OK && !p->list)
+        status = vkmoe_device_open(&open, &s.device, err);
+    const struct subject subjects[] = {{"random", folder}, {"given", p->model}};
+    if (status == VKMOE_OK)
+        status = run_checks(&s, subjects, p->model ? 2 : 1, err);
+    vkmoe_device_close(s.device);
+    vkm_random_model_remove(open.allocator, folder);
+    return status;
+}

@@ -1,0 +1,75 @@
+/* Checks beyond single kernels: whole steps of a model. */
+#ifndef VKM_STEPS_H
+#define VKM_STEPS_H
+
+#include "conform/random.h"
+#include "conform/report.h"
+#include "engine/engine.h"
+
+/* Runs the checks that report->params->kernels selects, on a device opened as `device` says. */
+vkmoe_status vkm_steps_run(const vkmoe_device_params *device, struct vkm_report *report,
+                           vkmoe_error *err);
+
+/* --- what the checks share --- */
+
+struct vkm_steps {
+    const vkmoe_device_params *device_params; /* of the device under test */
+    struct vkm_report *report;
+    struct vkmoe_device *device;
+    struct vkmoe_model *model; /* on the device */
+    const char *path;          /* the model's folder */
+    struct vkm_random random;  /* keyed by seed, check and case name */
+    uint32_t count;            /* how much of it: tokens, repeats or rounds, as the check says */
+};
+
+/* What a check found. */
+struct vkm_finding {
+    char sentence[512]; /* empty: all is well */
+    char note[512];     /* what was measured */
+    double nmse;
+    vkmoe_conform_element worst; /* its view is "" where there is none */
+};
+
+/* The status tells that the check could not be made, and is itself a failure of the case. */
+typedef vkmoe_status vkm_step_check(struct vkm_steps *s, struct vkm_finding *f, vkmoe_error *err);
+vkm_step_check vkm_check_routing;     /* count: tokens */
+vkm_step_check vkm_check_determinism; /* count: repeats */
+vkm_step_check vkm_check_barriers;    /* count: repeats */
+vkm_step_check vkm_check_exhaustion;  /* count: rounds */
+vkm_step_check vkm_check_cancel;      /* count: rounds */
+
+/* Notes the first thing that is wrong; later ones are dropped. */
+void vkm_finding_fail(struct vkm_finding *f, const char *format, ...) VKM_PRINTF(2, 3);
+
+/* Tokens of one sequence. */
+#define VKM_STEPS_MAX_TOKENS 100u
+struct vkm_step_tokens {
+    int32_t ids[VKM_STEPS_MAX_TOKENS];
+    uint32_t count;
+};
+/* Draws `count` tokens from the vocabulary. */
+void vkm_step_draw(struct vkm_steps *s, uint32_t count, struct vkm_step_tokens *out);
+/* How many tokens a session can compute in one step with the logits of all. */
+uint32_t vkm_step_capacity(const struct vkmoe_session *session);
+/* A session with room for such tokens. */
+vkmoe_status vkm_step_session(struct vkmoe_model *model, struct vkmoe_session **out,
+                              vkmoe_error *err);
+/* Begins the session anew, records one step over all the tokens, with all logits, and hands it out
+ * unencoded: to be finished with vkm_step_finish. */
+vkmoe_status vkm_step_record(struct vkmoe_session *session, const struct vkm_step_tokens *tokens,
+                             struct vkm_step *step, vkmoe_error *err);
+/* Hashes what such a step left: logits and routing. */
+vkmoe_status vkm_step_hash(struct vkmoe_session *session, uint32_t n_tokens, uint64_t *hash,
+                           vkmoe_error *err);
+/* Evaluates the tokens in a session begun anew, as callers of the public API do, and hashes logits
+ * and routing. */
+vkmoe_status vkm_step_eval(struct vkmoe_session *session, const struct vkm_step_tokens *tokens,
+                           uint64_t *hash, vkmoe_error *err);
+
+/* Writes a small random model to a new folder; *folder is its path, to be removed and freed with
+ * vkm_random_model_remove. */
+vkmoe_status vkm_random_model_write(const vkmoe_allocator *a, uint64_t seed, char **folder,
+                                    vkmoe_error *err);
+void vkm_random_model_remove(const vkmoe_allocator *a, char *folder); /* accepts NULL */
+
+#endif

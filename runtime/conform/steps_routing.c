@@ -1,0 +1,290 @@
+/* Routing parity: which experts the device and the reference choose over the same tokens, and what
+ * that does to the logits. */
+#include "conform/steps.h"
+
+#include <float.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MARGIN_BOUND 1e-5 /* between the last expert chosen and the first left out, as logits */
+#define LOGIT_BOUND 1e-4  /* difference of a logit, in units of the largest */
+
+/* One side's outcome for one sequence of n tokens. */
+struct outcome {
+    float *logits;    /* [n, vocab] */
+    int32_t *experts; /* [moe layers, n, k] */
+    double *margins;  /* [moe layers, n]; only the reference's */
+};
+
+struct parity {
+    const vkmoe_allocator *allocator;
+    struct vkmoe_session *device, *reference;
+    const vkmoe_model_info *info;
+    struct outcome got, expected;
+
+    uint32_t tokens, clean; /* compared, and of them before any flip in their sequence */
+    uint32_t *flips;        /* [moe layers] tokens with another set of experts */
+    double widest;          /* the largest margin of a flip that follows from no other */
+    uint32_t agree;         /* tokens with the same likeliest next token */
+    double error, power;    /* sums of squares over the logits of clean tokens */
+    double worst;           /* difference, in units of the largest logit */
+    vkmoe_conform_element element;
+};
+
+/* --- memory --- */
+
+static void outcome_drop(struct parity *p, struct outcome *o)
+{
+    vkm_free(p->allocator, o->logits);
+    vkm_free(p->allocator, o->experts);
+    vkm_free(p->allocator, o->margins);
+}
+
+static bool outcome_make(struct parity *p, struct outcome *o)
+{
+    size_t n = VKM_STEPS_MAX_TOKENS, layers = p->info->n_moe_layers;
+    o->logits = vkm_malloc(p->allocator, n * p->info->vocab_size, sizeof(float));
+    o->experts =
+        vkm_malloc(p->allocator, layers * n * p->info->n_experts_per_token, sizeof(int32_t));
+    o->margins = vkm_malloc(p->allocator, layers * n, sizeof(double));
+    return o->logits && o->experts && o->margins;
+}
+
+/* --- the reference --- */
+
+/* The gap in router logits between the k-th and the next. */
+static double margin(const float *logits, uint32_t n, uint32_t k)
+{
+    double last = INFINITY; /* the k-th largest, found by taking the largest below, k times */
+    uint32_t taken = 0;
+    while (taken <= k) {
+        double next = -INFINITY;
+        uint32_t same = 0;
+        for (uint32_t i = 0; i < n; i++) {
+            double x = (double)logits[i];
+            if (x >= last)
+                continue;
+            same = x > next ? 1 : same + (x >= next);
+            next = x > next ? x : next;
+        }
+        if (same == 0)
+            return INFINITY; /* nothing is left out */
+        if (taken < k && taken + same > k)
+            return 0; /* a tie across the border */
+        if (taken == k)
+            return last - next;
+        taken += same;
+        last = next;
+    }
+    return INFINITY;
+}
+
+/* Runs the step op by op, and looks at the router logits after each choice. */
+static void run_reference(struct parity *p, const struct vkm_step *step, uint32_t n)
+{
+    uint32_t layer = 0;
+    struct vkm_stream one = step->stream;
+    one.ops.count = 1;
+    for (size_t i = 0; i < step->stream.ops.count; i++) {
+        one.ops.items = step->stream.ops.items + i;
+        vkm_reference_run(p->reference->model->gpu, &one, 0);
+        if (one.ops.items[0].kernel != VKM_K_topk)
+            continue;
+        const struct vkm_params_topk *t = vkm_op_params(&one, one.ops.items);
+        const float *logits =
+            (const float *)(const void *)(t->logits.buffer->mapped + t->logits.offset);
+        for (uint32_t r = 0; r < n && layer < p->info->n_moe_layers; r++)
+            p->expected.margins[layer * n + r] = margin(logits + (size_t)r * t->ld, t->n, t->k);
+        layer++;
+    }
+}
+
+static vkmoe_status eval_reference(struct parity *p, const struct vkm_step_tokens *tokens,
+                                   vkmoe_error *err)
+{
+    const struct vkm_state *state = &p->reference->state;
+    uint32_t n = tokens->count, vocab = p->info->vocab_size, k = p->info->n_experts_per_token;
+    struct vkm_step step;
+    vkmoe_status status = vkm_step_record(p->reference, tokens, &step, err);
+    if (status != VKMOE_OK)
+        return status;
+    run_reference(p, &step, n);
+    vkm_step_finish(&step);
+    const unsigned char *logits = state->logits.buffer->mapped + state->logits.offset;
+    for (uint32_t r = 0; r < n; r++)
+        memcpy(p->expected.logits + (size_t)r * vocab,
+               logits + (size_t)r * vkm_ld(vocab) * sizeof(float), vocab * sizeof(float));
+    for (uint32_t i = 0; i < p->info->n_moe_layers; i++)
+        memcpy(p->expected.experts + (size_t)i * n * k,
+               state->topk_ids.buffer->mapped + state->topk_ids.offset + i * state->trace_stride,
+               (size_t)n * k * sizeof(int32_t));
+    return VKMOE_OK;
+}
+
+/* --- comparing --- */
+
+/* Whether two lists of k distinct experts hold the same ones. */
+static bool same_experts(const int32_t *a, const int32_t *b, uint32_t k)
+{
+    for (uint32_t i = 0; i < k; i++) {
+        bool found = false;
+        for (uint32_t j = 0; j < k && !found; j++)
+            found = a[i] == b[j];
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+/* Counts the flips of token r. *spoiled: an earlier one may be the cause of what follows. */
+static void compare_experts(struct parity *p, uint32_t n, uint32_t r, bool *spoiled,
+                            struct vkm_finding *f)
+{
+    uint32_t k = p->info->n_experts_per_token;
+    for (uint32_t i = 0; i < p->info->n_moe_layers; i++) {
+        size_t at = ((size_t)i * n + r) * k;
+        if (same_experts(p->got.experts + at, p->expected.experts + at, k))
+            continue;
+        double gap = p->expected.margins[(size_t)i * n + r];
+        p->flips[i]++;
+        if (!*spoiled) {
+            p->widest = gap > p->widest ? gap : p->widest;
+            if (!(gap <= MARGIN_BOUND))
+                vkm_finding_fail(f,
+                                 "MoE layer %u, position %u: the device chose other experts than "
+                                 "the reference, whose margin there is %.3g; at most %.0e may flip",
+                                 i, r, gap, MARGIN_BOUND);
+        }
+        *spoiled = true;
+    }
+}
+
+static uint32_t likeliest(const float *logits, uint32_t n)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < n; i++)
+        best = logits[i] > logits[best] ? i : best;
+    return best;
+}
+
+/* The logits of token r, where nothing has spoiled them. */
+static void compare_logits(struct parity *p, uint32_t r, struct vkm_finding *f)
+{
+    uint32_t vocab = p->info->vocab_size;
+    const float *got = p->got.logits + (size_t)r * vocab;
+    const float *expected = p->expected.logits + (size_t)r * vocab;
+    double largest = 0;
+    p->clean++;
+    for (uint32_t i = 0; i < vocab; i++)
+        largest = fmax(largest, fabs((double)expected[i]));
+    for (uint32_t i = 0; i < vocab; i++) {
+        double difference = fabs((double)got[i] - (double)expected[i]);
+        p->error += difference * difference;
+        p->power += (double)expected[i] * (double)expected[i];
+        if (!(difference <= LOGIT_BOUND * largest))
+            vkm_finding_fail(f, "position %u: logit %u is %.9g, expected %.9g", r, i,
+                             (double)got[i], (double)expected[i]);
+        if (difference > p->worst * largest) {
+            p->worst = difference / largest;
+            p->element = (vkmoe_conform_element){"logits", (uint64_t)r * vocab + i, (double)got[i],
+                                                 (double)expected[i]};
+        }
+    }
+}
+
+static void compare(struct parity *p, uint32_t n, struct vkm_finding *f)
+{
+    uint32_t vocab = p->info->vocab_size;
+    bool spoiled = false;
+    for (uint32_t r = 0; r < n; r++) {
+        p->tokens++;
+        compare_experts(p, n, r, &spoiled, f);
+        p->agree += likeliest(p->got.logits + (size_t)r * vocab, vocab) ==
+                    likeliest(p->expected.logits + (size_t)r * vocab, vocab);
+        if (!spoiled)
+            compare_logits(p, r, f);
+    }
+}
+
+/* --- the check --- */
+
+static void describe(const struct parity *p, struct vkm_finding *f)
+{
+    size_t size = sizeof(f->note), at = 0;
+    uint32_t flips = 0, layers = p->info->n_moe_layers;
+    for (uint32_t i = 0; i < layers; i++)
+        flips += p->flips[i];
+    at += (size_t)snprintf(f->note, size, "%u of %llu routings flipped", flips,
+                           (unsigned long long)p->tokens * layers);
+    for (uint32_t i = 0; i < layers && flips > 0 && at < size / 2; i++)
+        at += (size_t)snprintf(f->note + at, size - at, "%s%u", i ? ", " : " (by layer ",
+                               p->flips[i]);
+    if (flips > 0)
+        at += (size_t)snprintf(f->note + at, size - at, "), at margins up to %.2g", p->widest);
+    snprintf(f->note + at, size - at,
+             "; likeliest token the same for %u of %u; logits off by at most %.2g of the largest",
+             p->agree, p->tokens, p->worst);
+    f->nmse = p->power > 0 ? p->error / p->power : 0;
+    if (p->worst > 0)
+        f->worst = p->element;
+}
+
+static vkmoe_status run_sequences(struct vkm_steps *s, struct parity *p, struct vkm_finding *f,
+                                  vkmoe_error *err)
+{
+    vkmoe_status status = VKMOE_OK;
+    struct vkm_step_tokens tokens;
+    vkmoe_trace trace = {.logits = p->got.logits, .topk_ids = p->got.experts};
+    uint32_t most = vkm_min_u32(vkm_step_capacity(p->device), vkm_step_capacity(p->reference));
+    while (p->tokens < s->count && status == VKMOE_OK) {
+        vkm_step_draw(s, vkm_min_u32(most, s->count - p->tokens), &tokens);
+        vkmoe_session_reset(p->device);
+        status = vkmoe_session_eval(p->device, tokens.ids, tokens.count, &trace, err);
+        if (status == VKMOE_OK)
+            status = eval_reference(p, &tokens, err);
+        if (status == VKMOE_OK)
+            compare(p, tokens.count, f);
+    }
+    return status;
+}
+
+static vkmoe_status run_parity(struct vkm_steps *s, struct vkmoe_model *reference,
+                               struct vkm_finding *f, vkmoe_error *err)
+{
+    struct parity p = {.allocator = vkm_gpu_allocator(s->model->gpu), .info = &s->model->info};
+    p.flips = vkm_calloc(p.allocator, p.info->n_moe_layers, sizeof(*p.flips));
+    vkmoe_status status = VKMOE_OK;
+    bool room = outcome_make(&p, &p.got);
+    if (!outcome_make(&p, &p.expected) || !room || !p.flips)
+        status = vkm_fail_memory(err, VKM_STEPS_MAX_TOKENS * p.info->vocab_size, "logits");
+    if (status == VKMOE_OK)
+        status = vkm_step_session(s->model, &p.device, err);
+    if (status == VKMOE_OK)
+        status = vkm_step_session(reference, &p.reference, err);
+    if (status == VKMOE_OK)
+        status = run_sequences(s, &p, f, err);
+    if (status == VKMOE_OK)
+        describe(&p, f);
+    vkmoe_session_destroy(p.device);
+    vkmoe_session_destroy(p.reference);
+    outcome_drop(&p, &p.got);
+    outcome_drop(&p, &p.expected);
+    vkm_free(p.allocator, p.flips);
+    return status;
+}
+
+vkmoe_status vkm_check_routing(struct vkm_steps *s, struct vkm_finding *f, vkmoe_error *err)
+{
+    vkmoe_device_params params = *s->device_params;
+    struct vkmoe_device *device = NULL;
+    struct vkmoe_model *reference = NULL;
+    params.selector = "reference";
+    vkmoe_status status = vkmoe_device_open(&params, &device, err);
+    if (status == VKMOE_OK)
+        status = vkmoe_model_load(device, s->path, NULL, &reference, err);
+    if (status == VKMOE_OK)
+        status = run_parity(s, reference, f, err);
+    vkmoe_model_destroy(reference);
+    vkmoe_device_close(device);
+    return status;
+}

@@ -1,0 +1,559 @@
+/* `vkmoe conform` as users meet it, and bundles of cases that fail: kernels are made wrong on
+ * purpose, and each must be reported, exported, and fail again when its folder is replayed. */
+#include "support.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conform/conform.h"
+#include "conform/steps.h"
+#include "process.h"
+
+static char *folder; /* of the running test */
+
+static void path_in_folder(char path[4096], const char *name)
+{
+    snprintf(path, 4096, "%s/%s", folder, name);
+}
+
+static char *read_text(const char *path, size_t *size)
+{
+    FILE *file = fopen(path, "rb");
+    char *text = calloc(1, 1 << 24);
+    assert_non_null(file);
+    assert_non_null(text);
+    *size = fread(text, 1, (1 << 24) - 1, file);
+    fclose(file);
+    return text;
+}
+
+static void write_text(const char *path, const void *data, size_t size)
+{
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(data, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
+}
+
+static json_t *load_json(const char *path)
+{
+    json_error_t error;
+    json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    if (!root)
+        fail_msg("%s: %s", path, error.text);
+    return root;
+}
+
+static json_int_t integer(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_integer(value))
+        fail_msg("%s is not there or no integer", key);
+    return json_integer_value(value);
+}
+
+static const char *string(const json_t *object, const char *key)
+{
+    const char *value = json_string_value(json_object_get(object, key));
+    if (!value)
+        fail_msg("%s is not there or no string", key);
+    return value;
+}
+
+/* --- reports --- */
+
+/* Elements are closed in order, attributes quoted, and there is no `&` or `<` of another kind. */
+static void assert_well_formed(const char *html)
+{
+    char open[32][16];
+    size_t depth = 0;
+    for (const char *p = strchr(html, '\n'); p && (p = strpbrk(p, "<&")); p++) {
+        if (*p == '&') {
+            assert_true(strncmp(p, "&lt;", 4) == 0 || strncmp(p, "&gt;", 4) == 0 ||
+                        strncmp(p, "&amp;", 5) == 0 || strncmp(p, "&quot;", 6) == 0);
+            continue;
+        }
+        const char *end = strchr(p, '>'), *name = p + 1 + (p[1] == '/');
+        size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789");
+        size_t quotes = 0;
+        assert_non_null(end);
+        assert_true(n > 0 && n < sizeof(open[0]));
+        for (const char *q = p; q < end; q++)
+            quotes += *q == '"';
+        assert_int_equal(quotes % 2, 0);
+        if (p[1] == '/') {
+            assert_true(depth > 0);
+            depth--;
+            assert_true(strlen(open[depth]) == n && strncmp(open[depth], name, n) == 0);
+        } else if (end[-1] != '/') {
+            assert_true(depth < 32);
+            snprintf(open[depth++], sizeof(open[0]), "%.*s", (int)n, name);
+        }
+    }
+    assert_int_equal(depth, 0);
+}
+
+/* Sums must agree from the cases up; returns the cases of all devices. */
+static json_int_t check_sums(const json_t *root, json_int_t *failed)
+{
+    json_int_t total = 0;
+    size_t d, t, c;
+    json_t *device, *test, *one;
+    *failed = 0;
+    json_array_foreach(json_object_get(root, "devices"), d, device)
+    {
+        json_int_t cases = 0, bad = 0;
+        const json_t *key = json_object_get(device, "key");
+        assert_int_equal(strlen(string(key, "device_uuid")), 36);
+        assert_true(integer(key, "driver_id") > 0);
+        (void)integer(key, "driver_version");
+        json_array_foreach(json_object_get(device, "tests"), t, test)
+        {
+            const json_t *list = json_object_get(test, "cases");
+            json_int_t own = 0;
+            json_array_foreach(list, c, one)
+            {
+                assert_true(string(one, "name")[0]);
+                bool passed = json_is_true(json_object_get(one, "passed"));
+                own += !passed;
+                if (!passed)
+                    assert_true(string(one, "failure")[0] && string(one, "reproduce")[0]);
+            }
+            assert_int_equal(json_array_size(list), integer(test, "cases_run"));
+            assert_int_equal(own, integer(test, "failed"));
+            assert_int_equal(json_array_size(json_object_get(test, "errors")), VKMOE_CONFORM_BINS);
+            cases += integer(test, "cases_run");
+            bad += own;
+        }
+        assert_int_equal(cases, integer(device, "cases_run"));
+        assert_int_equal(bad, integer(device, "failed"));
+        total += cases;
+        *failed += bad;
+    }
+    return total;
+}
+
+static size_t count_lines(const char *text)
+{
+    size_t n = 0;
+    for (; *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+static void a_good_driver_passes_and_the_reports_are_complete(void **state)
+{
+    struct test_process list = {0}, run = {0};
+    char json[4096], html[4096];
+    json_int_t failed;
+    size_t size;
+    (void)state;
+    path_in_folder(json, "report.json");
+    path_in_folder(html, "report.html");
+    test_vkmoe(&list, "conform", "--list", "--kernel", "s*m*");
+    assert_int_equal(list.code, 0);
+    test_vkmoe(&run, "conform", "--kernel", "s*m*", "--json", json, "--html", html);
+    if (run.code != 0)
+        fail_msg("%s%s", run.out, run.err);
+    assert_non_null(strstr(run.out, "softmax"));
+    assert_non_null(strstr(run.out, "sample_cut"));
+    assert_non_null(strstr(run.out, "passed\n"));
+    json_t *root = load_json(json);
+    assert_true(json_is_true(json_object_get(root, "passed")));
+    json_int_t cases = check_sums(root, &failed);
+    assert_int_equal(failed, 0);
+    assert_int_equal(cases + 2, count_lines(list.out)); /* two lines tell the device */
+    json_decref(root);
+    char *page = read_text(html, &size);
+    assert_well_formed(page);
+    assert_non_null(strstr(page, "softmax"));
+    assert_non_null(strstr(page, "<svg"));
+    assert_null(strstr(page, "<script"));
+    free(page);
+    test_process_free(&list);
+    test_process_free(&run);
+}
+
+static void a_case_that_is_listed_can_be_run_alone_and_again(void **state)
+{
+    struct test_process p[2] = {{0}};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        test_vkmoe(&p[i], "conform", "--kernel", "rmsnorm", "--case",
+                   "width=1407 rows=3 index=1 plain", "--seed", "5");
+        assert_int_equal(p[i].code, 0);
+        assert_non_null(strstr(p[i].out, "all 1 cases in 1 tests passed"));
+    }
+    assert_string_equal(p[0].out, p[1].out);
+    test_process_free(&p[0]);
+    test_vkmoe(&p[0], "conform", "--kernel", "rmsnorm", "--case", "width=1407 rows=3 index=1 plain",
+               "--seed", "6");
+    assert_string_not_equal(p[0].out, p[1].out);
+    test_process_free(&p[0]);
+    test_process_free(&p[1]);
+}
+
+static void every_device_gets_its_turn(void **state)
+{
+    struct test_process p = {0};
+    (void)state;
+    test_vkmoe(&p, "conform", "--device", "all", "--kernel", "kv_copy");
+    assert_int_equal(p.code, 0);
+    assert_non_null(strstr(p.out, "device 0: "));
+    assert_non_null(strstr(p.out, "all 6 cases"));
+    test_process_free(&p);
+}
+
+static void wrong_usage_is_one_sentence(void **state)
+{
+    static const struct {
+        const char *arguments[4];
+        int code;
+        const char *part;
+    } wrong[] = {
+        {{"--seed", "-1"}, 2, "--seed"},
+        {{"--replay", "x", "--list"}, 2, "--replay"},
+        {{"--list", "--html", "x"}, 2, "--list"},
+        {{"voodoo"}, 2, "voodoo"},
+        {{"--device", "voodoo"}, 1, "voodoo"},
+        {{"--replay", "/nowhere"}, 1, "/nowhere/manifest.json"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct test_process p = {0};
+        test_vkmoe(&p, "conform", wrong[i].arguments[0], wrong[i].arguments[1],
+                   wrong[i].arguments[2], wrong[i].arguments[3]);
+        test_process_assert_sentence(&p, wrong[i].code, wrong[i].part);
+        test_process_free(&p);
+    }
+}
+
+static void a_pattern_that_fits_nothing_is_a_failure(void **state)
+{
+    struct test_process p = {0};
+    (void)state;
+    test_vkmoe(&p, "conform", "--kernel", "voodoo");
+    assert_int_equal(p.code, 1);
+    assert_non_null(strstr(p.err, "voodoo"));
+    test_process_free(&p);
+}
+
+/* --- whole steps --- */
+
+static void whole_steps_pass_on_a_random_model(void **state)
+{
+    static const char *const checks[] = {"routing-parity", "determinism", "barriers", "exhaustion",
+                                         "cancel"};
+    struct test_process p = {0};
+    (void)state;
+    test_vkmoe(&p, "conform", "--kernel", "*", "--case", "random model*");
+    if (p.code != 0)
+        fail_msg("%s%s", p.out, p.err);
+    for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
+        struct test_process one = {0};
+        test_vkmoe(&one, "conform", "--kernel", checks[i], "--list");
+        assert_non_null(strstr(one.out, "random model"));
+        assert_non_null(strstr(one.out, "given model"));
+        test_process_free(&one);
+    }
+    test_process_free(&p);
+}
+
+/* The device has one model, the reference another. */
+static void routing_parity_tells_models_apart(void **state)
+{
+    char *own, *other;
+    vkmoe_error err = {0};
+    struct vkm_finding finding = {.worst = {.view = ""}};
+    vkmoe_device_params params = {.cache_dir = ""};
+    struct vkm_steps s = {.device_params = &params, .count = 50, .random = {.key = 1}};
+    (void)state;
+    assert_ok(vkm_random_model_write(NULL, 1, &own, &err), &err);
+    assert_ok(vkm_random_model_write(NULL, 2, &other, &err), &err);
+    assert_ok(vkmoe_device_open(&params, &s.device, &err), &err);
+    assert_ok(vkmoe_model_load(s.device, own, NULL, &s.model, &err), &err);
+    s.path = own;
+    assert_ok(vkm_check_routing(&s, &finding, &err), &err);
+    assert_string_equal(finding.sentence, "");
+    assert_true(finding.nmse < 1e-8);
+    s.path = other;
+    assert_ok(vkm_check_routing(&s, &finding, &err), &err);
+    assert_non_null(strstr(finding.sentence, "other experts"));
+    assert_non_null(strstr(finding.note, "flipped"));
+    vkmoe_model_destroy(s.model);
+    vkmoe_device_close(s.device);
+    vkm_random_model_remove(NULL, own);
+    vkm_random_model_remove(NULL, other);
+}
+
+/* --- bundles --- */
+
+/* The module with every sum of floats made a difference. */
+static uint32_t *spoil(const uint32_t *code, size_t size)
+{
+    enum { HEADER_WORDS = 5, OP_FADD = 129, OP_FSUB = 131 };
+    uint32_t *out = malloc(size);
+    size_t changed = 0;
+    assert_non_null(out);
+    memcpy(out, code, size);
+    for (size_t i = HEADER_WORDS; i < size / 4; i += out[i] >> 16) {
+        assert_true(out[i] >> 16 > 0);
+        if ((out[i] & 0xffffu) == OP_FADD) {
+            out[i] = (out[i] & 0xffff0000u) | OP_FSUB;
+            changed++;
+        }
+    }
+    assert_true(changed > 0);
+    return out;
+}
+
+struct exported {
+    uint32_t failed;
+    char sentence[1024], bundle[1024]; /* of the first */
+};
+
+static void note_failure(void *user, const struct vkm_conform_case *c)
+{
+    struct exported *e = user;
+    if (c->passed || e->failed++ > 0)
+        return;
+    assert_non_null(c->bundle);
+    snprintf(e->sentence, sizeof(e->sentence), "%s", c->sentence);
+    snprintf(e->bundle, sizeof(e->bundle), "%s", c->bundle);
+}
+
+/* Runs cases of a kernel whose modules are spoiled, and exports those that fail. */
+static void export_spoiled(enum vkm_kernel_id id, const char *cases, struct exported *e)
+{
+    struct vkm_kernel kernels[VKM_KERNEL_COUNT];
+    struct vkm_variant variants[2]; /* one storage type of weights, on both paths */
+    const struct vkm_kernel_set set = {kernels, VKM_KERNEL_COUNT};
+    struct vkm_gpu *gpu;
+    struct vkm_conform_totals totals;
+    vkmoe_error err = {0};
+    *e = (struct exported){0};
+    memcpy(kernels, vkm_kernels.kernels, sizeof(kernels));
+    kernels[id].n_variants = vkm_min_u32(kernels[id].n_variants, 2);
+    for (uint32_t i = 0; i < kernels[id].n_variants; i++) {
+        variants[i] = kernels[id].variants[i];
+        variants[i].code = spoil(variants[i].code, variants[i].code_size);
+    }
+    kernels[id].variants = variants;
+    struct vkm_gpu_params open = {
+        .selector = getenv("VKMOE_DEVICE"), .host_visible = true, .cache_dir = ""};
+    struct vkm_conform_params params = {
+        .kernels = kernels[id].name,
+        .cases = cases,
+        .seed = 3,
+        .export_dir = folder,
+        .on_case = note_failure,
+        .user = e,
+    };
+    assert_ok(vkm_gpu_open(&open, &set, &gpu, &err), &err);
+    assert_ok(vkm_conform_run(gpu, &params, &totals, &err), &err);
+    vkm_gpu_close(gpu);
+    for (uint32_t i = 0; i < kernels[id].n_variants; i++)
+        free((void *)(uintptr_t)variants[i].code);
+    if (totals.failed == 0)
+        fail_msg("%s: no case failed", kernels[id].name);
+    assert_int_equal(totals.failed, e->failed);
+}
+
+/* Puts the right module in place of the spoiled one. */
+static void repair(const char *bundle, enum vkm_kernel_id id)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/manifest.json", bundle);
+    json_t *root = load_json(path);
+    const struct vkm_kernel *kernel = &vkm_kernels.kernels[id];
+    bool subgroup = strcmp(string(root, "path"), "subgroup") == 0;
+    const struct vkm_variant *variant = NULL;
+    for (uint32_t i = 0; i < kernel->n_variants && !variant; i++) {
+        const struct vkm_variant *v = &kernel->variants[i];
+        if ((v->path == VKM_PATH_SUBGROUP) == subgroup &&
+            strcmp(vkm_variant_dtype_name(v), string(root, "weights")) == 0)
+            variant = v;
+    }
+    json_decref(root);
+    assert_non_null(variant);
+    snprintf(path, sizeof(path), "%s/kernel.spv", bundle);
+    write_text(path, variant->code, variant->code_size);
+}
+
+static void check_bundle(enum vkm_kernel_id id, const char *cases)
+{
+    struct exported e;
+    struct test_process wrong = {0}, right = {0};
+    export_spoiled(id, cases, &e);
+    test_vkmoe(&wrong, "conform", "--replay", e.bundle);
+    assert_int_equal(wrong.code, 1);
+    if (!strstr(wrong.out, e.sentence))
+        fail_msg("exported with '%s', but replayed:\n%s%s", e.sentence, wrong.out, wrong.err);
+    repair(e.bundle, id);
+    test_vkmoe(&right, "conform", "--replay", e.bundle);
+    if (right.code != 0)
+        fail_msg("repaired, but:\n%s%s", right.out, right.err);
+    assert_non_null(strstr(right.out, "all 1 cases in 1 tests passed"));
+    test_process_free(&wrong);
+    test_process_free(&right);
+}
+
+static void a_wrong_product_is_exported_and_fails_again(void **state)
+{
+    (void)state;
+    check_bundle(VKM_K_gemv, "k=127 n=33 rows=1*");
+}
+
+static void a_wrong_kernel_that_updates_is_exported_and_fails_again(void **state)
+{
+    (void)state;
+    check_bundle(VKM_K_gemm_add, "k=40 n=70 rows=33*");
+}
+
+/* Its experts are reached through addresses. */
+static void a_wrong_kernel_with_tables_is_exported_and_fails_again(void **state)
+{
+    (void)state;
+    check_bundle(VKM_K_moe_gemv_up, "hidden=33 width=31 experts=8*");
+}
+
+/* Its workgroups are counted by the device. */
+static void a_wrong_indirect_kernel_is_exported_and_fails_again(void **state)
+{
+    (void)state;
+    check_bundle(VKM_K_moe_gemm_down, "hidden=33 width=31 experts=8*");
+}
+
+static void a_kernel_without_weights_is_exported_and_fails_again(void **state)
+{
+    (void)state;
+    check_bundle(VKM_K_rmsnorm, "width=33 rows=3*");
+}
+
+static void a_failure_is_in_the_reports(void **state)
+{
+    struct exported e;
+    struct test_process p = {0};
+    char json[4096], html[4096];
+    json_int_t failed;
+    size_t size;
+    (void)state;
+    export_spoiled(VKM_K_rmsnorm, "width=33 rows=3*", &e);
+    path_in_folder(json, "report.json");
+    path_in_folder(html, "report.html");
+    test_vkmoe(&p, "conform", "--replay", e.bundle, "--json", json, "--html", html);
+    assert_int_equal(p.code, 1);
+    json_t *root = load_json(json);
+    assert_true(json_is_false(json_object_get(root, "passed")));
+    assert_int_equal(check_sums(root, &failed), 1);
+    assert_int_equal(failed, 1);
+    json_decref(root);
+    char *page = read_text(html, &size);
+    assert_well_formed(page);
+    assert_non_null(strstr(page, "1 of 1 cases failed"));
+    assert_non_null(strstr(page, "vkmoe conform --replay"));
+    free(page);
+    test_process_free(&p);
+}
+
+static void a_bundle_stands_alone_and_explains_itself(void **state)
+{
+    static const char *const files[] = {"kernel.spv",   "push_constants.bin", "README.md",
+                                        "x.before.bin", "y.expected.bin",     "y.got.bin"};
+    struct exported e;
+    char path[4096];
+    size_t size;
+    (void)state;
+    export_spoiled(VKM_K_gemv, "k=127 n=33 rows=1*", &e);
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        snprintf(path, sizeof(path), "%s/%s", e.bundle, files[i]);
+        free(read_text(path, &size));
+        assert_true(size > 0);
+    }
+    snprintf(path, sizeof(path), "%s/manifest.json", e.bundle);
+    json_t *root = load_json(path);
+    assert_int_equal(integer(root, "seed"), 3);
+    assert_non_null(strstr(e.sentence, string(root, "failure")));
+    assert_int_equal(integer(json_object_get(root, "pipeline"), "push_constant_bytes"),
+                     vkm_kernels.kernels[VKM_K_gemv].push_size);
+    json_decref(root);
+}
+
+/* Each change of the manifest, and what is said of it. */
+static void damaged_bundles_are_refused(void **state)
+{
+    static const struct {
+        const char *from, *to, *part;
+    } damage[] = {
+        {"vkmoe conformance bundle 1", "vkmoe conformance bundle 9", "format"},
+        {"\"metric\": \"product\"", "\"metric\": \"guess\"", "metric"},
+        {"\"x.before.bin\"", "\"../x.before.bin\"", "same folder"},
+        {"\"x.before.bin\"", "\"y.before.bin\"", "bytes, expected"},
+        {"\"kernel.spv\"", "\"kernel.sp\"", "kernel.sp"},
+        {"\"groups\": [", "\"groups\": [0,", "groups"},
+        {"\"kind\": \"read\"", "\"kind\": \"reed\"", "kind"},
+    };
+    struct exported e;
+    char path[4096];
+    size_t size;
+    (void)state;
+    export_spoiled(VKM_K_gemv, "k=127 n=33 rows=1*", &e);
+    snprintf(path, sizeof(path), "%s/manifest.json", e.bundle);
+    char *text = read_text(path, &size);
+    for (size_t i = 0; i < sizeof(damage) / sizeof(damage[0]); i++) {
+        struct test_process p = {0};
+        const char *at = strstr(text, damage[i].from);
+        assert_non_null(at);
+        char *changed = malloc(size + 64);
+        int n = snprintf(changed, size + 64, "%.*s%s%s", (int)(at - text), text, damage[i].to,
+                         at + strlen(damage[i].from));
+        write_text(path, changed, (size_t)n);
+        free(changed);
+        test_vkmoe(&p, "conform", "--replay", e.bundle);
+        assert_int_equal(p.code, 1);
+        if (!strstr(p.err, damage[i].part))
+            fail_msg("%s: %s", damage[i].to, p.err);
+        test_process_free(&p);
+    }
+    free(text);
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    folder = test_folder_make();
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    test_folder_remove(folder);
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_good_driver_passes_and_the_reports_are_complete),
+        TEST(a_case_that_is_listed_can_be_run_alone_and_again),
+        TEST(every_device_gets_its_turn),
+        TEST(wrong_usage_is_one_sentence),
+        TEST(a_pattern_that_fits_nothing_is_a_failure),
+        TEST(whole_steps_pass_on_a_random_model),
+        TEST(routing_parity_tells_models_apart),
+        TEST(a_wrong_product_is_exported_and_fails_again),
+        TEST(a_wrong_kernel_that_updates_is_exported_and_fails_again),
+        TEST(a_wrong_kernel_with_tables_is_exported_and_fails_again),
+        TEST(a_wrong_indirect_kernel_is_exported_and_fails_again),
+        TEST(a_kernel_without_weights_is_exported_and_fails_again),
+        TEST(a_failure_is_in_the_reports),
+        TEST(a_bundle_stands_alone_and_explains_itself),
+        TEST(damaged_bundles_are_refused),
+    };
+    return cmocka_run_group_tests_name("conform", tests, NULL, NULL);
+}
