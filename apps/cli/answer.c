@@ -132,16 +132,6 @@ static vkmoe_status compute(struct answer *a, vkmoe_error *err)
     return status;
 }
 
-/* A Ctrl-C that came when all was computed has left its mark on the session, which would end the
- * next answer: this takes it away. */
-static void settle(struct chat *c, vkmoe_status status)
-{
-    const vkmoe_generate_params params = {.max_tokens = 1};
-    cli_cancel_on_interrupt(NULL);
-    if (cli_interrupted() && (status == VKMOE_OK || status == VKMOE_CONTEXT_FULL))
-        vkmoe_session_generate(c->session, &params, NULL, NULL);
-}
-
 /* --- a full context --- */
 
 static enum chat_on_full ask(struct chat *c)
@@ -270,7 +260,8 @@ int chat_answer(struct chat *c)
     do {
         cli_cancel_on_interrupt(c->session);
         status = compute(&a, &err);
-        settle(c, status);
+        cli_cancel_on_interrupt(NULL);
+        vkmoe_session_clear_cancel(c->session); /* a Ctrl-C that came too late ends no other call */
         again = status == VKMOE_CONTEXT_FULL && !cli_interrupted() && make_room(&a);
     } while (again);
     cli_stream_finish(&a.stream);
