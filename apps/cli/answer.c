@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
 #include "chat.h"
 #include "stream.h"
 
@@ -22,27 +23,13 @@ struct answer {
     bool out_of_memory;
 };
 
-/* Makes room for `extra` more items of `size` bytes; false when memory runs out. */
-static bool reserve(void **items, size_t count, size_t *capacity, size_t extra, size_t size)
-{
-    if (count + extra <= *capacity)
-        return true;
-    size_t wanted = 2 * (count + extra);
-    void *grown = realloc(*items, wanted * size);
-    if (!grown)
-        return false;
-    *items = grown;
-    *capacity = wanted;
-    return true;
-}
-
 static bool take_text(void *user, const char *text, size_t size)
 {
     struct answer *a = user;
     if (fwrite(text, 1, size, stdout) != size || fflush(stdout) != 0)
         a->error = errno ? errno : EIO;
-    void *items = a->text.items;
-    if (!reserve(&items, a->text.count, &a->text.capacity, size, 1)) {
+    char *items = cli_reserve(a->text.items, a->text.count, &a->text.capacity, size, 1);
+    if (!items) {
         a->out_of_memory = true;
         return false;
     }
@@ -56,11 +43,11 @@ static bool take_token(void *user, int32_t token)
 {
     struct answer *a = user;
     const struct chat *c = a->chat;
-    void *items = a->ids.items;
     if (token == vkmoe_chat_end_token(c->chat_template, c->engine.tokenizer) &&
         !c->generation.ignore_eos)
         return false;
-    if (!reserve(&items, a->ids.count, &a->ids.capacity, 1, sizeof(token))) {
+    int32_t *items = cli_reserve(a->ids.items, a->ids.count, &a->ids.capacity, 1, sizeof(token));
+    if (!items) {
         a->out_of_memory = true;
         return false;
     }
@@ -168,9 +155,9 @@ static bool drop_turns(struct answer *a)
         free(ids);
     } while (count > vkmoe_session_context(c->session) / 4 * 3);
     if (dropped > 0)
-        fprintf(stderr, "vkmoe: dropped the oldest %s\n", dropped > 1 ? "turns" : "turn");
+        cli_note("dropped the oldest %s", dropped > 1 ? "turns" : "turn");
     else
-        fputs("vkmoe: this turn alone fills the context; -c makes a larger one\n", stderr);
+        cli_note("this turn alone fills the context; -c makes a larger one");
     return dropped > 0;
 }
 
@@ -180,9 +167,8 @@ static bool make_room(struct answer *a)
     struct chat *c = a->chat;
     if (a->ids.count > 0 && c->input.interactive)
         fputc('\n', stderr); /* away from the answer */
-    fprintf(stderr, "vkmoe: the context of %u tokens is full%s\n",
-            vkmoe_session_context(c->session),
-            c->on_full == CHAT_STOP ? "; --on-full drop would drop the oldest turns" : "");
+    cli_note("the context of %u tokens is full%s", vkmoe_session_context(c->session),
+             c->on_full == CHAT_STOP ? "; --on-full drop would drop the oldest turns" : "");
     enum chat_on_full choice = c->on_full == CHAT_ASK ? ask(c) : c->on_full;
     return choice == CHAT_DROP && drop_turns(a);
 }
@@ -205,11 +191,13 @@ static int failed(struct chat *c, vkmoe_status status, const vkmoe_error *err)
 
 static bool keep(struct answer *a)
 {
+    static const int32_t none; /* an empty answer, too, is kept as it was generated */
+    const int32_t *ids = a->ids.items ? a->ids.items : &none;
     const vkmoe_chat_message m = {.role = VKMOE_CHAT_ASSISTANT,
                                   .text = a->text.items,
                                   .size = a->text.count,
                                   /* tokens of a --stop are none of the answer's */
-                                  .tokens = a->stream.stopped ? NULL : a->ids.items,
+                                  .tokens = a->stream.stopped ? NULL : ids,
                                   .n_tokens = a->stream.stopped ? 0 : a->ids.count};
     return conversation_add(&a->chat->conversation, &m);
 }
@@ -223,14 +211,12 @@ static int conclude(struct answer *a, vkmoe_status status, const vkmoe_error *er
     else if (!keep(a))
         a->out_of_memory = true;
     if (a->error || a->out_of_memory || a->stream.out_of_memory) {
-        fprintf(stderr, "vkmoe: %s%s\n",
-                a->error ? "cannot write to stdout: " : "host memory ran out for an answer",
-                a->error ? strerror(a->error) : "");
-        return EXIT_FAILED;
+        return a->error ? cli_fail("cannot write to stdout: %s", strerror(a->error))
+                        : cli_fail("host memory ran out for an answer");
     }
     if (status == VKMOE_CANCELLED || cli_interrupted()) {
         if (!answered)
-            fputs("vkmoe: interrupted; the message was taken back\n", stderr);
+            cli_note("interrupted; the message was taken back");
         return interrupted(c);
     }
     if (status == VKMOE_CONTEXT_FULL) /* which was said */
@@ -238,8 +224,7 @@ static int conclude(struct answer *a, vkmoe_status status, const vkmoe_error *er
     if (status != VKMOE_OK)
         return failed(c, status, err);
     if (c->input.interactive && a->ids.count >= c->generation.tokens)
-        fprintf(stderr, "vkmoe: the answer was cut after %zu tokens; -n allows more\n",
-                a->ids.count);
+        cli_note("the answer was cut after %zu tokens; -n allows more", a->ids.count);
     return -1;
 }
 

@@ -91,10 +91,9 @@ static int choose_template(struct chat *c)
     if (status != VKMOE_OK)
         return cli_failed(&err);
     if (!c->template_name && c->chat_template == VKMOE_CHAT_PLAIN)
-        fputs("vkmoe: the model has no chat template: messages are text that it continues\n",
-              stderr);
+        cli_note("the model has no chat template: messages are text that it continues");
     else if (c->common.verbosity > 0)
-        fprintf(stderr, "vkmoe: chat template %s\n", vkmoe_chat_template_name(c->chat_template));
+        cli_note("chat template %s", vkmoe_chat_template_name(c->chat_template));
     return EXIT_DONE;
 }
 
@@ -113,10 +112,8 @@ static int open_chat(struct chat *c)
     if (vkmoe_session_create(c->engine.model, &params, &c->session, &err) != VKMOE_OK)
         return cli_failed(&err);
     c->sampling = cli_generation_sampling(&c->generation, &c->common, c->engine.model);
-    if (c->system && !conversation_set_system(&c->conversation, c->system)) {
-        fputs("vkmoe: host memory ran out for the system prompt\n", stderr);
-        return EXIT_FAILED;
-    }
+    if (c->system && !conversation_set_system(&c->conversation, c->system))
+        return cli_fail("--system: host memory ran out for the system prompt");
     return cli_interrupted() ? EXIT_INTERRUPTED : EXIT_DONE;
 }
 
@@ -133,10 +130,8 @@ static int take_line(struct chat *c, char *line, size_t size)
     const vkmoe_chat_message *last = conversation_last(&c->conversation);
     if (last && last->role == VKMOE_CHAT_USER) /* loaded so: users and assistants alternate */
         conversation_pop(&c->conversation);
-    if (!conversation_add(&c->conversation, &m)) {
-        fprintf(stderr, "vkmoe: host memory ran out for a message of %zu bytes\n", size);
-        return EXIT_FAILED;
-    }
+    if (!conversation_add(&c->conversation, &m))
+        return cli_fail("host memory ran out for a message of %zu bytes", size);
     return chat_answer(c);
 }
 

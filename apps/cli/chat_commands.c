@@ -25,7 +25,7 @@ static int cmd_undo(struct chat *c, const char *argument)
 {
     (void)argument;
     if (!conversation_undo(&c->conversation)) {
-        fputs("vkmoe: /undo: there is nothing to take back\n", stderr);
+        cli_note("/undo: there is nothing to take back");
         return chat_failed(c);
     }
     fprintf(stderr, "The last turn was taken back; %zu left.\n",
@@ -38,21 +38,21 @@ static int cmd_retry(struct chat *c, const char *argument)
     (void)argument;
     const vkmoe_chat_message *last = conversation_last(&c->conversation);
     if (!last) {
-        fputs("vkmoe: /retry: there is nothing to answer\n", stderr);
+        cli_note("/retry: there is nothing to answer");
         return chat_failed(c);
     }
     if (last->role == VKMOE_CHAT_ASSISTANT)
         conversation_pop(&c->conversation);
     c->sampling.seed++; /* the same seed would give the same answer */
+    if (c->sampling.temperature <= 0)
+        cli_note("/retry: at temperature 0 the same answer comes again; --temp makes others");
     return chat_answer(c);
 }
 
 static int cmd_system(struct chat *c, const char *argument)
 {
-    if (!conversation_set_system(&c->conversation, argument)) {
-        fputs("vkmoe: /system: host memory ran out for the system prompt\n", stderr);
-        return EXIT_FAILED;
-    }
+    if (!conversation_set_system(&c->conversation, argument))
+        return cli_fail("/system: host memory ran out for the system prompt");
     fputs(*argument ? "The system prompt is set.\n" : "There is no system prompt now.\n", stderr);
     return -1;
 }
@@ -138,16 +138,15 @@ int chat_command(struct chat *c, char *line)
         if (strcmp(line, commands[i].name) != 0)
             continue;
         if (commands[i].argument == NO_ARGUMENT && *argument) {
-            fprintf(stderr, "vkmoe: %s: '%s' is too much; it takes nothing\n", line, argument);
+            cli_note("%s: '%s' is too much; it takes nothing", line, argument);
             return chat_failed(c);
         }
         if (commands[i].argument == AN_ARGUMENT && !*argument) {
-            fprintf(stderr, "vkmoe: %s: a %s is needed after it\n", line,
-                    commands[i].argument_name);
+            cli_note("%s: a %s is needed after it", line, commands[i].argument_name);
             return chat_failed(c);
         }
         return commands[i].run(c, argument);
     }
-    fprintf(stderr, "vkmoe: there is no command '%s'; /help lists them\n", line);
+    cli_note("there is no command '%s'; /help lists them", line);
     return chat_failed(c);
 }

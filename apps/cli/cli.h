@@ -7,9 +7,7 @@
 #include <vkmoe/vkmoe.h>
 
 #include "interrupt.h"
-
-/* Exit codes, which scripts rely on. */
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+#include "messages.h"
 
 /* Options that every command with a model or device takes. */
 struct cli_common {
@@ -71,6 +69,9 @@ enum {
  * complained) or its value is wrong, EXIT_DONE after printing `help` for -h. */
 int cli_common_option(struct cli_common *common, int option, const char *help);
 
+/* What -n and -c may be at most: far more than any model was made for. */
+#define CLI_MOST_TOKENS (1u << 24)
+
 /* Numbers from the command line; false after saying what is wrong with `flag`. */
 bool cli_parse_u64(const char *flag, const char *text, uint64_t low, uint64_t high,
                    uint64_t *value);
@@ -81,12 +82,6 @@ bool cli_parse_context(const char *text, struct cli_common *common);
 bool cli_parse_bytes(const char *flag, const char *text, uint64_t *bytes);
 /* "1,2,3" into ids (malloc'ed). */
 bool cli_parse_tokens(const char *flag, const char *text, int32_t **ids, size_t *count);
-
-/* Prints "vkmoe: ..." on stderr, as one line whatever the arguments hold, and returns the exit code
- * for it. */
-int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
-int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-int cli_failed(const vkmoe_error *err);
 
 /* Prints a JSON object, which is released, on stdout; the exit code. `what` names it if that fails.
  */

@@ -63,7 +63,7 @@ static void log_line(void *user, vkmoe_log_level level, const char *line)
 {
     const struct cli_common *common = user;
     if ((int)level <= common->verbosity + (int)VKMOE_LOG_WARNING)
-        fprintf(stderr, "vkmoe: %s\n", line);
+        cli_note("%s", line);
 }
 
 vkmoe_log cli_log(const struct cli_common *common)

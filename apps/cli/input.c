@@ -14,6 +14,7 @@
 #include <editline/readline.h>
 
 #include "interrupt.h"
+#include "messages.h"
 
 #define HISTORY_LINES 1000
 
@@ -58,7 +59,7 @@ static void open_history(struct cli_input *in)
     int error = read_history(in->history);
     if (error == 0 || error == ENOENT)
         return;
-    fprintf(stderr, "vkmoe: %s: the history cannot be read: %s\n", in->history, strerror(error));
+    cli_note("%s: the history cannot be read: %s", in->history, strerror(error));
     free(in->history);
     in->history = NULL;
 }
@@ -75,8 +76,7 @@ static void close_history(struct cli_input *in)
     mode_t mask = umask(0077); /* what was typed is nobody else's business */
     if (in->history && history_length > 0 &&
         (!make_folders(in->history) || (errno = write_history(in->history)) != 0))
-        fprintf(stderr, "vkmoe: %s: the history cannot be written: %s\n", in->history,
-                strerror(errno));
+        cli_note("%s: the history cannot be written: %s", in->history, strerror(errno));
     umask(mask);
     clear_history();
     free(in->history);
@@ -142,7 +142,7 @@ static enum cli_input_result edit_line(const char *prompt, char **line)
     if (!finished || !received)
         fputc('\n', stderr);
     if (!good)
-        fprintf(stderr, "vkmoe: cannot read stdin: %s\n", strerror(error));
+        cli_note("cannot read stdin: %s", strerror(error));
     *line = received;
     return received   ? CLI_INPUT_LINE
            : finished ? CLI_INPUT_END
@@ -170,7 +170,7 @@ static enum cli_input_result read_line(char **line, size_t *size)
         return CLI_INPUT_INTERRUPTED;
     if (!ferror(stdin) && errno != ENOMEM)
         return CLI_INPUT_END;
-    fprintf(stderr, "vkmoe: cannot read stdin: %s\n", strerror(errno));
+    cli_note("cannot read stdin: %s", strerror(errno));
     return CLI_INPUT_FAILED;
 }
 
@@ -217,7 +217,7 @@ static bool join(char **line, size_t *size, const char *more, size_t n)
 {
     char *joined = realloc(*line, *size + n + 1);
     if (!joined) {
-        fprintf(stderr, "vkmoe: host memory ran out for a line of %zu bytes\n", *size + n);
+        cli_note("host memory ran out for a line of %zu bytes", *size + n);
         return false;
     }
     joined[*size - 1] = '\n';

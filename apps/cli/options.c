@@ -1,70 +1,10 @@
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <utf8proc.h>
-
 #include "cli.h"
-
-/* What the user typed may hold anything, but the terminal gets one line: each byte that is
- * malformed or part of a control character becomes '?'. */
-static void print_sentence(const char *text)
-{
-    size_t size = strlen(text);
-    fputs("vkmoe: ", stderr);
-    for (size_t at = 0; at < size;) {
-        utf8proc_int32_t c;
-        utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)text + at,
-                                              (utf8proc_ssize_t)(size - at), &c);
-        bool good = n > 0 && utf8proc_category(c) != UTF8PROC_CATEGORY_CC;
-        n = n > 0 ? n : 1;
-        if (good)
-            fwrite(text + at, 1, (size_t)n, stderr);
-        else
-            fputc('?', stderr);
-        at += (size_t)n;
-    }
-    fputc('\n', stderr);
-}
-
-static void print_sentence_v(const char *format, va_list args)
-{
-    va_list again;
-    va_copy(again, args);
-    int length = vsnprintf(NULL, 0, format, args);
-    char *text = length < 0 ? NULL : malloc((size_t)length + 1);
-    if (text)
-        vsnprintf(text, (size_t)length + 1, format, again);
-    print_sentence(text ? text : format);
-    free(text);
-    va_end(again);
-}
-
-int cli_usage(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    print_sentence_v(format, args);
-    va_end(args);
-    return EXIT_USAGE;
-}
-
-int cli_fail(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    print_sentence_v(format, args);
-    va_end(args);
-    return EXIT_FAILED;
-}
-
-int cli_failed(const vkmoe_error *err)
-{
-    return cli_fail("%s", err->message);
-}
 
 bool cli_parse_u64(const char *flag, const char *text, uint64_t low, uint64_t high, uint64_t *value)
 {
@@ -83,7 +23,7 @@ bool cli_parse_u64(const char *flag, const char *text, uint64_t low, uint64_t hi
 bool cli_parse_context(const char *text, struct cli_common *common)
 {
     uint64_t context;
-    if (!cli_parse_u64("-c", text, 1, 1u << 24, &context))
+    if (!cli_parse_u64("-c", text, 1, CLI_MOST_TOKENS, &context))
         return false;
     common->context = (uint32_t)context;
     return true;
