@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "array.h"
 #include "chat.h"
@@ -127,7 +129,7 @@ static enum chat_on_full ask(struct chat *c)
     while (choice == CHAT_ASK) {
         char *line;
         size_t size;
-        if (cli_input_line(&c->input, "[s]top, or [d]rop the oldest turns? ", &line, &size) !=
+        if (cli_input_answer(&c->input, "[s]top, or [d]rop the oldest turns? ", &line, &size) !=
             CLI_INPUT_LINE)
             return CHAT_STOP;
         choice = line[0] == 's' || line[0] == 'S'   ? CHAT_STOP
@@ -138,39 +140,50 @@ static enum chat_on_full ask(struct chat *c)
     return choice;
 }
 
-/* Drops the oldest turns until a quarter of the context is free; false if none could go. */
-static bool drop_turns(struct answer *a)
+/* Drops the oldest turns, of two or more, until a quarter of the context is free. */
+static void drop_turns(struct answer *a)
 {
     struct chat *c = a->chat;
     size_t dropped = 0, count = 0;
     vkmoe_error err;
     do {
         int32_t *ids = NULL;
-        if (conversation_turns(&c->conversation) < 2)
-            break;
         conversation_drop_oldest(&c->conversation);
         dropped++;
         if (render(a, &ids, &count, &err) != VKMOE_OK)
             break; /* which will be found again, and said, by whoever goes on */
         free(ids);
-    } while (count > vkmoe_session_context(c->session) / 4 * 3);
-    if (dropped > 0)
-        cli_note("dropped the oldest %s", dropped > 1 ? "turns" : "turn");
-    else
-        cli_note("this turn alone fills the context; -c makes a larger one");
-    return dropped > 0;
+    } while (count > vkmoe_session_context(c->session) / 4 * 3 &&
+             conversation_turns(&c->conversation) > 1);
+    cli_note("dropped the oldest %s", dropped > 1 ? "turns" : "turn");
+}
+
+/* Whether stdout and stderr are one file: a terminal, mostly. */
+static bool outputs_are_one(void)
+{
+    struct stat out, err;
+    return fstat(STDOUT_FILENO, &out) == 0 && fstat(STDERR_FILENO, &err) == 0 &&
+           out.st_dev == err.st_dev && out.st_ino == err.st_ino;
 }
 
 /* Says that the context is full; true if there is room again. */
 static bool make_room(struct answer *a)
 {
     struct chat *c = a->chat;
-    if (a->ids.count > 0 && c->input.interactive)
+    uint32_t context = vkmoe_session_context(c->session);
+    if (a->text.count > 0 && a->text.items[a->text.count - 1] != '\n' && outputs_are_one())
         fputc('\n', stderr); /* away from the answer */
-    cli_note("the context of %u tokens is full%s", vkmoe_session_context(c->session),
+    if (conversation_turns(&c->conversation) < 2) {
+        cli_note("this turn alone fills the context of %u tokens; -c makes a larger one", context);
+        return false;
+    }
+    cli_note("the context of %u tokens is full%s", context,
              c->on_full == CHAT_STOP ? "; --on-full drop would drop the oldest turns" : "");
     enum chat_on_full choice = c->on_full == CHAT_ASK ? ask(c) : c->on_full;
-    return choice == CHAT_DROP && drop_turns(a);
+    if (choice != CHAT_DROP)
+        return false;
+    drop_turns(a);
+    return true;
 }
 
 /* --- the outcome --- */
@@ -185,6 +198,11 @@ static int interrupted(struct chat *c)
 static int failed(struct chat *c, vkmoe_status status, const vkmoe_error *err)
 {
     cli_failed(err);
+    if (status == VKMOE_DEVICE_LOST && c->input.interactive) {
+        cli_note("the conversation is still here; the next message opens the device again");
+        c->device_lost = true;
+        return -1;
+    }
     /* Another message may do better, unless it was the device or memory that failed. */
     return status == VKMOE_BAD_FORMAT || status == VKMOE_UNSUPPORTED ? chat_failed(c) : EXIT_FAILED;
 }
@@ -228,6 +246,18 @@ static int conclude(struct answer *a, vkmoe_status status, const vkmoe_error *er
     return -1;
 }
 
+/* A message that finds no device is taken back. */
+static bool find_device_again(struct chat *c)
+{
+    c->engine.start = cli_now();
+    c->device_lost = chat_open_session(c) != EXIT_DONE;
+    if (!c->device_lost)
+        return true;
+    conversation_pop(&c->conversation);
+    cli_note("there is no device to answer with; the message was taken back");
+    return false;
+}
+
 int chat_answer(struct chat *c)
 {
     struct answer a = {.chat = c};
@@ -242,6 +272,8 @@ int chat_answer(struct chat *c)
                                    .user = &a};
     if (c->input.interactive)
         cli_forget_interrupt();
+    if (c->device_lost && !find_device_again(c))
+        return -1;
     do {
         cli_cancel_on_interrupt(c->session);
         status = compute(&a, &err);

@@ -8,7 +8,13 @@
 #include <vkmoe/status.h>
 
 /* Exit codes, which scripts rely on. */
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+enum {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_SIGNAL = 128, /* and the signal's number */
+    EXIT_INTERRUPTED = 130
+};
 
 /* Prints "vkmoe: ..." on stderr, as one line whatever the arguments hold, and returns the exit code
  * for it. */
