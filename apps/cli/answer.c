@@ -3,7 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "array.h"
 #include "chat.h"
 #include "stream.h"
 
@@ -22,27 +25,13 @@ struct answer {
     bool out_of_memory;
 };
 
-/* Makes room for `extra` more items of `size` bytes; false when memory runs out. */
-static bool reserve(void **items, size_t count, size_t *capacity, size_t extra, size_t size)
-{
-    if (count + extra <= *capacity)
-        return true;
-    size_t wanted = 2 * (count + extra);
-    void *grown = realloc(*items, wanted * size);
-    if (!grown)
-        return false;
-    *items = grown;
-    *capacity = wanted;
-    return true;
-}
-
 static bool take_text(void *user, const char *text, size_t size)
 {
     struct answer *a = user;
     if (fwrite(text, 1, size, stdout) != size || fflush(stdout) != 0)
         a->error = errno ? errno : EIO;
-    void *items = a->text.items;
-    if (!reserve(&items, a->text.count, &a->text.capacity, size, 1)) {
+    char *items = cli_reserve(a->text.items, a->text.count, &a->text.capacity, size, 1);
+    if (!items) {
         a->out_of_memory = true;
         return false;
     }
@@ -56,11 +45,11 @@ static bool take_token(void *user, int32_t token)
 {
     struct answer *a = user;
     const struct chat *c = a->chat;
-    void *items = a->ids.items;
     if (token == vkmoe_chat_end_token(c->chat_template, c->engine.tokenizer) &&
         !c->generation.ignore_eos)
         return false;
-    if (!reserve(&items, a->ids.count, &a->ids.capacity, 1, sizeof(token))) {
+    int32_t *items = cli_reserve(a->ids.items, a->ids.count, &a->ids.capacity, 1, sizeof(token));
+    if (!items) {
         a->out_of_memory = true;
         return false;
     }
@@ -132,16 +121,6 @@ static vkmoe_status compute(struct answer *a, vkmoe_error *err)
     return status;
 }
 
-/* A Ctrl-C that came when all was computed has left its mark on the session, which would end the
- * next answer: this takes it away. */
-static void settle(struct chat *c, vkmoe_status status)
-{
-    const vkmoe_generate_params params = {.max_tokens = 1};
-    cli_cancel_on_interrupt(NULL);
-    if (cli_interrupted() && (status == VKMOE_OK || status == VKMOE_CONTEXT_FULL))
-        vkmoe_session_generate(c->session, &params, NULL, NULL);
-}
-
 /* --- a full context --- */
 
 static enum chat_on_full ask(struct chat *c)
@@ -150,7 +129,7 @@ static enum chat_on_full ask(struct chat *c)
     while (choice == CHAT_ASK) {
         char *line;
         size_t size;
-        if (cli_input_line(&c->input, "[s]top, or [d]rop the oldest turns? ", &line, &size) !=
+        if (cli_input_answer(&c->input, "[s]top, or [d]rop the oldest turns? ", &line, &size) !=
             CLI_INPUT_LINE)
             return CHAT_STOP;
         choice = line[0] == 's' || line[0] == 'S'   ? CHAT_STOP
@@ -161,40 +140,50 @@ static enum chat_on_full ask(struct chat *c)
     return choice;
 }
 
-/* Drops the oldest turns until a quarter of the context is free; false if none could go. */
-static bool drop_turns(struct answer *a)
+/* Drops the oldest turns, of two or more, until a quarter of the context is free. */
+static void drop_turns(struct answer *a)
 {
     struct chat *c = a->chat;
     size_t dropped = 0, count = 0;
     vkmoe_error err;
     do {
         int32_t *ids = NULL;
-        if (conversation_turns(&c->conversation) < 2)
-            break;
         conversation_drop_oldest(&c->conversation);
         dropped++;
         if (render(a, &ids, &count, &err) != VKMOE_OK)
             break; /* which will be found again, and said, by whoever goes on */
         free(ids);
-    } while (count > vkmoe_session_context(c->session) / 4 * 3);
-    if (dropped > 0)
-        fprintf(stderr, "vkmoe: dropped the oldest %s\n", dropped > 1 ? "turns" : "turn");
-    else
-        fputs("vkmoe: this turn alone fills the context; -c makes a larger one\n", stderr);
-    return dropped > 0;
+    } while (count > vkmoe_session_context(c->session) / 4 * 3 &&
+             conversation_turns(&c->conversation) > 1);
+    cli_note("dropped the oldest %s", dropped > 1 ? "turns" : "turn");
+}
+
+/* Whether stdout and stderr are one file: a terminal, mostly. */
+static bool outputs_are_one(void)
+{
+    struct stat out, err;
+    return fstat(STDOUT_FILENO, &out) == 0 && fstat(STDERR_FILENO, &err) == 0 &&
+           out.st_dev == err.st_dev && out.st_ino == err.st_ino;
 }
 
 /* Says that the context is full; true if there is room again. */
 static bool make_room(struct answer *a)
 {
     struct chat *c = a->chat;
-    if (a->ids.count > 0 && c->input.interactive)
+    uint32_t context = vkmoe_session_context(c->session);
+    if (a->text.count > 0 && a->text.items[a->text.count - 1] != '\n' && outputs_are_one())
         fputc('\n', stderr); /* away from the answer */
-    fprintf(stderr, "vkmoe: the context of %u tokens is full%s\n",
-            vkmoe_session_context(c->session),
-            c->on_full == CHAT_STOP ? "; --on-full drop would drop the oldest turns" : "");
+    if (conversation_turns(&c->conversation) < 2) {
+        cli_note("this turn alone fills the context of %u tokens; -c makes a larger one", context);
+        return false;
+    }
+    cli_note("the context of %u tokens is full%s", context,
+             c->on_full == CHAT_STOP ? "; --on-full drop would drop the oldest turns" : "");
     enum chat_on_full choice = c->on_full == CHAT_ASK ? ask(c) : c->on_full;
-    return choice == CHAT_DROP && drop_turns(a);
+    if (choice != CHAT_DROP)
+        return false;
+    drop_turns(a);
+    return true;
 }
 
 /* --- the outcome --- */
@@ -209,17 +198,24 @@ static int interrupted(struct chat *c)
 static int failed(struct chat *c, vkmoe_status status, const vkmoe_error *err)
 {
     cli_failed(err);
+    if (status == VKMOE_DEVICE_LOST && c->input.interactive) {
+        cli_note("the conversation is still here; the next message opens the device again");
+        c->device_lost = true;
+        return -1;
+    }
     /* Another message may do better, unless it was the device or memory that failed. */
     return status == VKMOE_BAD_FORMAT || status == VKMOE_UNSUPPORTED ? chat_failed(c) : EXIT_FAILED;
 }
 
 static bool keep(struct answer *a)
 {
+    static const int32_t none; /* an empty answer, too, is kept as it was generated */
+    const int32_t *ids = a->ids.items ? a->ids.items : &none;
     const vkmoe_chat_message m = {.role = VKMOE_CHAT_ASSISTANT,
                                   .text = a->text.items,
                                   .size = a->text.count,
                                   /* tokens of a --stop are none of the answer's */
-                                  .tokens = a->stream.stopped ? NULL : a->ids.items,
+                                  .tokens = a->stream.stopped ? NULL : ids,
                                   .n_tokens = a->stream.stopped ? 0 : a->ids.count};
     return conversation_add(&a->chat->conversation, &m);
 }
@@ -233,14 +229,12 @@ static int conclude(struct answer *a, vkmoe_status status, const vkmoe_error *er
     else if (!keep(a))
         a->out_of_memory = true;
     if (a->error || a->out_of_memory || a->stream.out_of_memory) {
-        fprintf(stderr, "vkmoe: %s%s\n",
-                a->error ? "cannot write to stdout: " : "host memory ran out for an answer",
-                a->error ? strerror(a->error) : "");
-        return EXIT_FAILED;
+        return a->error ? cli_fail("cannot write to stdout: %s", strerror(a->error))
+                        : cli_fail("host memory ran out for an answer");
     }
     if (status == VKMOE_CANCELLED || cli_interrupted()) {
         if (!answered)
-            fputs("vkmoe: interrupted; the message was taken back\n", stderr);
+            cli_note("interrupted; the message was taken back");
         return interrupted(c);
     }
     if (status == VKMOE_CONTEXT_FULL) /* which was said */
@@ -248,9 +242,20 @@ static int conclude(struct answer *a, vkmoe_status status, const vkmoe_error *er
     if (status != VKMOE_OK)
         return failed(c, status, err);
     if (c->input.interactive && a->ids.count >= c->generation.tokens)
-        fprintf(stderr, "vkmoe: the answer was cut after %zu tokens; -n allows more\n",
-                a->ids.count);
+        cli_note("the answer was cut after %zu tokens; -n allows more", a->ids.count);
     return -1;
+}
+
+/* A message that finds no device is taken back. */
+static bool find_device_again(struct chat *c)
+{
+    c->engine.start = cli_now();
+    c->device_lost = chat_open_session(c) != EXIT_DONE;
+    if (!c->device_lost)
+        return true;
+    conversation_pop(&c->conversation);
+    cli_note("there is no device to answer with; the message was taken back");
+    return false;
 }
 
 int chat_answer(struct chat *c)
@@ -267,10 +272,13 @@ int chat_answer(struct chat *c)
                                    .user = &a};
     if (c->input.interactive)
         cli_forget_interrupt();
+    if (c->device_lost && !find_device_again(c))
+        return -1;
     do {
         cli_cancel_on_interrupt(c->session);
         status = compute(&a, &err);
-        settle(c, status);
+        cli_cancel_on_interrupt(NULL);
+        vkmoe_session_clear_cancel(c->session); /* a Ctrl-C that came too late ends no other call */
         again = status == VKMOE_CONTEXT_FULL && !cli_interrupted() && make_room(&a);
     } while (again);
     cli_stream_finish(&a.stream);

@@ -81,7 +81,7 @@ static int parse(int argc, char **argv, struct options *o)
 {
     int option;
     *o = (struct options){.prompt = 512, .generate = 128, .repetitions = 5};
-    while ((option = getopt_long(argc, argv, CLI_COMMON_SHORT "p:n:d:r:", long_options, NULL)) !=
+    while ((option = cli_next_option(argc, argv, CLI_COMMON_SHORT "p:n:d:r:", long_options)) !=
            -1) {
         int code = apply_option(o, option);
         if (code >= 0)
@@ -180,9 +180,10 @@ static int print_json(const struct options *o, const vkmoe_device_info *device, 
         json_array_append_new(results, result_json(o, prompt, true));
     if (generate->tokens)
         json_array_append_new(results, result_json(o, generate, false));
-    return cli_print_json(json_pack("{s:s, s:s, s:s, s:I, s:o}", "model", model, "device",
-                                    device->name, "driver", device->driver, "layers",
-                                    (json_int_t)o->layers, "results", results),
+    return cli_print_json(json_pack("{s:o, s:o, s:o, s:I, s:o}", "model", cli_json_text(model),
+                                    "device", cli_json_text(device->name), "driver",
+                                    cli_json_text(device->driver), "layers", (json_int_t)o->layers,
+                                    "results", results),
                           "the measurements");
 }
 

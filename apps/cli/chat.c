@@ -60,14 +60,16 @@ static int parse(int argc, char **argv, struct chat *c)
 {
     int option;
     *c = (struct chat){.generation = CLI_GENERATION_DEFAULTS};
-    while ((option = getopt_long(argc, argv, CLI_COMMON_SHORT CLI_GENERATION_SHORT "s:",
-                                 long_options, NULL)) != -1) {
+    while ((option = cli_next_option(
+                argc, argv, CLI_COMMON_SHORT CLI_GENERATION_SHORT "s:", long_options)) != -1) {
         int code = apply_option(c, option);
         if (code >= 0)
             return code;
     }
     if (optind < argc)
         return cli_usage("chat: '%s' is not an option; messages come on stdin", argv[optind]);
+    if (c->system && !cli_check_utf8("--system", c->system, strlen(c->system)))
+        return EXIT_FAILED;
     return -1;
 }
 
@@ -91,32 +93,40 @@ static int choose_template(struct chat *c)
     if (status != VKMOE_OK)
         return cli_failed(&err);
     if (!c->template_name && c->chat_template == VKMOE_CHAT_PLAIN)
-        fputs("vkmoe: the model has no chat template: messages are text that it continues\n",
-              stderr);
+        cli_note("the model has no chat template: messages are text that it continues");
     else if (c->common.verbosity > 0)
-        fprintf(stderr, "vkmoe: chat template %s\n", vkmoe_chat_template_name(c->chat_template));
+        cli_note("chat template %s", vkmoe_chat_template_name(c->chat_template));
+    return EXIT_DONE;
+}
+
+int chat_open_session(struct chat *c)
+{
+    vkmoe_error err;
+    const vkmoe_session_params params = {.context = c->common.context, .chunk = c->common.chunk};
+    vkmoe_session_destroy(c->session);
+    c->session = NULL;
+    cli_engine_close_device(&c->engine);
+    int code = cli_engine_open(&c->common, 0, &c->engine);
+    if (code != EXIT_DONE)
+        return code;
+    if (vkmoe_session_create(c->engine.model, &params, &c->session, &err) != VKMOE_OK)
+        return cli_failed(&err);
     return EXIT_DONE;
 }
 
 /* Returns an exit code; the reason for a failure has been said. */
 static int open_chat(struct chat *c)
 {
-    vkmoe_error err;
     int code = cli_tokenizer_open(&c->common, &c->engine);
     if (code == EXIT_DONE)
         code = choose_template(c);
     if (code == EXIT_DONE)
-        code = cli_engine_open(&c->common, 0, &c->engine);
+        code = chat_open_session(c);
     if (code != EXIT_DONE)
         return code;
-    const vkmoe_session_params params = {.context = c->common.context, .chunk = c->common.chunk};
-    if (vkmoe_session_create(c->engine.model, &params, &c->session, &err) != VKMOE_OK)
-        return cli_failed(&err);
     c->sampling = cli_generation_sampling(&c->generation, &c->common, c->engine.model);
-    if (c->system && !conversation_set_system(&c->conversation, c->system)) {
-        fputs("vkmoe: host memory ran out for the system prompt\n", stderr);
-        return EXIT_FAILED;
-    }
+    if (c->system && !conversation_set_system(&c->conversation, c->system))
+        return cli_fail("--system: host memory ran out for the system prompt");
     return cli_interrupted() ? EXIT_INTERRUPTED : EXIT_DONE;
 }
 
@@ -133,10 +143,8 @@ static int take_line(struct chat *c, char *line, size_t size)
     const vkmoe_chat_message *last = conversation_last(&c->conversation);
     if (last && last->role == VKMOE_CHAT_USER) /* loaded so: users and assistants alternate */
         conversation_pop(&c->conversation);
-    if (!conversation_add(&c->conversation, &m)) {
-        fprintf(stderr, "vkmoe: host memory ran out for a message of %zu bytes\n", size);
-        return EXIT_FAILED;
-    }
+    if (!conversation_add(&c->conversation, &m))
+        return cli_fail("host memory ran out for a message of %zu bytes", size);
     return chat_answer(c);
 }
 
@@ -162,6 +170,8 @@ static int talk(struct chat *c)
         case CLI_INPUT_LINE:
             c->was_interrupted = false;
             code = take_line(c, line, size);
+            if (code < 0 && c->input.signal) /* it came at a question */
+                code = EXIT_SIGNAL + c->input.signal;
             free(line);
             break;
         case CLI_INPUT_INTERRUPTED:
@@ -169,6 +179,9 @@ static int talk(struct chat *c)
             break;
         case CLI_INPUT_END:
             code = EXIT_DONE;
+            break;
+        case CLI_INPUT_TERMINATED:
+            code = EXIT_SIGNAL + c->input.signal;
             break;
         case CLI_INPUT_FAILED:
             code = EXIT_FAILED;

@@ -21,6 +21,7 @@ struct chat {
     vkmoe_sampling sampling;
     struct conversation conversation;
     struct cli_input input;
+    bool device_lost;     /* and not opened again: `session` is of no use, or NULL */
     bool was_interrupted; /* and nothing was typed since: the next Ctrl-C leaves */
     size_t prompt_tokens; /* of the newest answer, */
     size_t reused_tokens; /* and how many of them were computed before */
@@ -31,6 +32,10 @@ static inline int chat_failed(const struct chat *c)
 {
     return c->input.interactive ? -1 : EXIT_FAILED;
 }
+
+/* Opens the device, the model and a session, where there may have been others. Returns an exit
+ * code; the reason for a failure has been said, and what it left is closed at the end. */
+int chat_open_session(struct chat *c);
 
 /* Answers the newest message, which is the user's: prints the answer on stdout and adds it to the
  * conversation. A message that gets no answer is taken back. Returns -1 to go on, or an exit code.

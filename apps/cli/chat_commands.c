@@ -25,7 +25,7 @@ static int cmd_undo(struct chat *c, const char *argument)
 {
     (void)argument;
     if (!conversation_undo(&c->conversation)) {
-        fputs("vkmoe: /undo: there is nothing to take back\n", stderr);
+        cli_note("/undo: there is nothing to take back");
         return chat_failed(c);
     }
     fprintf(stderr, "The last turn was taken back; %zu left.\n",
@@ -38,45 +38,77 @@ static int cmd_retry(struct chat *c, const char *argument)
     (void)argument;
     const vkmoe_chat_message *last = conversation_last(&c->conversation);
     if (!last) {
-        fputs("vkmoe: /retry: there is nothing to answer\n", stderr);
+        cli_note("/retry: there is nothing to answer");
         return chat_failed(c);
     }
     if (last->role == VKMOE_CHAT_ASSISTANT)
         conversation_pop(&c->conversation);
     c->sampling.seed++; /* the same seed would give the same answer */
+    if (c->sampling.temperature <= 0)
+        cli_note("/retry: at temperature 0 the same answer comes again; --temp makes others");
     return chat_answer(c);
 }
 
 static int cmd_system(struct chat *c, const char *argument)
 {
-    if (!conversation_set_system(&c->conversation, argument)) {
-        fputs("vkmoe: /system: host memory ran out for the system prompt\n", stderr);
-        return EXIT_FAILED;
-    }
+    if (!cli_check_utf8("/system", argument, strlen(argument)))
+        return chat_failed(c);
+    if (!conversation_set_system(&c->conversation, argument))
+        return cli_fail("/system: host memory ran out for the system prompt");
     fputs(*argument ? "The system prompt is set.\n" : "There is no system prompt now.\n", stderr);
     return -1;
 }
 
-static int cmd_save(struct chat *c, const char *argument)
+/* The path with $HOME for a ~ that begins it; malloc'ed, NULL after saying that memory ran out. */
+static char *expand(const char *path)
 {
-    if (!conversation_save(&c->conversation, argument))
-        return chat_failed(c);
-    fprintf(stderr, "Saved to %s.\n", argument);
-    return -1;
+    const char *home = getenv("HOME");
+    bool tilde = path[0] == '~' && path[1] == '/' && home && *home;
+    size_t size = strlen(path) + (tilde ? strlen(home) : 0) + 1;
+    char *expanded = malloc(size);
+    if (expanded)
+        snprintf(expanded, size, "%s%s", tilde ? home : "", tilde ? path + 1 : path);
+    else
+        cli_note("host memory ran out for a path");
+    return expanded;
 }
 
+static int cmd_save(struct chat *c, const char *argument)
+{
+    char *path = expand(argument);
+    bool good = path && conversation_save(&c->conversation, path);
+    if (good)
+        fprintf(stderr, "Saved to %s.\n", path);
+    free(path);
+    return good ? -1 : chat_failed(c);
+}
+
+/* A message that was saved without an answer gets it now. */
 static int cmd_load(struct chat *c, const char *argument)
 {
-    if (!conversation_load(&c->conversation, argument))
+    char *path = expand(argument);
+    bool had_system = c->conversation.has_system;
+    bool good = path && conversation_load(&c->conversation, path);
+    if (good)
+        fprintf(stderr, "Loaded %zu turns from %s%s.\n", conversation_turns(&c->conversation), path,
+                !had_system                  ? ""
+                : c->conversation.has_system ? "; its system prompt replaces the one before"
+                                             : "; there is no system prompt now");
+    free(path);
+    if (!good)
         return chat_failed(c);
-    fprintf(stderr, "Loaded %zu turns from %s.\n", conversation_turns(&c->conversation), argument);
-    return -1;
+    const vkmoe_chat_message *last = conversation_last(&c->conversation);
+    return last && last->role == VKMOE_CHAT_USER ? chat_answer(c) : -1;
 }
 
 static int cmd_stats(struct chat *c, const char *argument)
 {
     vkmoe_session_stats s;
     (void)argument;
+    if (c->device_lost) {
+        cli_note("/stats: the device was lost, and what it did is not known");
+        return -1;
+    }
     vkmoe_session_get_stats(c->session, &s);
     fprintf(stderr,
             "context %u of %u tokens | last prompt %zu tokens, %zu of them from the cache | "
@@ -138,16 +170,15 @@ int chat_command(struct chat *c, char *line)
         if (strcmp(line, commands[i].name) != 0)
             continue;
         if (commands[i].argument == NO_ARGUMENT && *argument) {
-            fprintf(stderr, "vkmoe: %s: '%s' is too much; it takes nothing\n", line, argument);
+            cli_note("%s: '%s' is too much; it takes nothing", line, argument);
             return chat_failed(c);
         }
         if (commands[i].argument == AN_ARGUMENT && !*argument) {
-            fprintf(stderr, "vkmoe: %s: a %s is needed after it\n", line,
-                    commands[i].argument_name);
+            cli_note("%s: a %s is needed after it", line, commands[i].argument_name);
             return chat_failed(c);
         }
         return commands[i].run(c, argument);
     }
-    fprintf(stderr, "vkmoe: there is no command '%s'; /help lists them\n", line);
+    cli_note("there is no command '%s'; /help lists them", line);
     return chat_failed(c);
 }

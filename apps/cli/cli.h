@@ -7,9 +7,7 @@
 #include <vkmoe/vkmoe.h>
 
 #include "interrupt.h"
-
-/* Exit codes, which scripts rely on. */
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+#include "messages.h"
 
 /* Options that every command with a model or device takes. */
 struct cli_common {
@@ -67,9 +65,12 @@ enum {
     "  -v, --verbose          say what was chosen and why; twice: more\n"                          \
     "  -h, --help             this text\n"
 
-/* Applies a common option. Returns -1 if it was one, EXIT_USAGE if it was not (getopt_long has
- * complained) or its value is wrong, EXIT_DONE after printing `help` for -h. */
+/* Applies a common option. Returns -1 if it was one, EXIT_USAGE if it was not (which has
+ * been said) or its value is wrong, EXIT_DONE after printing `help` for -h. */
 int cli_common_option(struct cli_common *common, int option, const char *help);
+
+/* What -n and -c may be at most: far more than any model was made for. */
+#define CLI_MOST_TOKENS (1u << 24)
 
 /* Numbers from the command line; false after saying what is wrong with `flag`. */
 bool cli_parse_u64(const char *flag, const char *text, uint64_t low, uint64_t high,
@@ -82,17 +83,18 @@ bool cli_parse_bytes(const char *flag, const char *text, uint64_t *bytes);
 /* "1,2,3" into ids (malloc'ed). */
 bool cli_parse_tokens(const char *flag, const char *text, int32_t **ids, size_t *count);
 
-/* Prints "vkmoe: ..." on stderr, as one line whatever the arguments hold, and returns the exit code
- * for it. */
-int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
-int cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-int cli_failed(const vkmoe_error *err);
+/* getopt_long, which says in a sentence of ours what is wrong with an option, then returns '?'. */
+int cli_next_option(int argc, char **argv, const char *short_options,
+                    const struct option *long_options);
 
+/* A JSON string: the text, with U+FFFD for each byte that is not UTF-8. NULL: memory ran out. */
+json_t *cli_json_text(const char *text);
 /* Prints a JSON object, which is released, on stdout; the exit code. `what` names it if that fails.
  */
 int cli_print_json(json_t *root, const char *what);
 
-/* All of a file, or of stdin for "-"; malloc'ed, zero-terminated. */
+/* All of a file, or of stdin for "-"; malloc'ed, zero-terminated. False after saying why not, and
+ * without a word after a Ctrl-C. */
 bool cli_read_all(const char *path, char **text, size_t *size);
 
 /* Writes a file, whole or not at all. Returns an exit code, after saying why. */
@@ -100,6 +102,8 @@ int cli_write_file(const char *path, const char *data, size_t size);
 
 /* Where the model is: the -m folder, or the shipped one beside the program. */
 const char *cli_model_path(const struct cli_common *common);
+/* Whether there is anything; false after saying that there is not. */
+bool cli_model_is_there(const struct cli_common *common);
 
 /* A log that prints to stderr what `verbosity` asks for. */
 vkmoe_log cli_log(const struct cli_common *common);
@@ -118,6 +122,8 @@ int cli_tokenizer_open(const struct cli_common *common, struct cli_engine *e);
 /* Opens the rest, with a progress bar if stderr is a terminal, for a prompt of so many tokens.
  * Returns an exit code; the reason for a failure has been said. */
 int cli_engine_open(const struct cli_common *common, uint32_t prompt_tokens, struct cli_engine *e);
+/* Closes the model and the device, which may be opened again; the tokenizer stays. */
+void cli_engine_close_device(struct cli_engine *e);
 void cli_engine_close(struct cli_engine *e); /* after either; accepts what was not opened */
 /* The device alone. */
 vkmoe_status cli_device_open(const struct cli_common *common, const vkmoe_log *log,

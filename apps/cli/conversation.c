@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
+
 static size_t first_turn(const struct conversation *c)
 {
     return c->has_system ? 1 : 0;
@@ -43,14 +45,10 @@ static void *copy(const void *memory, size_t size)
 
 static bool insert(struct conversation *c, size_t at, const vkmoe_chat_message *message)
 {
-    if (c->count == c->capacity) {
-        size_t capacity = 2 * c->capacity + 8;
-        vkmoe_chat_message *grown = realloc(c->items, capacity * sizeof(*grown));
-        if (!grown)
-            return false;
-        c->items = grown;
-        c->capacity = capacity;
-    }
+    vkmoe_chat_message *grown = cli_reserve(c->items, c->count, &c->capacity, 1, sizeof(*grown));
+    if (!grown)
+        return false;
+    c->items = grown;
     vkmoe_chat_message m = *message;
     m.text = copy(message->text, message->size);
     m.tokens = message->tokens ? copy(message->tokens, message->n_tokens * sizeof(int32_t)) : NULL;

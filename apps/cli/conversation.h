@@ -31,8 +31,9 @@ void conversation_pop(struct conversation *c);
 bool conversation_undo(struct conversation *c);
 bool conversation_drop_oldest(struct conversation *c);
 
-/* Writes {"messages": [{"role": "user", "content": "..."}, ...]}, whole or not at all. False after
- * saying on stderr what is wrong. */
+/* Writes {"messages": [{"role": "user", "content": "..."}, ...]}: a regular file is replaced whole
+ * or not at all and keeps its access, a link leads to its target, and a pipe or device is written
+ * to. False after saying on stderr what is wrong. */
 bool conversation_save(const struct conversation *c, const char *path);
 /* Replaces the conversation by one that was saved; on failure, which is said, it stays. */
 bool conversation_load(struct conversation *c, const char *path);

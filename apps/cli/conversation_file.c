@@ -1,12 +1,15 @@
 /* Conversations in JSON files. */
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "conversation.h"
+#include "messages.h"
 
 static const char *const role_names[] = {
     [VKMOE_CHAT_SYSTEM] = "system",
@@ -31,7 +34,13 @@ static json_t *to_json(const struct conversation *c)
     return list ? json_pack("{s:o}", "messages", list) : NULL;
 }
 
-/* Fills the new file behind fd, and closes it. */
+/* A pipe or device has no disk to be brought to. */
+static bool synced(int fd)
+{
+    return fsync(fd) == 0 || errno == EINVAL || errno == ENOTSUP;
+}
+
+/* Fills the file behind fd, and closes it. */
 static bool write_json(int fd, const json_t *root)
 {
     FILE *file = fdopen(fd, "wb");
@@ -40,36 +49,86 @@ static bool write_json(int fd, const json_t *root)
         return false;
     }
     bool good = json_dumpf(root, file, JSON_INDENT(2)) == 0 && fputc('\n', file) != EOF &&
-                fflush(file) == 0 && fsync(fd) == 0;
+                fflush(file) == 0 && synced(fd);
     int error = errno;
     good = fclose(file) == 0 && good;
     errno = good ? errno : error ? error : EIO;
     return good;
 }
 
-bool conversation_save(const struct conversation *c, const char *path)
+/* Puts a new file in the place of the one at `path`, with its access, whole or not at all. */
+static bool replace(const char *path, const struct stat *existing, const json_t *root)
 {
     size_t size = strlen(path) + sizeof(".XXXXXX");
     char *temporary = malloc(size);
-    json_t *root = to_json(c);
-    if (!temporary || !root) {
-        fprintf(stderr, "vkmoe: %s: host memory ran out for a conversation of %zu messages\n", path,
-                c->count);
-        free(temporary);
-        json_decref(root);
+    if (!temporary)
         return false;
-    }
     snprintf(temporary, size, "%s.XXXXXX", path);
     int fd = mkstemp(temporary);
-    bool written = fd >= 0 && write_json(fd, root);
-    bool good = written && rename(temporary, path) == 0;
-    if (!good) {
-        fprintf(stderr, "vkmoe: %s: the conversation cannot be written: %s\n", path,
-                strerror(errno));
-        if (fd >= 0)
-            unlink(temporary);
-    }
+    bool good = fd >= 0 && (!existing || fchmod(fd, existing->st_mode & 07777) == 0);
+    if (good)
+        good = write_json(fd, root);
+    else if (fd >= 0)
+        close(fd);
+    good = good && rename(temporary, path) == 0;
+    int error = errno;
+    if (!good && fd >= 0)
+        unlink(temporary);
     free(temporary);
+    errno = error;
+    return good;
+}
+
+static bool replace_target(const char *path, const struct stat *existing, const json_t *root)
+{
+    char *target = realpath(path, NULL);
+    bool good = target && replace(target, existing, root);
+    int error = errno;
+    free(target);
+    errno = error;
+    return good;
+}
+
+/* stdout or stderr where this is the file that it goes to, under whatever name; else -1. */
+static int standard_file(const struct stat *existing)
+{
+    struct stat st;
+    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fstat(fd, &st) == 0 && st.st_dev == existing->st_dev && st.st_ino == existing->st_ino)
+            return fd;
+    }
+    return -1;
+}
+
+/* A regular file is replaced, where a link leads too. What cannot be is written to: pipes, devices,
+ * a file that is being printed to, and one that a link names but that is not there yet. */
+static bool write_to(const char *path, const json_t *root)
+{
+    struct stat existing, link;
+    int fd;
+    if (stat(path, &existing) == 0) {
+        int standard = standard_file(&existing);
+        if (standard < 0 && S_ISREG(existing.st_mode))
+            return replace_target(path, &existing, root);
+        fd = standard >= 0 ? dup(standard) : open(path, O_WRONLY | O_CLOEXEC);
+    } else if (lstat(path, &link) != 0) {
+        return replace(path, NULL, root);
+    } else {
+        fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    }
+    return fd >= 0 && write_json(fd, root);
+}
+
+bool conversation_save(const struct conversation *c, const char *path)
+{
+    json_t *root = to_json(c);
+    if (!root) {
+        cli_note("%s: host memory ran out for a conversation of %zu messages", path, c->count);
+        return false;
+    }
+    bool good = write_to(path, root);
+    if (!good)
+        cli_note("%s: the conversation cannot be written: %s", path, strerror(errno));
     json_decref(root);
     return good;
 }
@@ -78,7 +137,7 @@ bool conversation_save(const struct conversation *c, const char *path)
 
 static bool complain(const char *path, size_t index, const char *what)
 {
-    fprintf(stderr, "vkmoe: %s: message %zu %s\n", path, index + 1, what);
+    cli_note("%s: message %zu %s", path, index + 1, what);
     return false;
 }
 
@@ -104,19 +163,31 @@ static bool take_message(struct conversation *c, const json_t *entry, const char
     return true;
 }
 
-bool conversation_load(struct conversation *c, const char *path)
+/* The JSON in a file; NULL after saying why there is none. */
+static json_t *read_json(const char *path)
 {
     json_error_t error;
+    struct stat st;
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        cli_note("%s: this is a folder, expected a file that /save wrote", path);
+        return NULL;
+    }
     json_t *root = json_load_file(path, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
+    if (!root && error.line < 0)
+        cli_note("%s: cannot be read: %s", path, strerror(errno));
+    else if (!root)
+        cli_note("%s: line %d: %s", path, error.line, error.text);
+    return root;
+}
+
+bool conversation_load(struct conversation *c, const char *path)
+{
+    json_t *root = read_json(path);
     const json_t *list = json_object_get(root, "messages");
     struct conversation loaded = {0};
     bool good = json_is_array(list);
-    if (!root && error.line < 0)
-        fprintf(stderr, "vkmoe: %s: cannot be read: %s\n", path, strerror(errno));
-    else if (!root)
-        fprintf(stderr, "vkmoe: %s: line %d: %s\n", path, error.line, error.text);
-    else if (!good)
-        fprintf(stderr, "vkmoe: %s: there is no list of messages in it\n", path);
+    if (root && !good)
+        cli_note("%s: there is no list of messages in it", path);
     for (size_t i = 0; good && i < json_array_size(list); i++)
         good = take_message(&loaded, json_array_get(list, i), path);
     json_decref(root);

@@ -118,7 +118,7 @@ int cmd_devices(int argc, char **argv)
     struct cli_common common = {0};
     bool as_json = false;
     int option;
-    while ((option = getopt_long(argc, argv, "hv", long_options, NULL)) != -1) {
+    while ((option = cli_next_option(argc, argv, "hv", long_options)) != -1) {
         if (option == 'j') {
             as_json = true;
             continue;

@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,7 +33,8 @@ bool cli_read_all(const char *path, char **text, size_t *size)
         data = grown;
     }
     if (!data || ferror(file)) {
-        cli_fail("cannot read %s: %s", path, strerror(errno));
+        if (!cli_interrupted())
+            cli_fail("cannot read %s: %s", path, strerror(errno));
         free(data);
         data = NULL;
     }
@@ -59,16 +62,35 @@ const char *cli_model_path(const struct cli_common *common)
     return shipped;
 }
 
+bool cli_model_is_there(const struct cli_common *common)
+{
+    struct stat st;
+    const char *path = cli_model_path(common);
+    if (stat(path, &st) == 0 || errno != ENOENT)
+        return true; /* what else is wrong is found by whoever reads it */
+    cli_fail("%s: there is no such folder, expected a model in Hugging Face layout", path);
+    return false;
+}
+
 static void log_line(void *user, vkmoe_log_level level, const char *line)
 {
     const struct cli_common *common = user;
     if ((int)level <= common->verbosity + (int)VKMOE_LOG_WARNING)
-        fprintf(stderr, "vkmoe: %s\n", line);
+        cli_note("%s", line);
 }
 
 vkmoe_log cli_log(const struct cli_common *common)
 {
     return (vkmoe_log){.write = log_line, .user = (void *)(uintptr_t)common};
+}
+
+#define BAR "########################################"
+#define BAR_WIDTH ((int)sizeof(BAR) - 1)
+
+static int terminal_width(void)
+{
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
 }
 
 static void show_progress(double *shown, uint64_t done, uint64_t total)
@@ -77,10 +99,18 @@ static void show_progress(double *shown, uint64_t done, uint64_t total)
     if (done < total && seconds - *shown < 0.1)
         return;
     *shown = seconds;
-    int filled = total ? (int)(40 * done / total) : 40;
-    fprintf(stderr, "\rloading [%.*s%*s] %.1f of %.1f MB%s", filled,
-            "########################################", 40 - filled, "", (double)done / 1e6,
-            (double)total / 1e6, done < total ? "" : ", waiting for the shaders");
+    char text[96];
+    int size = snprintf(text, sizeof(text), "%.1f of %.1f MB%s", (double)done / 1e6,
+                        (double)total / 1e6, done < total ? "" : ", waiting for the shaders");
+    int room = terminal_width() - 1; /* the last column is the cursor's */
+    int width = room - size - (int)sizeof("loading [] ") + 1;
+    if (width < 1) {
+        fprintf(stderr, "\r\033[K%.*s", room, text);
+        return;
+    }
+    width = width < BAR_WIDTH ? width : BAR_WIDTH;
+    int filled = total ? (int)((uint64_t)width * done / total) : width;
+    fprintf(stderr, "\r\033[Kloading [%.*s%*s] %s", filled, BAR, width - filled, "", text);
 }
 
 static bool on_progress(void *user, uint64_t done, uint64_t total)
@@ -94,6 +124,8 @@ int cli_tokenizer_open(const struct cli_common *common, struct cli_engine *e)
 {
     vkmoe_error err;
     *e = (struct cli_engine){.log = cli_log(common), .start = cli_now()};
+    if (!cli_model_is_there(common))
+        return EXIT_FAILED;
     vkmoe_status status = vkmoe_tokenizer_load(cli_model_path(common), NULL, &e->tokenizer, &err);
     return status == VKMOE_OK ? EXIT_DONE : cli_failed(&err);
 }
@@ -158,15 +190,25 @@ int cli_engine_open(const struct cli_common *common, uint32_t prompt_tokens, str
     if (status != VKMOE_OK)
         return cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
     e->load_seconds = cli_now() - e->start;
+    uint32_t made_for = vkmoe_model_get_info(e->model)->max_context;
+    if (common->context > made_for)
+        cli_note("a context of %u tokens is more than the %u that the model was made for, beyond "
+                 "which it may do poorly",
+                 common->context, made_for);
     return vocabulary_fits(common, e) ? EXIT_DONE : EXIT_FAILED;
+}
+
+void cli_engine_close_device(struct cli_engine *e)
+{
+    vkmoe_model_destroy(e->model);
+    vkmoe_device_close(e->device);
+    e->model = NULL;
+    e->device = NULL;
 }
 
 void cli_engine_close(struct cli_engine *e)
 {
-    vkmoe_model_destroy(e->model);
-    vkmoe_device_close(e->device);
+    cli_engine_close_device(e);
     vkmoe_tokenizer_destroy(e->tokenizer);
-    e->model = NULL;
-    e->device = NULL;
     e->tokenizer = NULL;
 }

@@ -1,9 +1,8 @@
 #include "generation_options.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
-
-#define MAX_TOKENS (1u << 24)
 
 static unsigned bit_of(int option)
 {
@@ -27,7 +26,7 @@ static bool parse_number(struct cli_generation *g, int option, uint64_t *number)
     vkmoe_sampling *s = &g->sampling;
     switch (option) {
     case 'n':
-        return cli_parse_u64("-n", optarg, 1, MAX_TOKENS, &g->tokens);
+        return cli_parse_u64("-n", optarg, 1, CLI_MOST_TOKENS, &g->tokens);
     case CLI_OPTION_TEMP:
         return cli_parse_float("--temp", optarg, 0, 1000, &s->temperature);
     case CLI_OPTION_TOP_K:
@@ -78,6 +77,44 @@ static uint64_t seed_of_the_time(void)
     return (uint64_t)t.tv_sec * 1000003u ^ (uint64_t)t.tv_nsec;
 }
 
+static void say_sampling(const vkmoe_sampling *s)
+{
+    char last[32];
+    uint32_t n = s->repeat_last ? s->repeat_last : VKMOE_DEFAULT_REPEAT_LAST;
+    if (n == UINT32_MAX)
+        snprintf(last, sizeof(last), "all tokens");
+    else
+        snprintf(last, sizeof(last), "the last %u", n);
+    cli_note("repeat penalty %g of %s, temperature %g, top-k %u, top-p %g, min-p %g, seed %llu",
+             (double)s->repeat_penalty, last, (double)s->temperature, s->top_k, (double)s->top_p,
+             (double)s->min_p, (unsigned long long)s->seed);
+}
+
+/* Choices that are never made when the likeliest token is always taken. */
+static void warn_of_no_effect(const struct cli_generation *g, const vkmoe_sampling *s)
+{
+    static const struct {
+        int option;
+        const char *flag;
+    } choices[] = {
+        {CLI_OPTION_TOP_K, "--top-k"},
+        {CLI_OPTION_TOP_P, "--top-p"},
+        {CLI_OPTION_MIN_P, "--min-p"},
+        {CLI_OPTION_SEED, "--seed"},
+    };
+    char flags[64] = "";
+    if (s->temperature > 0 || g->given & bit_of(CLI_OPTION_TEMP))
+        return;
+    for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
+        size_t n = strlen(flags);
+        if (g->given & bit_of(choices[i].option))
+            snprintf(flags + n, sizeof(flags) - n, "%s%s", n ? ", " : "", choices[i].flag);
+    }
+    if (*flags)
+        cli_note("%s: no effect at temperature 0, which is the model's default; give --temp too",
+                 flags);
+}
+
 vkmoe_sampling cli_generation_sampling(const struct cli_generation *g,
                                        const struct cli_common *common, const vkmoe_model *model)
 {
@@ -96,12 +133,8 @@ vkmoe_sampling cli_generation_sampling(const struct cli_generation *g,
         s.repeat_penalty = given->repeat_penalty;
     if (g->given & bit_of(CLI_OPTION_REPEAT_LAST))
         s.repeat_last = given->repeat_last;
+    warn_of_no_effect(g, &s);
     if (common->verbosity > 0)
-        fprintf(stderr,
-                "vkmoe: repeat penalty %g of the last %u, temperature %g, top-k %u, top-p %g, "
-                "min-p %g, seed %llu\n",
-                (double)s.repeat_penalty, s.repeat_last ? s.repeat_last : VKMOE_DEFAULT_REPEAT_LAST,
-                (double)s.temperature, s.top_k, (double)s.top_p, (double)s.min_p,
-                (unsigned long long)s.seed);
+        say_sampling(&s);
     return s;
 }

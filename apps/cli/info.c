@@ -109,7 +109,7 @@ static void set_count(json_t *object, const char *key, uint64_t value)
 
 static json_t *shape_json(const vkmoe_description *d, const char *model)
 {
-    json_t *o = json_pack("{s:s}", "model", model);
+    json_t *o = json_pack("{s:o}", "model", cli_json_text(model));
     set_count(o, "layers", d->n_layers);
     set_count(o, "moe_layers", d->n_moe_layers);
     set_count(o, "hidden_size", d->hidden_size);
@@ -202,17 +202,18 @@ int cmd_info(int argc, char **argv)
     const char *config = NULL;
     bool as_json = false;
     int option;
-    while ((option = getopt_long(argc, argv, "hm:", long_options, NULL)) != -1) {
+    while ((option = cli_next_option(argc, argv, "hm:", long_options)) != -1) {
         if (option == 'h')
             return print_help();
-        else if (option == 'm')
-            common.model = optarg;
         else if (option == 'c')
             config = optarg;
         else if (option == 'j')
             as_json = true;
-        else
-            return EXIT_USAGE;
+        else {
+            int code = cli_common_option(&common, option, help);
+            if (code >= 0)
+                return code;
+        }
     }
     if (optind < argc)
         return cli_usage("info: '%s' is not an option", argv[optind]);

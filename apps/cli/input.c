@@ -8,87 +8,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/select.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <editline/readline.h>
 
+#include "history.h"
 #include "interrupt.h"
-
-#define HISTORY_LINES 1000
-
-/* --- history --- */
-
-/* Makes the folders that lead to the file; false with errno set. */
-static bool make_folders(char *path)
-{
-    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        bool made = mkdir(path, 0700) == 0 || errno == EEXIST;
-        *slash = '/';
-        if (!made)
-            return false;
-    }
-    return true;
-}
-
-/* $XDG_STATE_HOME/vkmoe/history; NULL where no folder for it is known. */
-static char *history_path(void)
-{
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    bool absolute = state && state[0] == '/'; /* others are to be ignored */
-    if (!absolute && (!home || !*home))
-        return NULL;
-    const char *base = absolute ? state : home;
-    const char *rest = absolute ? "/vkmoe/history" : "/.local/state/vkmoe/history";
-    size_t size = strlen(base) + strlen(rest) + 1;
-    char *path = malloc(size);
-    if (path)
-        snprintf(path, size, "%s%s", base, rest);
-    return path;
-}
-
-static void open_history(struct cli_input *in)
-{
-    in->history = history_path();
-    using_history();
-    stifle_history(HISTORY_LINES);
-    if (!in->history)
-        return;
-    int error = read_history(in->history);
-    if (error == 0 || error == ENOENT)
-        return;
-    fprintf(stderr, "vkmoe: %s: the history cannot be read: %s\n", in->history, strerror(error));
-    free(in->history);
-    in->history = NULL;
-}
-
-static void remember(const char *line)
-{
-    const HIST_ENTRY *last = history_get(history_base + history_length - 1);
-    if (*line && !(last && strcmp(last->line, line) == 0))
-        add_history(line);
-}
-
-static void close_history(struct cli_input *in)
-{
-    mode_t mask = umask(0077); /* what was typed is nobody else's business */
-    if (in->history && history_length > 0 &&
-        (!make_folders(in->history) || (errno = write_history(in->history)) != 0))
-        fprintf(stderr, "vkmoe: %s: the history cannot be written: %s\n", in->history,
-                strerror(errno));
-    umask(mask);
-    clear_history();
-    free(in->history);
-    in->history = NULL;
-}
+#include "messages.h"
 
 /* --- a terminal --- */
 
 /* The line editor's callback and a signal handler reach nothing but static storage. */
 static char *received;
 static bool finished;
-static volatile sig_atomic_t pressed;
+static volatile sig_atomic_t caught; /* the newest signal of `handled`; 0: none */
+
+/* Signals that would leave the terminal as the line editor has set it. */
+static const int handled[] = {SIGINT, SIGTERM, SIGHUP, SIGTSTP};
+enum { N_HANDLED = sizeof(handled) / sizeof(handled[0]) };
 
 static void on_line(char *line)
 {
@@ -97,16 +34,67 @@ static void on_line(char *line)
     rl_callback_handler_remove();
 }
 
-static void on_interrupt(int signal)
+static void on_signal(int signal)
 {
-    (void)signal;
-    pressed = 1;
+    if (caught != SIGTERM && caught != SIGHUP) /* which nothing takes back */
+        caught = signal;
 }
 
-/* Waits for keys, and for Ctrl-C only while it waits. */
+/* What was in force before; signals that were ignored still are. */
+struct guard {
+    struct sigaction actions[N_HANDLED];
+    sigset_t mask;    /* before */
+    sigset_t waiting; /* while keys are awaited */
+};
+
+static void take_signals(struct guard *g)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigset_t blocked;
+    sigemptyset(&action.sa_mask);
+    sigemptyset(&blocked);
+    for (int i = 0; i < N_HANDLED; i++)
+        sigaddset(&blocked, handled[i]);
+    sigprocmask(SIG_BLOCK, &blocked, &g->mask);
+    g->waiting = g->mask;
+    for (int i = 0; i < N_HANDLED; i++) {
+        sigaction(handled[i], NULL, &g->actions[i]);
+        if (g->actions[i].sa_handler != SIG_IGN || handled[i] == SIGINT)
+            sigaction(handled[i], &action, NULL);
+        sigdelset(&g->waiting, handled[i]);
+    }
+}
+
+static void leave_signals(const struct guard *g)
+{
+    for (int i = 0; i < N_HANDLED; i++)
+        sigaction(handled[i], &g->actions[i], NULL);
+    sigprocmask(SIG_SETMASK, &g->mask, NULL);
+}
+
+/* Ctrl-Z: the shell gets its terminal back; later the line is shown again as it was. */
+static void stop(void)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL}, old_action;
+    sigset_t set, old_mask;
+    sigemptyset(&action.sa_mask);
+    sigemptyset(&set);
+    sigaddset(&set, SIGTSTP);
+    rl_deprep_terminal();
+    fputc('\n', stderr);
+    sigaction(SIGTSTP, &action, &old_action);
+    raise(SIGTSTP);
+    sigprocmask(SIG_UNBLOCK, &set, &old_mask); /* here it stops */
+    sigprocmask(SIG_SETMASK, &old_mask, NULL);
+    sigaction(SIGTSTP, &old_action, NULL);
+    rl_prep_terminal(1);
+    rl_forced_update_display();
+}
+
+/* Waits for keys, and for signals only while it waits. False with errno set. */
 static bool wait_for_line(const sigset_t *waiting)
 {
-    while (!finished && !pressed) {
+    while (!finished && !caught) {
         fd_set set;
         FD_ZERO(&set);
         FD_SET(STDIN_FILENO, &set);
@@ -114,40 +102,38 @@ static bool wait_for_line(const sigset_t *waiting)
             rl_callback_read_char();
         else if (errno != EINTR)
             return false;
+        if (caught == SIGTSTP) {
+            caught = 0;
+            stop();
+        }
     }
     return true;
 }
 
-static enum cli_input_result edit_line(const char *prompt, char **line)
+static enum cli_input_result edit_line(struct cli_input *in, const char *prompt, char **line)
 {
-    struct sigaction action = {.sa_handler = on_interrupt}, old_action;
-    sigset_t interrupt, old_mask, waiting;
-    sigemptyset(&action.sa_mask);
-    sigemptyset(&interrupt);
-    sigaddset(&interrupt, SIGINT);
-    sigprocmask(SIG_BLOCK, &interrupt, &old_mask);
-    sigaction(SIGINT, &action, &old_action);
-    waiting = old_mask;
-    sigdelset(&waiting, SIGINT);
+    struct guard guard;
+    take_signals(&guard);
     finished = false;
     received = NULL;
-    pressed = 0;
+    caught = 0;
     rl_callback_handler_install(prompt, on_line);
-    bool good = wait_for_line(&waiting);
+    bool good = wait_for_line(&guard.waiting);
     int error = errno;
     if (!finished)
         rl_callback_handler_remove();
-    sigaction(SIGINT, &old_action, NULL);
-    sigprocmask(SIG_SETMASK, &old_mask, NULL);
+    leave_signals(&guard);
     if (!finished || !received)
         fputc('\n', stderr);
     if (!good)
-        fprintf(stderr, "vkmoe: cannot read stdin: %s\n", strerror(error));
+        cli_note("cannot read stdin: %s", strerror(error));
     *line = received;
-    return received   ? CLI_INPUT_LINE
-           : finished ? CLI_INPUT_END
-           : good     ? CLI_INPUT_INTERRUPTED
-                      : CLI_INPUT_FAILED;
+    in->signal = caught == SIGINT ? 0 : caught;
+    return received           ? CLI_INPUT_LINE
+           : finished         ? CLI_INPUT_END
+           : !good            ? CLI_INPUT_FAILED
+           : caught == SIGINT ? CLI_INPUT_INTERRUPTED
+                              : CLI_INPUT_TERMINATED;
 }
 
 /* --- a pipe or file --- */
@@ -161,6 +147,8 @@ static enum cli_input_result read_line(char **line, size_t *size)
     if (n >= 0) {
         if (n > 0 && (*line)[n - 1] == '\n')
             (*line)[--n] = '\0';
+        if (n > 0 && (*line)[n - 1] == '\r') /* of a line from Windows */
+            (*line)[--n] = '\0';
         *size = (size_t)n;
         return CLI_INPUT_LINE;
     }
@@ -170,7 +158,7 @@ static enum cli_input_result read_line(char **line, size_t *size)
         return CLI_INPUT_INTERRUPTED;
     if (!ferror(stdin) && errno != ENOMEM)
         return CLI_INPUT_END;
-    fprintf(stderr, "vkmoe: cannot read stdin: %s\n", strerror(errno));
+    cli_note("cannot read stdin: %s", strerror(errno));
     return CLI_INPUT_FAILED;
 }
 
@@ -190,24 +178,26 @@ void cli_input_init(struct cli_input *in)
     rl_catch_signals = 0;
     rl_outstream = stderr; /* stdout has the answers */
     rl_bind_key('\t', rl_insert);
-    open_history(in);
+    in->history = history_open();
 }
 
 void cli_input_finish(struct cli_input *in)
 {
     if (in->interactive)
-        close_history(in);
+        history_close(in->history);
+    in->history = NULL;
 }
 
-static enum cli_input_result physical_line(struct cli_input *in, const char *prompt, char **line,
-                                           size_t *size)
+static enum cli_input_result physical_line(struct cli_input *in, const char *prompt, bool remember,
+                                           char **line, size_t *size)
 {
     if (!in->interactive)
         return read_line(line, size);
-    enum cli_input_result result = edit_line(prompt, line);
+    enum cli_input_result result = edit_line(in, prompt, line);
     if (result == CLI_INPUT_LINE) {
         *size = strlen(*line);
-        remember(*line);
+        if (remember)
+            in->history = history_add(in->history, *line);
     }
     return result;
 }
@@ -217,7 +207,7 @@ static bool join(char **line, size_t *size, const char *more, size_t n)
 {
     char *joined = realloc(*line, *size + n + 1);
     if (!joined) {
-        fprintf(stderr, "vkmoe: host memory ran out for a line of %zu bytes\n", *size + n);
+        cli_note("host memory ran out for a line of %zu bytes", *size + n);
         return false;
     }
     joined[*size - 1] = '\n';
@@ -227,14 +217,20 @@ static bool join(char **line, size_t *size, const char *more, size_t n)
     return true;
 }
 
+enum cli_input_result cli_input_answer(struct cli_input *in, const char *prompt, char **line,
+                                       size_t *size)
+{
+    return physical_line(in, prompt, false, line, size);
+}
+
 enum cli_input_result cli_input_line(struct cli_input *in, const char *prompt, char **line,
                                      size_t *size)
 {
-    enum cli_input_result result = physical_line(in, prompt, line, size);
+    enum cli_input_result result = physical_line(in, prompt, true, line, size);
     while (result == CLI_INPUT_LINE && *size > 0 && (*line)[*size - 1] == '\\') {
         char *more;
         size_t n;
-        result = physical_line(in, ". ", &more, &n);
+        result = physical_line(in, ". ", true, &more, &n);
         if (result == CLI_INPUT_LINE && !join(line, size, more, n))
             result = CLI_INPUT_FAILED;
         if (result == CLI_INPUT_END) { /* the backslash was the last byte */

@@ -8,12 +8,14 @@
 struct cli_input {
     bool interactive; /* stdin is a terminal */
     char *history;    /* the file that remembers lines; NULL: none */
+    int signal;       /* that ended the newest line with CLI_INPUT_TERMINATED; 0: none did */
 };
 
 enum cli_input_result {
     CLI_INPUT_LINE,
     CLI_INPUT_END,
     CLI_INPUT_INTERRUPTED, /* by Ctrl-C, on a terminal; what was typed is dropped */
+    CLI_INPUT_TERMINATED,  /* by SIGTERM or SIGHUP, on a terminal, which is as it was before */
     CLI_INPUT_FAILED,      /* after saying why */
 };
 
@@ -27,5 +29,8 @@ void cli_input_finish(struct cli_input *in);
  * prompt is shown on a terminal only. */
 enum cli_input_result cli_input_line(struct cli_input *in, const char *prompt, char **line,
                                      size_t *size);
+/* The same for the answer to a question: one line as it is, which is not remembered. */
+enum cli_input_result cli_input_answer(struct cli_input *in, const char *prompt, char **line,
+                                       size_t *size);
 
 #endif

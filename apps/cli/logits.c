@@ -36,7 +36,7 @@ static int parse(int argc, char **argv, struct options *o)
 {
     int option;
     *o = (struct options){0};
-    while ((option = getopt_long(argc, argv, CLI_COMMON_SHORT "p:o:", long_options, NULL)) != -1) {
+    while ((option = cli_next_option(argc, argv, CLI_COMMON_SHORT "p:o:", long_options)) != -1) {
         int code = -1;
         if (option == OPTION_TOKENS)
             o->tokens = optarg;
@@ -126,6 +126,8 @@ int cmd_logits(int argc, char **argv)
         return code;
     if (o.tokens && !cli_parse_tokens("--tokens", o.tokens, &ids, &count))
         return EXIT_USAGE;
+    if (o.prompt && !cli_check_utf8("-p", o.prompt, strlen(o.prompt)))
+        return EXIT_FAILED;
     code = cli_tokenizer_open(&o.common, &e);
     if (code == EXIT_DONE && o.prompt)
         code = encode_prompt(&o, &e, &ids, &count);

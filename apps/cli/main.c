@@ -30,7 +30,9 @@ static void print_help(FILE *to)
           to);
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
         fprintf(to, "  %-12s %s\n", commands[i].name, commands[i].summary);
-    fputs("\n`vkmoe COMMAND --help` tells a command's options.\n", to);
+    fputs("\n`vkmoe COMMAND --help` or `vkmoe help COMMAND` tells a command's options, and\n"
+          "`vkmoe --version` which vkmoe this is.\n",
+          to);
 }
 
 /* The next file to be opened would take the place of a standard one that is closed, and what is
@@ -54,6 +56,16 @@ static int finish(int code)
     return cli_fail("cannot write to stdout%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
 }
 
+/* The command that argv[0] names. */
+static int run_command(int argc, char **argv)
+{
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(argv[0], commands[i].name) == 0)
+            return finish(commands[i].run(argc, argv));
+    }
+    return cli_usage("there is no command '%s'; `vkmoe --help` lists them", argv[0]);
+}
+
 int main(int argc, char **argv)
 {
     hold_standard_files();
@@ -61,13 +73,18 @@ int main(int argc, char **argv)
         print_help(stderr);
         return EXIT_USAGE;
     }
-    if (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0) {
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("vkmoe %s\n", vkmoe_version());
+        return finish(EXIT_DONE);
+    }
+    if (argc > 2 && strcmp(argv[1], "help") == 0) {
+        char flag[] = "--help", *help[] = {argv[2], flag, NULL};
+        return run_command(2, help);
+    }
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "--help") == 0) {
         print_help(stdout);
         return finish(EXIT_DONE);
     }
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return finish(commands[i].run(argc - 1, argv + 1));
-    }
-    return cli_usage("there is no command '%s'; `vkmoe --help` lists them", argv[1]);
+    return run_command(argc - 1, argv + 1);
 }

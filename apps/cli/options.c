@@ -1,70 +1,11 @@
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
 #include <utf8proc.h>
 
 #include "cli.h"
-
-/* What the user typed may hold anything, but the terminal gets one line: each byte that is
- * malformed or part of a control character becomes '?'. */
-static void print_sentence(const char *text)
-{
-    size_t size = strlen(text);
-    fputs("vkmoe: ", stderr);
-    for (size_t at = 0; at < size;) {
-        utf8proc_int32_t c;
-        utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)text + at,
-                                              (utf8proc_ssize_t)(size - at), &c);
-        bool good = n > 0 && utf8proc_category(c) != UTF8PROC_CATEGORY_CC;
-        n = n > 0 ? n : 1;
-        if (good)
-            fwrite(text + at, 1, (size_t)n, stderr);
-        else
-            fputc('?', stderr);
-        at += (size_t)n;
-    }
-    fputc('\n', stderr);
-}
-
-static void print_sentence_v(const char *format, va_list args)
-{
-    va_list again;
-    va_copy(again, args);
-    int length = vsnprintf(NULL, 0, format, args);
-    char *text = length < 0 ? NULL : malloc((size_t)length + 1);
-    if (text)
-        vsnprintf(text, (size_t)length + 1, format, again);
-    print_sentence(text ? text : format);
-    free(text);
-    va_end(again);
-}
-
-int cli_usage(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    print_sentence_v(format, args);
-    va_end(args);
-    return EXIT_USAGE;
-}
-
-int cli_fail(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    print_sentence_v(format, args);
-    va_end(args);
-    return EXIT_FAILED;
-}
-
-int cli_failed(const vkmoe_error *err)
-{
-    return cli_fail("%s", err->message);
-}
 
 bool cli_parse_u64(const char *flag, const char *text, uint64_t low, uint64_t high, uint64_t *value)
 {
@@ -83,7 +24,7 @@ bool cli_parse_u64(const char *flag, const char *text, uint64_t low, uint64_t hi
 bool cli_parse_context(const char *text, struct cli_common *common)
 {
     uint64_t context;
-    if (!cli_parse_u64("-c", text, 1, 1u << 24, &context))
+    if (!cli_parse_u64("-c", text, 1, CLI_MOST_TOKENS, &context))
         return false;
     common->context = (uint32_t)context;
     return true;
@@ -147,6 +88,27 @@ bool cli_parse_tokens(const char *flag, const char *text, int32_t **ids, size_t 
     return true;
 }
 
+json_t *cli_json_text(const char *text)
+{
+    static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
+    size_t size = strlen(text), kept = 0;
+    char *good = malloc(size * (sizeof(replacement) - 1) + 1);
+    if (!good)
+        return NULL;
+    for (size_t at = 0; at < size;) {
+        utf8proc_int32_t c;
+        utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)text + at,
+                                              (utf8proc_ssize_t)(size - at), &c);
+        size_t used = n > 0 ? (size_t)n : sizeof(replacement) - 1;
+        memcpy(good + kept, n > 0 ? text + at : replacement, used);
+        kept += used;
+        at += n > 0 ? (size_t)n : 1;
+    }
+    json_t *json = json_stringn(good, kept);
+    free(good);
+    return json;
+}
+
 int cli_print_json(json_t *root, const char *what)
 {
     int failed = root ? json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : -1;
@@ -155,6 +117,38 @@ int cli_print_json(json_t *root, const char *what)
     if (!failed || ferror(stdout)) /* which is reported at the end */
         return EXIT_DONE;
     return cli_fail("%s cannot be put as JSON", what);
+}
+
+/* What getopt_long found wrong; it has no next option to take from the last argument it looked at.
+ */
+static int bad_option(int found, char **argv, const struct option *long_options)
+{
+    const char *command = argv[0], *last = argv[optind - 1];
+    bool is_long = strncmp(last, "--", 2) == 0;
+    if (found == ':')
+        return cli_usage("%s: %s needs a value after it", command, last);
+    for (const struct option *o = long_options; is_long && o->name; o++) {
+        if (optopt && o->val == optopt && o->has_arg == no_argument)
+            return cli_usage("%s: '%s' has a value, but --%s takes none", command, last, o->name);
+    }
+    if (optopt)
+        return cli_usage("%s: '-%c' is not an option; `vkmoe %s --help` lists them", command,
+                         optopt, command);
+    return cli_usage("%s: '%s' is not an option, or short for several; `vkmoe %s --help` lists "
+                     "them",
+                     command, last, command);
+}
+
+int cli_next_option(int argc, char **argv, const char *short_options,
+                    const struct option *long_options)
+{
+    char quiet[64]; /* a colon first: getopt_long tells what is missing apart, and prints nothing */
+    snprintf(quiet, sizeof(quiet), ":%s", short_options);
+    int option = getopt_long(argc, argv, quiet, long_options, NULL);
+    if (option != ':' && option != '?')
+        return option;
+    bad_option(option, argv, long_options);
+    return '?';
 }
 
 int cli_common_option(struct cli_common *common, int option, const char *help)
@@ -166,13 +160,15 @@ int cli_common_option(struct cli_common *common, int option, const char *help)
         return EXIT_DONE;
     case 'm':
         common->model = optarg;
-        return -1;
+        return *optarg ? -1 : cli_usage("-m: an empty name is no model folder");
     case 'v':
         common->verbosity++;
         return -1;
     case CLI_OPTION_DEVICE:
         common->device = optarg;
-        return -1;
+        return *optarg ? -1
+                       : cli_usage("--device: an empty text names no device; `vkmoe devices` lists "
+                                   "them");
     case CLI_OPTION_NO_CACHE:
         common->no_cache = true;
         return -1;

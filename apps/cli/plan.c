@@ -33,7 +33,7 @@ static int parse(int argc, char **argv, struct options *o)
 {
     int option;
     *o = (struct options){0};
-    while ((option = getopt_long(argc, argv, CLI_COMMON_SHORT "c:", long_options, NULL)) != -1) {
+    while ((option = cli_next_option(argc, argv, CLI_COMMON_SHORT "c:", long_options)) != -1) {
         int code = -1;
         if (option == OPTION_CONFIG)
             o->config = optarg;
@@ -109,10 +109,11 @@ static int print_json(const vkmoe_plan *p, const vkmoe_device_info *device, cons
     for (uint32_t i = 0; i < p->n_heaps; i++)
         json_array_append_new(heaps, heap_json(&p->heaps[i]));
     json_t *root = json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:s, s:o}", "model", model,
-        "device", device->name, "context", (json_int_t)p->context, "chunk", (json_int_t)p->chunk,
-        "memory_limit", (json_int_t)p->memory_limit, "device_bytes", (json_int_t)p->device_bytes,
-        "experts", (json_int_t)p->n_experts, "host_experts", (json_int_t)p->n_host_experts,
+        "{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:s, s:o}", "model",
+        cli_json_text(model), "device", cli_json_text(device->name), "context",
+        (json_int_t)p->context, "chunk", (json_int_t)p->chunk, "memory_limit",
+        (json_int_t)p->memory_limit, "device_bytes", (json_int_t)p->device_bytes, "experts",
+        (json_int_t)p->n_experts, "host_experts", (json_int_t)p->n_host_experts,
         "host_expert_bytes", (json_int_t)p->host_expert_bytes, "host_bytes_per_token",
         p->host_bytes_per_token, "device_bytes_per_token", p->device_bytes_per_token, "fits",
         p->fits, "reason", p->reason, "heaps", heaps);

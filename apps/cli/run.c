@@ -48,8 +48,8 @@ static int parse(int argc, char **argv, struct options *o)
 {
     int option;
     *o = (struct options){.generation = CLI_GENERATION_DEFAULTS};
-    while ((option = getopt_long(argc, argv, CLI_COMMON_SHORT CLI_GENERATION_SHORT "p:f:",
-                                 long_options, NULL)) != -1) {
+    while ((option = cli_next_option(
+                argc, argv, CLI_COMMON_SHORT CLI_GENERATION_SHORT "p:f:", long_options)) != -1) {
         int code = apply_option(o, option);
         if (code >= 0)
             return code;
@@ -153,6 +153,19 @@ static int exit_code(const struct output *out, vkmoe_status status, const vkmoe_
     return status == VKMOE_OK ? EXIT_DONE : cli_failed(err);
 }
 
+/* Whether the prompt leaves room for text; false after saying what would. */
+static bool prompt_fits(const struct options *o, const vkmoe_session *session, size_t count)
+{
+    uint32_t context = vkmoe_session_context(session);
+    if (count < context)
+        return true;
+    size_t enough = count + (size_t)o->generation.tokens;
+    cli_fail("the prompt has %zu tokens, which leave no room in the context of %u tokens; -c %zu "
+             "makes a larger one",
+             count, context, enough < CLI_MOST_TOKENS ? enough : CLI_MOST_TOKENS);
+    return false;
+}
+
 static int generate(const struct options *o, struct cli_engine *e, const int32_t *ids, size_t count)
 {
     vkmoe_error err;
@@ -161,11 +174,20 @@ static int generate(const struct options *o, struct cli_engine *e, const int32_t
     vkmoe_sampling sampling = cli_generation_sampling(&o->generation, &o->common, e->model);
     vkmoe_session_params params = {.context = o->common.context, .chunk = o->common.chunk};
     vkmoe_status status = vkmoe_session_create(e->model, &params, &session, &err);
+    if (status == VKMOE_OK && !prompt_fits(o, session, count)) {
+        vkmoe_session_destroy(session);
+        return EXIT_FAILED;
+    }
     cli_cancel_on_interrupt(session);
     if (status == VKMOE_OK)
         status = vkmoe_session_eval(session, ids, count, NULL, &err);
     if (status == VKMOE_OK)
         status = print_continuation(o, e, &sampling, session, &out, &err);
+    if (status == VKMOE_CONTEXT_FULL) { /* the text is as long as it can be */
+        cli_note("the context of %u tokens is full; -c makes a larger one",
+                 vkmoe_session_context(session));
+        status = VKMOE_OK;
+    }
     cli_cancel_on_interrupt(NULL);
     vkmoe_session_destroy(session);
     return exit_code(&out, status, &err);
@@ -204,10 +226,12 @@ int cmd_run(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     size_t size = o.prompt ? strlen(o.prompt) : 0;
     if (o.file && !cli_read_all(o.file, &text, &size))
-        return EXIT_FAILED;
+        return cli_interrupted() ? EXIT_INTERRUPTED : EXIT_FAILED;
     if (size == 0)
         code = cli_fail("the prompt %s%sis empty, expected text to continue", o.file ? o.file : "",
                         o.file ? " " : "");
+    else if (!cli_check_utf8(o.file ? o.file : "-p", o.prompt ? o.prompt : text, size))
+        code = EXIT_FAILED;
     else
         code = run(&o, o.prompt ? o.prompt : text, size);
     free(text);

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "array.h"
+
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 
 /* How much of the end of the held text is the beginning of a stop. */
@@ -66,16 +68,12 @@ static bool hold(struct cli_stream *s, const char *text, size_t size)
     if (s->trim_start && !s->begun && is_space(text, size))
         return true;
     s->begun = true;
-    if (s->n_held + size > s->capacity) {
-        size_t capacity = 2 * (s->n_held + size);
-        char *grown = realloc(s->held, capacity);
-        if (!grown) {
-            s->out_of_memory = true;
-            return false;
-        }
-        s->held = grown;
-        s->capacity = capacity;
+    char *grown = cli_reserve(s->held, s->n_held, &s->capacity, size, 1);
+    if (!grown) {
+        s->out_of_memory = true;
+        return false;
     }
+    s->held = grown;
     memcpy(s->held + s->n_held, text, size);
     s->n_held += size;
     return true;

@@ -1,6 +1,7 @@
 /* vkmoe tokenize and detokenize: text to ids and back. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli.h"
 
@@ -28,7 +29,7 @@ static int parse(int argc, char **argv, const char *help, struct cli_common *com
     int option;
     *common = (struct cli_common){0};
     *bos = false;
-    while ((option = getopt_long(argc, argv, "hm:", long_options, NULL)) != -1) {
+    while ((option = cli_next_option(argc, argv, "hm:", long_options)) != -1) {
         if (option == 'b') {
             *bos = true;
             continue;
@@ -47,6 +48,8 @@ static int tokenize(const vkmoe_tokenizer *tokenizer, const char *text, size_t s
     vkmoe_error err;
     int32_t *ids;
     size_t count;
+    if (!cli_check_utf8("stdin", text, size))
+        return EXIT_FAILED;
     if (vkmoe_tokenizer_encode(tokenizer, text, size, bos, &ids, &count, &err) != VKMOE_OK)
         return cli_failed(&err);
     for (size_t i = 0; i < count; i++)
@@ -56,12 +59,14 @@ static int tokenize(const vkmoe_tokenizer *tokenizer, const char *text, size_t s
     return EXIT_DONE;
 }
 
-static int detokenize(const vkmoe_tokenizer *tokenizer, const char *text)
+static int detokenize(const vkmoe_tokenizer *tokenizer, const char *text, size_t n)
 {
     vkmoe_error err;
     int32_t *ids;
     size_t count, size;
     char *bytes;
+    if (strlen(text) < n)
+        return cli_fail("stdin: byte offset %zu is zero, expected token ids", strlen(text));
     if (!cli_parse_tokens("stdin", text, &ids, &count))
         return EXIT_FAILED;
     vkmoe_status status = vkmoe_tokenizer_decode(tokenizer, ids, count, true, &bytes, &size, &err);
@@ -79,11 +84,13 @@ static int convert(const struct cli_common *common, bool back, bool bos)
     vkmoe_tokenizer *tokenizer;
     char *text;
     size_t size;
+    if (!cli_model_is_there(common))
+        return EXIT_FAILED;
     if (vkmoe_tokenizer_load(cli_model_path(common), NULL, &tokenizer, &err) != VKMOE_OK)
         return cli_failed(&err);
     int code = EXIT_FAILED;
     if (cli_read_all("-", &text, &size)) {
-        code = back ? detokenize(tokenizer, text) : tokenize(tokenizer, text, size, bos);
+        code = back ? detokenize(tokenizer, text, size) : tokenize(tokenizer, text, size, bos);
         free(text);
     }
     vkmoe_tokenizer_destroy(tokenizer);

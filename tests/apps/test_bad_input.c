@@ -140,8 +140,46 @@ static void a_prompt_longer_than_the_context_is_refused_with_both_sizes(void **s
     (void)state;
     memset(prompt, 'q', sizeof(prompt) - 1);
     test_vkmoe(&p, "run", "-m", folder, "-p", prompt, "-c", "64");
-    test_process_assert_sentence(&p, 1, "64 tokens");
+    test_process_assert_sentence(&p, 1, "context of 64 tokens");
+    test_process_assert_sentence(&p, 1, "-c ");
     test_process_free(&p);
+}
+
+static void text_that_is_no_utf8_is_refused_where_it_is(void **state)
+{
+    struct test_process prompt = {0}, file = {.folder = folder}, system = {0}, logits = {0};
+    struct test_process in = {.input = "a\xff", .input_size = 2};
+    (void)state;
+    broken_model_put(folder, "prompt.txt", "ab\xff");
+    test_vkmoe(&prompt, "run", "-p", "ab\xff");
+    test_process_assert_sentence(&prompt, 1, "-p: the text is not UTF-8 at byte offset 2");
+    test_vkmoe(&file, "run", "-f", "prompt.txt");
+    test_process_assert_sentence(&file, 1, "prompt.txt: the text is not UTF-8 at byte offset 2");
+    test_vkmoe(&system, "chat", "--system", "abc\xff");
+    test_process_assert_sentence(&system, 1, "--system: the text is not UTF-8 at byte offset 3");
+    test_vkmoe(&logits, "logits", "-p", "\xff", "-o", "nowhere/x");
+    test_process_assert_sentence(&logits, 1, "-p: the text is not UTF-8 at byte offset 0");
+    test_vkmoe(&in, "tokenize");
+    test_process_assert_sentence(&in, 1, "stdin: the text is not UTF-8 at byte offset 1");
+    test_process_free(&prompt);
+    test_process_free(&file);
+    test_process_free(&system);
+    test_process_free(&logits);
+    test_process_free(&in);
+}
+
+static void a_flag_without_effect_is_said(void **state)
+{
+    struct test_process p = {0}, given = {0};
+    (void)state;
+    test_vkmoe(&p, "run", "-m", folder, "-p", "a", "-n", "1", "--top-k", "5", "--seed", "1");
+    assert_int_equal(p.code, 0);
+    assert_non_null(strstr(p.err, "vkmoe: --top-k, --seed: no effect at temperature 0"));
+    test_vkmoe(&given, "run", "-m", folder, "-p", "a", "-n", "1", "--top-k", "5", "--temp", "1");
+    assert_int_equal(given.code, 0);
+    assert_null(strstr(given.err, "no effect"));
+    test_process_free(&p);
+    test_process_free(&given);
 }
 
 /* --- folders --- */
@@ -155,11 +193,12 @@ static void a_model_that_cannot_be_opened_is_named(void **state)
     snprintf(file, sizeof(file), "%s/config.json", folder);
     snprintf(loop, sizeof(loop), "%s/loop", folder);
     assert_int_equal(symlink("loop", loop), 0);
-    broken_model_expect("", "tokenizer.json", NULL);
+    broken_model_expect("nosuch", "nosuch: there is no such folder", NULL);
     broken_model_expect(file, file, NULL);
     broken_model_expect(loop, loop, NULL);
     broken_model_expect(endless, "xxx...", NULL);
-    broken_model_expect("/no\nwhere\xff/\x1b[31m", "/no?where?/?[31m/tokenizer.json", NULL);
+    broken_model_expect("/no\nwhere\xff/\x1b[31m", "/no?where?/?[31m: there is no such folder",
+                        NULL);
 }
 
 static void a_folder_or_pipe_in_place_of_a_file_is_named(void **state)
@@ -296,6 +335,8 @@ int main(void)
         TEST(a_number_out_of_range_is_refused_with_the_range),
         TEST(a_prompt_that_cannot_be_continued_is_refused),
         TEST(a_prompt_longer_than_the_context_is_refused_with_both_sizes),
+        TEST(text_that_is_no_utf8_is_refused_where_it_is),
+        TEST(a_flag_without_effect_is_said),
         TEST(a_model_that_cannot_be_opened_is_named),
         TEST(a_folder_or_pipe_in_place_of_a_file_is_named),
         TEST(a_configuration_that_no_model_can_have_is_refused_by_key),

@@ -212,6 +212,39 @@ static void an_answer_ends_before_a_stop(void **state)
     test_process_free(&cut);
 }
 
+static void a_loaded_message_without_an_answer_gets_one(void **state)
+{
+    static const char unanswered[] = "{\"messages\": [{\"role\": \"user\", \"content\": \"one\"}]}";
+    struct test_process p = {.variables = {{"HOME", folder}}};
+    (void)state;
+    FILE *file = fopen(path_of("u.json"), "w");
+    assert_non_null(file);
+    fputs(unanswered, file);
+    assert_int_equal(fclose(file), 0);
+    chat(&p, "/load ~/u.json\r\n/save ~/a.json\r\n/retry\r\n", "-s", "Hm.", "--ignore-eos");
+    expect_code(&p, 0);
+    expect_part(p.err, "there is no system prompt now");
+    expect_part(p.err, "at temperature 0 the same answer comes again");
+    json_t *a = saved("a.json");
+    assert_int_equal(json_array_size(a), 2);
+    assert_string_equal(content(a, 0), "one");
+    assert_true(p.out_size > 0 && strlen(content(a, 1)) > 0);
+    json_decref(a);
+    test_process_free(&p);
+}
+
+static void the_carriage_return_of_a_line_is_no_part_of_the_message(void **state)
+{
+    struct test_process p = {0};
+    (void)state;
+    chat(&p, "a\rb\r\n/save a.json\r\n", "-n", "1");
+    expect_code(&p, 0);
+    json_t *a = saved("a.json");
+    assert_string_equal(content(a, 0), "a\rb");
+    json_decref(a);
+    test_process_free(&p);
+}
+
 static void a_message_may_begin_with_a_slash(void **state)
 {
     struct test_process p = {0};
@@ -285,6 +318,8 @@ static void what_goes_wrong_is_said_and_ends_a_script(void **state)
         {"/undo\n", "/undo"},
         {"/retry\n", "/retry"},
         {"ab\xff\n", "byte offset 2"},
+        {"/system ab\xff\n", "/system: the text is not UTF-8 at byte offset 2"},
+        {"/load .\n", "this is a folder"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -389,6 +424,8 @@ int main(void)
         TEST(undo_and_load_lead_to_the_same_answers),
         TEST(reset_forgets_all_but_the_system_prompt),
         TEST(an_answer_ends_before_a_stop),
+        TEST(a_loaded_message_without_an_answer_gets_one),
+        TEST(the_carriage_return_of_a_line_is_no_part_of_the_message),
         TEST(a_message_may_begin_with_a_slash),
         TEST(markup_in_a_message_ends_no_turn),
         TEST(a_full_context_stops_or_drops_as_told),

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -284,8 +285,8 @@ static void lines_are_remembered_from_one_time_to_the_next(void **state)
     (void)state;
     start_chat("-n", "2");
     expect_next("> ");
-    type("remember me\n");
-    expect_next("remember me");
+    type("remember \xe2\x82\xac\\me\n"); /* with what the file does not hold as it is */
+    expect_next("me");
     expect_next("> ");
     type("/quit\n");
     assert_int_equal(exit_code(), 0);
@@ -293,14 +294,30 @@ static void lines_are_remembered_from_one_time_to_the_next(void **state)
     start_chat("-n", "2");
     expect_next("> ");
     type("\x10\x10"); /* Ctrl-P, twice: past /quit */
-    expect_next("remember me");
+    expect_next("\\me");
     type("\n");
     expect_next("> ");
     type("/save a.json\n/quit\n");
     assert_int_equal(exit_code(), 0);
     json_t *a = saved("a.json");
-    assert_string_equal(content(a, 0), "remember me");
+    assert_string_equal(content(a, 0), "remember \xe2\x82\xac\\me");
     json_decref(a);
+}
+
+static void the_progress_bar_keeps_to_a_row_of_the_terminal(void **state)
+{
+    size_t bars = 0;
+    (void)state;
+    start_chat("-n", "2");
+    expect_next("> ");
+    for (const char *at = terminal.text; (at = strstr(at, "\r\033[K")); bars++) {
+        at += 4;
+        assert_true(strcspn(at, "\r\n") < 80);
+    }
+    assert_true(bars >= 2);
+    assert_non_null(strstr(terminal.text, "loading ["));
+    type("/quit\n");
+    assert_int_equal(exit_code(), 0);
 }
 
 static void an_unknown_command_is_said_and_the_chat_goes_on(void **state)
@@ -315,7 +332,139 @@ static void an_unknown_command_is_said_and_the_chat_goes_on(void **state)
     assert_int_equal(exit_code(), 0);
 }
 
+static void a_second_chat_loses_nothing_that_the_first_remembers(void **state)
+{
+    struct terminal first;
+    (void)state;
+    start_chat("-n", "2");
+    expect_next("> ");
+    type("of the first\n");
+    expect_next("of the first");
+    expect_next("> ");
+    first = terminal;
+    start_chat("-n", "2");
+    expect_next("> ");
+    type("of the second\n");
+    expect_next("of the second");
+    expect_next("> ");
+    type(CTRL_C);
+    expect_next("> ");
+    type(CTRL_C);
+    assert_int_equal(exit_code(), 130);
+    terminal = first;
+    kill(terminal.pid, SIGKILL);
+    assert_int_equal(exit_code(), 1000 + SIGKILL);
+    start_chat("-n", "2");
+    expect_next("> ");
+    type("\x10"); /* Ctrl-P */
+    expect_next("of the second");
+    type("\x10");
+    expect_next("first");
+    type("\x03");
+    expect_next("> ");
+    type("/quit\n");
+    assert_int_equal(exit_code(), 0);
+}
+
+static void a_history_that_has_grown_is_shortened(void **state)
+{
+    char path[4096], line[256];
+    size_t lines = 0;
+    (void)state;
+    start_chat("-n", "2");
+    expect_next("> ");
+    type("/quit\n");
+    assert_int_equal(exit_code(), 0);
+    snprintf(path, sizeof(path), "%s", path_of("vkmoe/history"));
+    FILE *file = fopen(path, "a");
+    assert_non_null(file);
+    for (int i = 0; i < 2500; i++)
+        fprintf(file, "line%d\n", i);
+    assert_int_equal(fclose(file), 0);
+    start_chat("-n", "2");
+    expect_next("> ");
+    type("/quit\n");
+    assert_int_equal(exit_code(), 0);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file))
+        lines++;
+    fclose(file);
+    assert_int_equal(lines, 1002); /* with a heading, and /quit */
+}
+
+/* --- signals --- */
+
+static bool lines_are_cooked(void)
+{
+    struct termios t;
+    assert_int_equal(tcgetattr(terminal.fd, &t), 0);
+    return (t.c_lflag & ICANON) && (t.c_lflag & ECHO);
+}
+
+static void a_signal_that_ends_it_leaves_the_terminal_as_it_was(void **state)
+{
+    static const int signals[] = {SIGTERM, SIGHUP};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        start_chat("-n", "2");
+        expect_next("> ");
+        assert_false(lines_are_cooked());
+        kill(terminal.pid, signals[i]);
+        expect_next("\n");
+        int fd = dup(terminal.fd); /* which exit_code closes */
+        assert_int_equal(exit_code(), 128 + signals[i]);
+        terminal.fd = fd;
+        assert_true(lines_are_cooked());
+        close(fd);
+    }
+}
+
+/* In a shell, as that is what takes the terminal over. */
+static void a_stopped_chat_gives_the_terminal_back_and_goes_on_with_the_line(void **state)
+{
+    (void)state;
+    start((const char *const[]){"/bin/sh", "-i", NULL});
+    type(VKMOE_PROGRAM " chat -n 2 --chat-template plain\n");
+    expect_next("/help lists commands.");
+    expect_next("> ");
+    type("half a");
+    expect_next("half a");
+    assert_false(lines_are_cooked());
+    type("\x1a"); /* Ctrl-Z */
+    expect_next("Stopped");
+    assert_true(lines_are_cooked());
+    type("fg\n");
+    expect_next("> half a");
+    type(" line\n");
+    expect_next("> ");
+    type("/save a.json\n");
+    expect_next("Saved");
+    expect_next("> ");
+    type("/quit\n");
+    expect_next("/quit");
+    kill(terminal.pid, SIGKILL); /* the shell */
+    assert_int_equal(exit_code(), 1000 + SIGKILL);
+    json_t *a = saved("a.json");
+    assert_string_equal(content(a, 0), "half a line");
+    json_decref(a);
+}
+
 /* --- a full context --- */
+
+static void a_turn_that_alone_is_too_long_is_no_question(void **state)
+{
+    (void)state;
+    start_chat("-n", "100", "-c", "30", "--ignore-eos");
+    expect_next("> ");
+    type("one\n");
+    expect_next("one\r\n");
+    expect_next("\nvkmoe: this turn alone fills the context of 30 tokens; -c makes");
+    expect_next("> ");
+    type("/quit\n");
+    assert_int_equal(exit_code(), 0);
+    assert_null(strstr(terminal.text, "[s]top"));
+}
 
 static void a_full_context_is_a_question(void **state)
 {
@@ -339,7 +488,9 @@ static void a_full_context_is_a_question(void **state)
     type("d\n");
     expect_next("dropped the oldest turn");
     expect_next("> ");
-    type("/save dropped.json\n/quit\n");
+    type("\x10\x10"); /* Ctrl-P: past /retry is /save, and no answer to a question */
+    expect_next("/save stopped.json");
+    type("\x15/save dropped.json\n/quit\n"); /* Ctrl-U */
     assert_int_equal(exit_code(), 0);
     json_t *stopped = saved("stopped.json"), *dropped = saved("dropped.json");
     assert_int_equal(json_array_size(stopped), 4);
@@ -378,7 +529,13 @@ int main(void)
         TEST(an_interrupt_while_it_loads_leaves),
         TEST(lines_are_edited_and_may_be_of_several),
         TEST(lines_are_remembered_from_one_time_to_the_next),
+        TEST(a_second_chat_loses_nothing_that_the_first_remembers),
+        TEST(a_history_that_has_grown_is_shortened),
+        TEST(the_progress_bar_keeps_to_a_row_of_the_terminal),
         TEST(an_unknown_command_is_said_and_the_chat_goes_on),
+        TEST(a_signal_that_ends_it_leaves_the_terminal_as_it_was),
+        TEST(a_stopped_chat_gives_the_terminal_back_and_goes_on_with_the_line),
+        TEST(a_turn_that_alone_is_too_long_is_no_question),
         TEST(a_full_context_is_a_question),
     };
     return cmocka_run_group_tests_name("chat_terminal", tests, NULL, NULL);

@@ -67,7 +67,15 @@ static const struct usage usages[] = {
     {{"run"}, "-p TEXT or -f FILE"},
     {{"run", "-p", "a", "-f", "b"}, "-p or -f, not both"},
     {{"run", "-p", "a", "b"}, "'b'"},
-    {{"run", "-p"}, "'p'"},
+    {{"run", "-p"}, "run: -p needs a value"},
+    {{"run", "--chunk"}, "run: --chunk needs a value"},
+    {{"run", "-p", "a", "-x"}, "run: '-x' is not an option; `vkmoe run --help`"},
+    {{"run", "-p", "a", "--t", "1"}, "run: '--t' is not an option, or short for several"},
+    {{"run", "-p", "a", "--force=1"}, "'--force=1' has a value, but --force takes none"},
+    {{"run", "-p", "a", "-m", ""}, "-m: an empty name"},
+    {{"info", "-m", ""}, "-m: an empty name"},
+    {{"run", "-p", "a", "--device", ""}, "--device: an empty text"},
+    {{"help", "frobnicate"}, "'frobnicate'"},
     {{"run", "-p", "a", "--frobnicate"}, "--frobnicate"},
     {{"run", "-p", "a", "-n", "many"}, "-n: 'many'"},
     {{"run", "-p", "a", "-n", "0"}, "-n: '0'"},
@@ -109,6 +117,51 @@ static void wrong_usage_is_one_sentence_that_names_it(void **state)
         test_process_free(&p);
     }
     assert_int_equal(count_files(), 0);
+}
+
+static void ids_with_a_zero_byte_are_refused(void **state)
+{
+    struct test_process p = {.input = "1 2\0 3", .input_size = 6};
+    (void)state;
+    test_vkmoe(&p, "detokenize");
+    test_process_assert_sentence(&p, 1, "stdin: byte offset 3 is zero");
+    test_process_free(&p);
+}
+
+static void a_folder_that_is_no_utf8_can_be_put_as_json(void **state)
+{
+    struct test_process p = {.folder = folder};
+    (void)state;
+    assert_int_equal(symlink(VKMOE_TEST_MODEL, path_of("m\xff")), 0);
+    test_vkmoe(&p, "info", "-m", "m\xff", "--json");
+    expect_done(&p);
+    json_t *root = json_loads(p.out, 0, NULL);
+    assert_non_null(root);
+    assert_string_equal(json_string_value(json_object_get(root, "model")), "m\xef\xbf\xbd");
+    json_decref(root);
+    test_process_free(&p);
+}
+
+static void the_version_is_a_result_and_help_has_two_spellings(void **state)
+{
+    struct test_process version = {0}, all = {0}, flag = {0}, run = {0}, run_flag = {0};
+    (void)state;
+    test_vkmoe(&version, "--version");
+    expect_done(&version);
+    assert_string_equal(version.out, "vkmoe " VKMOE_VERSION "\n");
+    test_vkmoe(&all, "help");
+    test_vkmoe(&flag, "--help");
+    expect_done(&all);
+    assert_string_equal(all.out, flag.out);
+    test_vkmoe(&run, "help", "run");
+    test_vkmoe(&run_flag, "run", "--help");
+    expect_done(&run);
+    assert_string_equal(run.out, run_flag.out);
+    test_process_free(&version);
+    test_process_free(&all);
+    test_process_free(&flag);
+    test_process_free(&run);
+    test_process_free(&run_flag);
 }
 
 static void help_is_a_result(void **state)
@@ -520,6 +573,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(wrong_usage_is_one_sentence_that_names_it),
+        TEST(the_version_is_a_result_and_help_has_two_spellings),
+        TEST(ids_with_a_zero_byte_are_refused),
+        TEST(a_folder_that_is_no_utf8_can_be_put_as_json),
         TEST(help_is_a_result),
         TEST(run_needs_no_model_in_any_folder),
         TEST(run_prints_text_alone_and_tells_the_rest_on_stderr),

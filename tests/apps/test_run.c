@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -139,6 +140,31 @@ static void text_ends_before_the_first_stop(void **state)
     test_process_free(&p);
 }
 
+static void a_full_context_ends_a_text_that_is_kept(void **state)
+{
+    struct test_process p = {0}, none = {0};
+    (void)state;
+    test_vkmoe(&p, "run", "-p", prompt(), "-n", "400", "-c", "40", "--temp", "0", "--ignore-eos");
+    expect_done(&p);
+    assert_true(p.out_size > 5);
+    assert_non_null(strstr(p.err, "the context of 40 tokens is full; -c makes a larger one\n"));
+    test_vkmoe(&none, "run", "-p", "a b c d e f g h i j k l m n o p", "-n", "9", "-c", "4");
+    expect_sentence(&none, 1, "tokens, which leave no room in the context of 4 tokens; -c ", "");
+    test_process_free(&p);
+    test_process_free(&none);
+}
+
+static void a_context_beyond_the_models_is_said(void **state)
+{
+    struct test_process p = {0};
+    (void)state;
+    test_vkmoe(&p, "run", "-p", "a", "-n", "1", "-c", "600", "-v", "--repeat-last", "4294967295");
+    expect_done(&p);
+    assert_non_null(strstr(p.err, "a context of 600 tokens is more than the 512"));
+    assert_non_null(strstr(p.err, "of all tokens"));
+    test_process_free(&p);
+}
+
 /* --- Ctrl-C --- */
 
 static size_t size_of(FILE *file)
@@ -225,6 +251,35 @@ static void a_second_interrupt_does_not_wait(void **state)
     test_process_free(&p);
 }
 
+static void an_interrupt_while_stdin_is_read_ends_it_without_a_word(void **state)
+{
+    int pipe_fds[2];
+    char text[256];
+    (void)state;
+    assert_int_equal(pipe(pipe_fds), 0);
+    FILE *err = tmpfile();
+    assert_non_null(err);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        dup2(pipe_fds[0], 0); /* its other end stays open, and nothing comes */
+        dup2(fileno(err), 2);
+        alarm(60);
+        execl(VKMOE_PROGRAM, VKMOE_PROGRAM, "run", "-f", "-", (char *)NULL);
+        _exit(126);
+    }
+    int status;
+    usleep(1500000); /* nothing tells that it reads; if it does not yet, it ends by the signal */
+    kill(pid, SIGINT);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 130);
+    assert_int_equal(pread(fileno(err), text, sizeof(text), 0), 0);
+    fclose(err);
+    close(pipe_fds[0]);
+    close(pipe_fds[1]);
+}
+
 static int load(void **state)
 {
     (void)state;
@@ -247,6 +302,9 @@ int main(void)
         cmocka_unit_test(options_take_the_place_of_the_models_defaults),
         cmocka_unit_test(one_candidate_is_the_likeliest_and_a_seed_repeats_its_text),
         cmocka_unit_test(text_ends_before_the_first_stop),
+        cmocka_unit_test(a_full_context_ends_a_text_that_is_kept),
+        cmocka_unit_test(a_context_beyond_the_models_is_said),
+        cmocka_unit_test(an_interrupt_while_stdin_is_read_ends_it_without_a_word),
         cmocka_unit_test(an_interrupt_while_loading_ends_it),
         cmocka_unit_test(an_interrupt_ends_a_long_prompt_at_once),
         cmocka_unit_test(a_second_interrupt_does_not_wait),

@@ -2,6 +2,7 @@
 #include "scratch.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -152,6 +153,59 @@ static void a_failed_save_leaves_the_old_file_alone(void **state)
     conversation_finish(&c);
 }
 
+static void a_save_keeps_the_files_access_and_follows_a_link(void **state)
+{
+    struct conversation c = talk(NULL), loaded = {0};
+    char path[1024], link[1024], dangling[1024];
+    struct stat st;
+    (void)state;
+    snprintf(path, sizeof(path), "%s", scratch_path("talk.json"));
+    snprintf(link, sizeof(link), "%s", scratch_path("link.json"));
+    snprintf(dangling, sizeof(dangling), "%s", scratch_path("dangling.json"));
+    scratch_write_text("talk.json", "old");
+    assert_int_equal(chmod(path, 0640), 0);
+    assert_int_equal(symlink("talk.json", link), 0);
+    assert_int_equal(symlink("new.json", dangling), 0);
+    assert_true(conversation_save(&c, link));
+    assert_int_equal(lstat(link, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(lstat(path, &st), 0);
+    assert_true(S_ISREG(st.st_mode));
+    assert_int_equal(st.st_mode & 07777, 0640);
+    assert_true(conversation_load(&loaded, path));
+    expect_texts(&loaded, "u1 a1 u2 a2");
+    assert_true(conversation_save(&c, dangling));
+    assert_int_equal(lstat(dangling, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_true(conversation_load(&loaded, scratch_path("new.json")));
+    assert_int_equal(count_files(scratch_path("")), 4);
+    conversation_finish(&loaded);
+    conversation_finish(&c);
+}
+
+static void a_save_writes_to_what_is_no_regular_file(void **state)
+{
+    struct conversation c = talk(NULL);
+    char pipe[1024], text[4096] = "";
+    struct stat st;
+    (void)state;
+    snprintf(pipe, sizeof(pipe), "%s", scratch_path("pipe"));
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    int fd = open(pipe, O_RDWR); /* so that neither end waits for the other */
+    assert_true(fd >= 0);
+    assert_true(conversation_save(&c, pipe));
+    assert_true(read(fd, text, sizeof(text) - 1) > 0);
+    assert_non_null(strstr(text, "\"messages\""));
+    assert_int_equal(lstat(pipe, &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    assert_true(conversation_save(&c, "/dev/null"));
+    assert_int_equal(lstat("/dev/null", &st), 0);
+    assert_true(S_ISCHR(st.st_mode));
+    assert_int_equal(count_files(scratch_path("")), 1);
+    close(fd);
+    conversation_finish(&c);
+}
+
 static void what_is_no_conversation_changes_nothing(void **state)
 {
     static const char *const texts[] = {
@@ -191,6 +245,8 @@ int main(void)
         cmocka_unit_test(messages_are_copies),
         SCRATCH_TEST(what_was_saved_is_loaded),
         SCRATCH_TEST(a_failed_save_leaves_the_old_file_alone),
+        SCRATCH_TEST(a_save_keeps_the_files_access_and_follows_a_link),
+        SCRATCH_TEST(a_save_writes_to_what_is_no_regular_file),
         SCRATCH_TEST(what_is_no_conversation_changes_nothing),
     };
     return cmocka_run_group_tests_name("conversation", tests, NULL, NULL);
