@@ -136,7 +136,8 @@ static void attention(struct vkm_suite *s, const struct heads *h, const uint32_t
         .block_stride = paged.block_stride,
         .scale = 1 / sqrtf((float)dim),
     };
-    /* What lies behind the last position of a sequence is whatever was there before. */
+    /* What lies behind the last position of a sequence is whatever was there before: nothing that
+     * it could be, large or NaN, may count. */
     uint32_t *blocks = vkm_case_host(paged.blocks);
     float *k = vkm_case_host(p.k_cache), *v = vkm_case_host(p.v_cache);
     for (uint32_t q = 0; q < n_sequences; q++) {
@@ -147,7 +148,7 @@ static void attention(struct vkm_suite *s, const struct heads *h, const uint32_t
             size_t block = blocks[q * paged.block_stride + pos / VKM_KV_BLOCK];
             size_t at = block * h->n_kv_heads * dim * VKM_KV_BLOCK;
             for (size_t i = 0; i < (size_t)h->n_kv_heads * dim; i++) {
-                k[at + i * VKM_KV_BLOCK + pos % VKM_KV_BLOCK] = NAN;
+                k[at + i * VKM_KV_BLOCK + pos % VKM_KV_BLOCK] = pos % 2 ? NAN : 1e30f;
                 v[at + (i / dim * VKM_KV_BLOCK + pos % VKM_KV_BLOCK) * dim + i % dim] = NAN;
             }
         }
