@@ -5,7 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char separator[] = " -- ";
+static const char separator[] = " -- ", equivalent[] = "equivalent: ";
+static const char undetectable[] = "undetectable: ";
+
+static bool starts_with(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
 
 static void add(struct survivors *s, char *line)
 {
@@ -14,6 +20,8 @@ static void add(struct survivors *s, char *line)
         fail_msg("survivors.txt: a line without a reason: %s", line);
     *reason = '\0';
     reason += strlen(separator);
+    if (!starts_with(reason, equivalent) && !starts_with(reason, undetectable))
+        fail_msg("survivors.txt: neither equivalent nor undetectable: %s", line);
     s->names = realloc(s->names, (s->count + 1) * sizeof(*s->names));
     s->reasons = realloc(s->reasons, (s->count + 1) * sizeof(*s->reasons));
     assert_true(s->names && s->reasons);
@@ -47,10 +55,21 @@ void survivors_free(struct survivors *s)
     free(s->reasons);
 }
 
+static unsigned find(const struct survivors *s, const char *name)
+{
+    unsigned i = 0;
+    while (i < s->count && strcmp(s->names[i], name) != 0)
+        i++;
+    return i;
+}
+
 bool survivors_have(const struct survivors *s, const char *name)
 {
-    for (unsigned i = 0; i < s->count; i++)
-        if (strcmp(s->names[i], name) == 0)
-            return true;
-    return false;
+    return find(s, name) < s->count;
+}
+
+bool survivors_equivalent(const struct survivors *s, const char *name)
+{
+    unsigned i = find(s, name);
+    return i < s->count && starts_with(s->reasons[i], equivalent);
 }
