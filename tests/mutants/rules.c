@@ -41,6 +41,16 @@ static void blank_comments(char *code)
     }
 }
 
+/* Address checking, which the modules that count do not have. */
+static void blank_debug(char *code)
+{
+    for (char *at = strstr(code, "#ifdef VKM_DEBUG"); at; at = strstr(at, "#ifdef VKM_DEBUG")) {
+        char *end = strstr(at, "\n#else"), *last = strstr(at, "\n#endif");
+        assert_non_null(last);
+        blank(at, end && end < last ? end : last);
+    }
+}
+
 /* Lines that only declare: the size of shared memory or a default that the host overrides decides
  * nothing by itself. Of the preprocessor's, only what #define stands for is code. */
 static bool declares(const char *line)
@@ -304,6 +314,7 @@ void mutants_add(struct mutants *list, unsigned file, const char *name, const ch
     struct scan s = {list, list->count, file, name, source, strdup(source)};
     assert_non_null(s.code);
     blank_comments(s.code);
+    blank_debug(s.code);
     blank_declarations(s.code);
     for (size_t at = 0; s.code[at];) {
         char c = s.code[at];
