@@ -12,15 +12,15 @@ struct paged {
 };
 
 /* `positions` of the rows, of `n_sequences` sequences by turns. Only blocks up to the last position
- * are mapped; the rest of the table points nowhere. */
+ * are mapped; the rest of the table points nowhere, or for a single row is not there. */
 static struct paged make_paged(struct vkm_suite *s, const uint32_t *positions, uint32_t n_rows,
                                uint32_t n_sequences)
 {
     uint32_t last = 0;
     for (uint32_t r = 0; r < n_rows; r++)
         last = vkm_max_u32(last, positions[r]);
-    struct paged p = {.block_stride = last / VKM_KV_BLOCK + 2};
     uint32_t mapped = last / VKM_KV_BLOCK + 1;
+    struct paged p = {.block_stride = mapped + (n_rows > 1)};
     p.n_blocks = n_sequences * mapped;
     p.rows = vkm_case_alloc(s, n_rows * sizeof(struct vkm_row));
     p.blocks = vkm_case_alloc(s, 4 * (uint64_t)n_sequences * p.block_stride);
@@ -148,18 +148,20 @@ static void attention(struct vkm_suite *s, const struct heads *h, const uint32_t
         .block_stride = paged.block_stride,
         .scale = 1 / sqrtf((float)dim),
     };
-    /* What lies behind the last position of a sequence is whatever was there before. */
+    /* What lies behind the last position of a sequence is whatever was there before: nothing that
+     * it could be, large or NaN, may count. */
     uint32_t *blocks = vkm_case_host(paged.blocks);
     float *k = vkm_case_host(p.k_cache), *v = vkm_case_host(p.v_cache);
+    uint32_t n_blocks = paged.n_blocks / n_sequences; /* of each */
     for (uint32_t q = 0; q < n_sequences; q++) {
         uint32_t last = 0;
         for (uint32_t r = q; r < n_rows; r += n_sequences)
             last = vkm_max_u32(last, positions[r]);
-        for (uint32_t pos = last + 1; pos < (paged.block_stride - 1) * VKM_KV_BLOCK; pos++) {
+        for (uint32_t pos = last + 1; pos < n_blocks * VKM_KV_BLOCK; pos++) {
             size_t block = blocks[q * paged.block_stride + pos / VKM_KV_BLOCK];
             size_t at = block * h->n_kv_heads * dim * VKM_KV_BLOCK;
             for (size_t i = 0; i < (size_t)h->n_kv_heads * dim; i++) {
-                k[at + i * VKM_KV_BLOCK + pos % VKM_KV_BLOCK] = NAN;
+                k[at + i * VKM_KV_BLOCK + pos % VKM_KV_BLOCK] = pos % 2 ? NAN : 1e30f;
                 v[at + (i / dim * VKM_KV_BLOCK + pos % VKM_KV_BLOCK) * dim + i % dim] = NAN;
             }
         }

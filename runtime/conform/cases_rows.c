@@ -103,6 +103,7 @@ void vkm_cases_rmsnorm(struct vkm_suite *s)
         rmsnorm(s, 65, rows[i], i % 2 == 1, NORM_PLAIN);
     rmsnorm(s, 300, 3, false, NORM_EXTREME);
     rmsnorm(s, 40, 3, false, NORM_NAN);
+    rmsnorm(s, 33, 3, false, NORM_NAN);
     rmsnorm(s, 1280, 3, false, NORM_NAN);
 }
 

@@ -12,10 +12,15 @@ enum vocab_kind {
     VOCAB_SPECIAL, /* NaN and -Inf among the rest, a block of each */
     VOCAB_NAN,
     VOCAB_INFINITE, /* +Inf among the rest */
-    VOCAB_COUNT
+    VOCAB_COUNT,    /* of those that every size is tried with */
+    VOCAB_LAST,     /* the last three tokens hold nearly all of the mass */
+    VOCAB_NEAR      /* neighbouring floats */
 };
 
-static const char *const vocab_names[] = {"plain", "peaked", "ties", "special", "nan", "infinite"};
+static const char *const vocab_names[] = {
+    [VOCAB_PLAIN] = "plain",     [VOCAB_PEAKED] = "peaked", [VOCAB_TIES] = "ties",
+    [VOCAB_SPECIAL] = "special", [VOCAB_NAN] = "nan",       [VOCAB_INFINITE] = "infinite",
+    [VOCAB_LAST] = "last",       [VOCAB_NEAR] = "near"};
 
 struct sampling {
     uint32_t vocab, rows;
@@ -27,7 +32,7 @@ struct sampling {
     uint32_t repeat_last;
 };
 
-static float vocab_logit(struct vkm_random *r, enum vocab_kind kind, uint32_t i)
+static float vocab_logit(struct vkm_random *r, enum vocab_kind kind, uint32_t i, uint32_t vocab)
 {
     uint32_t die = vkm_random_below(r, 64);
     if (kind == VOCAB_NAN || (kind == VOCAB_SPECIAL && (i / VKM_VOCAB_BLOCK == 1 || die < 8)))
@@ -38,7 +43,9 @@ static float vocab_logit(struct vkm_random *r, enum vocab_kind kind, uint32_t i)
         return INFINITY;
     if (kind == VOCAB_TIES)
         return (float)(die / 8);
-    if (kind == VOCAB_PEAKED && die != 0)
+    if (kind == VOCAB_NEAR)
+        return 1 + (float)die * 0x1p-23f;
+    if ((kind == VOCAB_PEAKED && die != 0) || (kind == VOCAB_LAST && i + 3 < vocab))
         return vkm_random_f32(r, -50, -40);
     return vkm_random_f32(r, -4, 4);
 }
@@ -63,7 +70,7 @@ static struct sampling_data make_sampling(struct vkm_suite *s, const struct samp
     struct vkm_sampler *samplers = vkm_case_host(d.sampler);
     for (uint32_t r = 0; r < c->rows; r++)
         for (uint32_t i = 0; i < c->vocab; i++)
-            logits[r * d.ld + i] = vocab_logit(&s->random, c->kind, i);
+            logits[r * d.ld + i] = vocab_logit(&s->random, c->kind, i, c->vocab);
     for (uint32_t i = 0; i < SEQUENCES; i++)
         samplers[i] = (struct vkm_sampler){
             .inverse_temperature =
@@ -219,6 +226,7 @@ void vkm_cases_sample_cut(struct vkm_suite *s)
     sample_cut(s, &(struct sampling){8192, 3, VOCAB_PLAIN, 1, true, 0, 0.9f, 0, 0});
     sample_cut(s, &(struct sampling){102400, 1, VOCAB_PLAIN, 0.8f, false, 40, 0.95f, 0.05f, 0});
     sample_cut(s, &(struct sampling){700, 33, VOCAB_PLAIN, 1, true, 7, 0.8f, 0, 0});
+    sample_cut(s, &(struct sampling){64, 9, VOCAB_NEAR, 1, false, 7, 0.7f, 0, 0});
 }
 
 /* --- sample_blocks and sample --- */
@@ -345,6 +353,9 @@ static void sampling_shapes(struct vkm_suite *s,
     run(s, &(struct sampling){700, 100, VOCAB_TIES, 0, false, .top_k = 0});
     run(s, &(struct sampling){700, 9, VOCAB_PLAIN, 4, true, .top_k = 0});
     run(s, &(struct sampling){102400, 1, VOCAB_TIES, 0, false, .top_k = 0});
+    /* Several blocks for each lane; mass in the last lane's block. */
+    run(s, &(struct sampling){70000, 2, VOCAB_PLAIN, 0, false, .top_k = 0});
+    run(s, &(struct sampling){65536, 2, VOCAB_LAST, 1, false, .top_k = 0});
     if (s->params->level == VKM_CONFORM_FULL)
         run(s, &(struct sampling){102400, 4, VOCAB_PEAKED, 1.5f, true, .top_k = 0});
 }

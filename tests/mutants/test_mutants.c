@@ -1,0 +1,254 @@
+/* Whether the quick conformance cases find changes made to the shaders by rule (rules.h). At least
+ * 95 % of the mutants that are not equivalent must die, and each that lives must stand in
+ * survivors.txt with the reason.
+ *
+ * A run tries one mutant in SHARES, another share whenever a shader or a case changes. In the
+ * environment, VKMOE_MUTANTS is a pattern of names to try instead (`*` for all), and
+ * VKMOE_MUTANTS_LOG a file that gets a line for each mutant. */
+#include "support.h"
+#include "survivors.h"
+#include "trial.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "conform/conform.h"
+
+#define SHARES 8u
+#define LEAST_KILLED 0.95
+#define MAX_WORKERS 16u
+
+struct worker {
+    pid_t pid; /* 0: idle */
+    size_t mutant;
+    char *folder;
+    int output; /* what the process says */
+    double since;
+};
+
+struct run {
+    struct shaders shaders;
+    struct mutants mutants;
+    struct survivors survivors;
+    struct worker workers[MAX_WORKERS];
+    unsigned n_workers;
+    const char *pattern; /* NULL: a share */
+    FILE *log;
+    unsigned killed, lived, equivalent, uncounted, complaints;
+};
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static bool wanted(const struct run *r, const struct mutant *m, uint64_t hash)
+{
+    if (r->pattern)
+        return vkm_glob(r->pattern, m->name);
+    return vkm_hash(hash, m->name, strlen(m->name)) / SHARES % SHARES == 0;
+}
+
+/* --- one process for each mutant --- */
+
+static int make_file(void)
+{
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    int fd = fcntl(fileno(file), F_DUPFD_CLOEXEC, 3);
+    assert_true(fd >= 0);
+    fclose(file);
+    return fd;
+}
+
+static void start(struct run *r, struct worker *w, size_t mutant)
+{
+    char index[32];
+    snprintf(index, sizeof(index), "%zu", mutant);
+    w->mutant = mutant;
+    w->output = make_file();
+    w->since = seconds();
+    fflush(NULL);
+    w->pid = fork();
+    assert_true(w->pid >= 0);
+    if (w->pid > 0)
+        return;
+    int null = open("/dev/null", O_WRONLY);
+    dup2(w->output, STDOUT_FILENO);
+    dup2(r->log ? w->output : null, STDERR_FILENO);
+    execl("/proc/self/exe", "test_mutants", index, w->folder, (char *)NULL);
+    _exit(126);
+}
+
+/* Puts what the process said last on one line. */
+static void read_last_words(struct worker *w, char *text, size_t size)
+{
+    lseek(w->output, 0, SEEK_SET);
+    ssize_t n = read(w->output, text, size - 1);
+    text[n > 0 ? n : 0] = '\0';
+    for (char *c = text; *c; c++)
+        if (*c == '\n')
+            *c = ' ';
+    close(w->output);
+}
+
+static void count_survivor(struct run *r, const char *name)
+{
+    if (survivors_equivalent(&r->survivors, name))
+        r->equivalent++;
+    else
+        r->lived++;
+}
+
+static void judge(struct run *r, struct worker *w, int status)
+{
+    char words[512];
+    const char *name = r->mutants.items[w->mutant].name, *how = "killed";
+    bool listed = survivors_have(&r->survivors, name);
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : VERDICT_KILLED;
+    read_last_words(w, words, sizeof(words));
+    if (WIFSIGNALED(status))
+        how = WTERMSIG(status) == SIGALRM ? "killed (hung)" : "killed (crashed)";
+    if (code == VERDICT_KILLED) {
+        r->killed++;
+        if (listed) {
+            print_error("found, though survivors.txt lists it: %s\n", name);
+            r->complaints++;
+        }
+    } else if (code == VERDICT_SURVIVED) {
+        how = "survived";
+        count_survivor(r, name);
+        if (!listed) {
+            print_error("survived: %s\n", name);
+            r->complaints++;
+        }
+    } else if (code == VERDICT_SAME || code == VERDICT_INVALID) {
+        how = code == VERDICT_SAME ? "same" : "invalid";
+        r->uncounted++;
+    } else {
+        how = "could not be tried";
+        print_error("%s: %s (exit code %d): %s\n", name, how, code, words);
+        r->complaints++;
+    }
+    if (r->log)
+        fprintf(r->log, "%s\t%.1f\t%s\t%s\n", how, seconds() - w->since, name, words);
+}
+
+static struct worker *find_worker(struct run *r, pid_t pid)
+{
+    for (unsigned i = 0; i < r->n_workers; i++)
+        if (r->workers[i].pid == pid)
+            return &r->workers[i];
+    return NULL;
+}
+
+static void reap(struct run *r)
+{
+    int status;
+    pid_t pid = wait(&status);
+    struct worker *w = find_worker(r, pid);
+    assert_true(pid > 0 && w);
+    judge(r, w, status);
+    w->pid = 0;
+}
+
+/* --- the test --- */
+
+static void try_all(struct run *r)
+{
+    uint64_t hash = shaders_hash(&r->shaders);
+    for (size_t i = 0; i < r->mutants.count; i++) {
+        const struct mutant *m = &r->mutants.items[i];
+        if (!wanted(r, m, hash))
+            continue;
+        if (!r->pattern && survivors_have(&r->survivors, m->name)) {
+            count_survivor(r, m->name); /* the longest to try */
+            continue;
+        }
+        while (!find_worker(r, 0))
+            reap(r);
+        start(r, find_worker(r, 0), i);
+    }
+    for (unsigned i = 0; i < r->n_workers; i++)
+        while (r->workers[i].pid != 0)
+            reap(r);
+}
+
+static void open_run(struct run *r)
+{
+    const char *log = getenv("VKMOE_MUTANTS_LOG");
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    shaders_load(&r->shaders);
+    shaders_mutants(&r->shaders, &r->mutants);
+    survivors_load(&r->survivors);
+    r->pattern = getenv("VKMOE_MUTANTS");
+    if (log) {
+        r->log = fopen(log, "w");
+        assert_non_null(r->log);
+        setvbuf(r->log, NULL, _IOLBF, 0);
+    }
+    r->n_workers = cores < 1 ? 1 : cores > (long)MAX_WORKERS ? MAX_WORKERS : (unsigned)cores;
+    for (unsigned i = 0; i < r->n_workers; i++)
+        r->workers[i].folder = test_folder_make();
+    /* Each worker keeps to a core, and leaves no mutants in the driver's cache. */
+    setenv("LP_NUM_THREADS", "1", 1);
+    setenv("MESA_SHADER_CACHE_DISABLE", "true", 1);
+}
+
+static void close_run(struct run *r)
+{
+    for (unsigned i = 0; i < r->n_workers; i++)
+        test_folder_remove(r->workers[i].folder);
+    if (r->log)
+        fclose(r->log);
+    survivors_free(&r->survivors);
+    mutants_free(&r->mutants);
+    shaders_free(&r->shaders);
+}
+
+static void quick_cases_find_mutants(void **state)
+{
+    struct run r = {.killed = 0};
+    (void)state;
+    open_run(&r);
+    try_all(&r);
+    unsigned counted = r.killed + r.lived;
+    print_message("%u mutants: %u killed, %u survived; %u equivalent, %u that change no module\n",
+                  counted, r.killed, r.lived, r.equivalent, r.uncounted);
+    assert_int_equal(r.complaints, 0);
+    assert_true(counted + r.equivalent > 0);
+    /* A pattern may well choose survivors. */
+    if (!r.pattern || strcmp(r.pattern, "*") == 0)
+        assert_true(r.killed >= LEAST_KILLED * counted);
+    close_run(&r);
+}
+
+static void try_one(const char *index, const char *folder)
+{
+    struct shaders shaders;
+    struct mutants mutants = {0};
+    size_t i = strtoul(index, NULL, 10);
+    shaders_load(&shaders);
+    shaders_mutants(&shaders, &mutants);
+    assert_true(i < mutants.count);
+    trial_run(&shaders, &mutants.items[i], folder);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quick_cases_find_mutants),
+    };
+    if (argc == 3)
+        try_one(argv[1], argv[2]);
+    return cmocka_run_group_tests_name("mutants", tests, NULL, NULL);
+}

@@ -1,0 +1,24 @@
+/* One mutant against the cases that `vkmoe conform --quick` runs. */
+#ifndef MUTANTS_TRIAL_H
+#define MUTANTS_TRIAL_H
+
+#include "shaders.h"
+
+/* How it ended; the exit code of the process that tries the mutant. */
+enum verdict {
+    VERDICT_KILLED = 10,
+    VERDICT_SURVIVED,
+    VERDICT_SAME,    /* no module differs from the original's: not counted */
+    VERDICT_INVALID, /* it does not compile: not counted */
+};
+
+/* Seconds that one case may take; SIGALRM ends the process. */
+#define TRIAL_CASE_SECONDS 60u
+
+/* Runs the cases of every kernel whose module the mutant changes, in BF16 or, where that changes
+ * none, in the other storage types; then those of the modules that check addresses. Ends the
+ * process with the verdict, after a line on stdout that says who found the mutant. `folder` is the
+ * process's own. */
+_Noreturn void trial_run(const struct shaders *s, const struct mutant *m, const char *folder);
+
+#endif
