@@ -230,8 +230,8 @@ static void an_interrupt_ends_a_long_prompt_at_once(void **state)
     test_process_wait(&p);
     assert_int_equal(p.code, 130);
     assert_string_equal(p.out, "");
-    assert_null(strstr(p.err, "text ")); /* the statistics of a text */
-    assert_true(seconds() - start < 20); /* the whole prompt takes minutes */
+    assert_null(strstr(p.err, "| text ")); /* the statistics of a text */
+    assert_true(seconds() - start < 20);   /* the whole prompt takes minutes */
     test_process_free(&p);
     free(text);
 }

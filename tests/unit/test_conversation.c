@@ -92,6 +92,9 @@ static void messages_are_copies(void **state)
     ids[0] = 9;
     expect_texts(&c, "u1");
     assert_int_equal(conversation_last(&c)->tokens[0], 1);
+    const vkmoe_chat_message empty = {.role = VKMOE_CHAT_ASSISTANT, .text = "", .tokens = ids};
+    assert_true(conversation_add(&c, &empty)); /* generated, though nothing */
+    assert_non_null(conversation_last(&c)->tokens);
     conversation_finish(&c);
 }
 
