@@ -196,6 +196,8 @@ static int measure(const struct options *o, vkmoe_device *device, vkmoe_model *m
         .prompt = (uint32_t)o->prompt,
         .generate = (uint32_t)o->generate,
         .depth = (uint32_t)o->depth,
+        .chunk = o->common.chunk,
+        .experts_per_token = o->common.experts,
         .repetitions = (uint32_t)o->repetitions,
         .profile = o->profile,
         .progress = on_progress,

@@ -102,7 +102,7 @@ static int choose_template(struct chat *c)
 int chat_open_session(struct chat *c)
 {
     vkmoe_error err;
-    const vkmoe_session_params params = {.context = c->common.context, .chunk = c->common.chunk};
+    const vkmoe_session_params params = cli_session_params(&c->common);
     vkmoe_session_destroy(c->session);
     c->session = NULL;
     cli_engine_close_device(&c->engine);

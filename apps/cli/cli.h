@@ -20,6 +20,7 @@ struct cli_common {
     uint32_t tiled_rows;
     uint32_t context; /* of the session; 0: the library's default. No common option sets it. */
     uint32_t chunk;
+    uint32_t experts; /* routed ones of each token; 0: the model's */
     uint64_t memory_limit;
     bool force;
 };
@@ -33,6 +34,7 @@ enum {
     CLI_OPTION_NO_SUBGROUPS,
     CLI_OPTION_TILED_ROWS,
     CLI_OPTION_CHUNK,
+    CLI_OPTION_EXPERTS,
     CLI_OPTION_MEMORY_LIMIT,
     CLI_OPTION_FORCE,
     CLI_OPTION_OWN /* a command's own long options count from here */
@@ -45,6 +47,7 @@ enum {
         {"validate", no_argument, NULL, CLI_OPTION_VALIDATE},                                      \
         {"no-subgroups", no_argument, NULL, CLI_OPTION_NO_SUBGROUPS},                              \
         {"chunk", required_argument, NULL, CLI_OPTION_CHUNK},                                      \
+        {"experts", required_argument, NULL, CLI_OPTION_EXPERTS},                                  \
         {"memory-limit", required_argument, NULL, CLI_OPTION_MEMORY_LIMIT},                        \
         {"force", no_argument, NULL, CLI_OPTION_FORCE},                                            \
     {                                                                                              \
@@ -57,6 +60,9 @@ enum {
     "      --memory-limit N   use at most N bytes of device memory (500M, 1.5G): experts beyond\n" \
     "                         are read from host memory (default: what the device has)\n"          \
     "      --chunk N          prompt tokens computed in one step (default: 256)\n"                 \
+    "      --experts K        routed experts that each token activates (default: as the model "    \
+    "was\n"                                                                                        \
+    "                         trained)\n"                                                          \
     "      --force            try to load what does not fit by the plan\n"                         \
     "      --no-cache         do not read or write the pipeline cache\n"                           \
     "      --validate         run under the Khronos validation layer\n"                            \
@@ -71,6 +77,8 @@ int cli_common_option(struct cli_common *common, int option, const char *help);
 
 /* What -n and -c may be at most: far more than any model was made for. */
 #define CLI_MOST_TOKENS (1u << 24)
+
+#define CLI_MOST_EXPERTS 1024 /* that the runtime can route to */
 
 /* Numbers from the command line; false after saying what is wrong with `flag`. */
 bool cli_parse_u64(const char *flag, const char *text, uint64_t low, uint64_t high,
@@ -130,6 +138,8 @@ vkmoe_status cli_device_open(const struct cli_common *common, const vkmoe_log *l
                              vkmoe_device **device, vkmoe_error *err);
 /* What the options say of loading. */
 vkmoe_model_params cli_model_params(const struct cli_common *common);
+/* And of sessions. */
+vkmoe_session_params cli_session_params(const struct cli_common *common);
 double cli_now(void); /* seconds, monotonic */
 
 int cmd_run(int argc, char **argv);

@@ -149,8 +149,18 @@ vkmoe_model_params cli_model_params(const struct cli_common *common)
     return (vkmoe_model_params){
         .context = common->context,
         .chunk = common->chunk,
+        .experts_per_token = common->experts,
         .memory_limit = common->memory_limit,
         .force = common->force,
+    };
+}
+
+vkmoe_session_params cli_session_params(const struct cli_common *common)
+{
+    return (vkmoe_session_params){
+        .context = common->context,
+        .chunk = common->chunk,
+        .experts_per_token = common->experts,
     };
 }
 

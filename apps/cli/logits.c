@@ -71,7 +71,7 @@ static void free_trace(vkmoe_trace *t)
 /* One byte more than nothing, so that a dense model's empty routing is not NULL. */
 static bool alloc_trace(const vkmoe_model_info *info, size_t count, vkmoe_trace *t)
 {
-    size_t routes = (size_t)info->n_moe_layers * count * info->n_experts_per_token;
+    size_t routes = (size_t)info->n_moe_layers * count * t->experts_per_token;
     t->logits = malloc(count * info->vocab_size * sizeof(float));
     t->topk_ids = malloc(routes * sizeof(int32_t) + 1);
     t->topk_gates = malloc(routes * sizeof(float) + 1);
@@ -84,7 +84,9 @@ static int compute(const struct options *o, struct cli_engine *e, const int32_t 
     vkmoe_trace trace = {0};
     vkmoe_session *session = NULL;
     const vkmoe_model_info *info = vkmoe_model_get_info(e->model);
-    vkmoe_session_params params = {.context = (uint32_t)count, .chunk = o->common.chunk};
+    vkmoe_session_params params = cli_session_params(&o->common);
+    trace.experts_per_token =
+        params.experts_per_token > 0 ? params.experts_per_token : info->n_experts_per_token;
     if (!alloc_trace(info, count, &trace)) {
         free_trace(&trace);
         return cli_fail("host memory ran out for the logits of %zu tokens", count);

@@ -172,7 +172,7 @@ static int generate(const struct options *o, struct cli_engine *e, const int32_t
     vkmoe_session *session = NULL;
     struct output out = {0};
     vkmoe_sampling sampling = cli_generation_sampling(&o->generation, &o->common, e->model);
-    vkmoe_session_params params = {.context = o->common.context, .chunk = o->common.chunk};
+    vkmoe_session_params params = cli_session_params(&o->common);
     vkmoe_status status = vkmoe_session_create(e->model, &params, &session, &err);
     if (status == VKMOE_OK && !prompt_fits(o, session, count)) {
         vkmoe_session_destroy(session);

@@ -26,6 +26,9 @@ typedef struct vkmoe_step {
 typedef struct vkmoe_session_params {
     uint32_t context; /* tokens the sequence may grow to; 0: the model's, at most 4096 */
     uint32_t chunk;   /* prompt tokens computed in one step; 0: 256 */
+    /* Routed experts that each token activates, the K of equation 4; 0: the model's
+     * (num_experts_per_tok). At most n_routed_experts. Forks inherit it. */
+    uint32_t experts_per_token;
     /* Tokens for which the KV cache has room, of this session and of its forks together, counted in
      * blocks of 64; what forks share counts once. 0: `context`. */
     uint32_t cache_tokens;
@@ -48,14 +51,15 @@ void vkmoe_session_destroy(vkmoe_session *session); /* accepts NULL */
 /* What an evaluation hands out beside the KV cache, into memory of the caller; NULL: not wanted.
  * Rows are the tokens of the call; experts are ordered by falling router logit. */
 typedef struct vkmoe_trace {
-    float *logits;     /* [count, vocab_size] */
-    int32_t *topk_ids; /* [n_moe_layers, count, n_experts_per_token] */
-    float *topk_gates; /* likewise: the gate g_i of equation 4, after any normalisation */
+    float *logits;              /* [count, vocab_size] */
+    int32_t *topk_ids;          /* [n_moe_layers, count, n_experts_per_token] */
+    float *topk_gates;          /* likewise: the gate g_i of equation 4, after any normalisation */
+    uint32_t experts_per_token; /* n_experts_per_token above: the session's; 0: the model's */
 } vkmoe_trace;
 
 /* Appends tokens to the sequence and computes them. trace may be NULL. Fails with INVALID_ARGUMENT
- * for an id outside the vocabulary, CONTEXT_FULL, CANCELLED, or what the device reports; then
- * nothing is appended. */
+ * for an id outside the vocabulary or a trace of another K than the session's, CONTEXT_FULL,
+ * CANCELLED, or what the device reports; then nothing is appended. */
 vkmoe_status vkmoe_session_eval(vkmoe_session *session, const int32_t *tokens, size_t count,
                                 const vkmoe_trace *trace, vkmoe_error *err);
 
@@ -100,6 +104,8 @@ vkmoe_status vkmoe_session_rollback(vkmoe_session *session, uint32_t length, vkm
 void vkmoe_session_reset(vkmoe_session *session);
 /* Tokens in the sequence. */
 uint32_t vkmoe_session_length(const vkmoe_session *session);
+/* Routed experts that each of its tokens activates; 0 in a dense model. */
+uint32_t vkmoe_session_experts_per_token(const vkmoe_session *session);
 /* How many it can hold. */
 uint32_t vkmoe_session_context(const vkmoe_session *session);
 /* The sequence, vkmoe_session_length tokens; owned by the session, valid until it is used again.

@@ -36,7 +36,10 @@ static vkmoe_status open_session(struct bench *b, struct vkm_profile *profile,
                                  struct vkmoe_session **s, vkmoe_error *err)
 {
     const vkmoe_session_params params = {
-        .context = b->depth + vkm_max_u32(b->params->prompt, b->params->generate)};
+        .context = b->depth + vkm_max_u32(b->params->prompt, b->params->generate),
+        .chunk = b->params->chunk,
+        .experts_per_token = b->params->experts_per_token,
+    };
     vkmoe_status status = vkmoe_session_create(b->model, &params, s, err);
     if (status != VKMOE_OK)
         return status;
@@ -113,14 +116,14 @@ static void take_counts(const struct vkm_profile *p, vkmoe_bench_result *r)
 
 /* Weights that a generated token passes: of the experts only those chosen, of the embeddings one
  * row. */
-static double weight_bytes(const struct vkmoe_model *m)
+static double weight_bytes(const struct vkmoe_model *m, uint32_t experts_per_token)
 {
     const struct vkm_weights *w = &m->weights;
     const struct vkm_config *c = &w->config;
     uint64_t idle = w->embed.view.buffer == w->lm_head.view.buffer ? 0 : w->embed.view.size;
     for (uint32_t i = 0; i < c->num_hidden_layers; i++)
         if (w->layers[i].is_moe)
-            idle += (c->n_routed_experts - c->num_experts_per_tok) *
+            idle += (c->n_routed_experts - experts_per_token) *
                     vkm_expert_bytes(c, w->layers[i].expert_dtype);
     return (double)(w->bytes - idle);
 }
@@ -164,7 +167,9 @@ static vkmoe_status measure(struct bench *b, bool prompt, vkmoe_bench_result *r,
         take_profile(b, &timed, prompt, r);
     if (!prompt) {
         double positions = b->depth + (r->tokens - 1) / 2.0;
-        r->weight_bytes = weight_bytes(b->model);
+        r->weight_bytes =
+            weight_bytes(b->model, p->experts_per_token > 0 ? p->experts_per_token
+                                                            : b->model->info.n_experts_per_token);
         r->kv_bytes = positions * (double)vkm_kv_bytes(&b->model->weights.config, VKM_KV_BLOCK) /
                       VKM_KV_BLOCK;
         r->bytes_per_second = (r->weight_bytes + r->kv_bytes) * r->mean;

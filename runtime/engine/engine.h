@@ -110,7 +110,8 @@ struct vkm_state_params vkm_session_layout(const struct vkm_gpu *gpu,
                                            const struct vkm_config *config,
                                            const vkmoe_session_params *params);
 
-vkmoe_status vkm_session_check(const vkmoe_session_params *params, vkmoe_error *err);
+vkmoe_status vkm_session_check(const struct vkm_config *config, const vkmoe_session_params *params,
+                               vkmoe_error *err);
 
 /* As vkm_checkpoint_open, but a folder without weights is no failure: *out is NULL then. */
 vkmoe_status vkm_checkpoint_open_any(const vkmoe_allocator *a, const char *folder,

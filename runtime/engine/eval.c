@@ -14,7 +14,7 @@ struct evaluation {
 static vkmoe_status read_routing(struct vkmoe_session *s, struct vkm_view view, size_t done,
                                  uint32_t n, size_t count, unsigned char *to, vkmoe_error *err)
 {
-    uint64_t row = s->model->info.n_experts_per_token * sizeof(uint32_t);
+    uint64_t row = s->state.params.experts_per_token * sizeof(uint32_t);
     vkmoe_status status = VKMOE_OK;
     for (uint32_t i = 0; i < s->model->info.n_moe_layers && status == VKMOE_OK; i++)
         status =
@@ -66,7 +66,7 @@ static vkmoe_status count_use(struct vkmoe_session *s, uint32_t n, vkmoe_error *
     vkmoe_status status = vkm_buffer_read(m->gpu, s->state.topk_ids, ids, err);
     for (uint32_t i = 0; i < m->info.n_moe_layers && status == VKMOE_OK; i++)
         vkm_usage_add(&m->usage, m->gpu, i, (const uint32_t *)(const void *)(ids + i * stride),
-                      (size_t)n * m->info.n_experts_per_token);
+                      (size_t)n * s->state.params.experts_per_token);
     vkm_free(a, ids);
     return status;
 }
@@ -116,6 +116,20 @@ static vkmoe_status check_tokens(const struct vkmoe_session *s, const int32_t *t
     return VKMOE_OK;
 }
 
+/* The caller's arrays must be of the K that is written into them. */
+static vkmoe_status check_trace(const struct vkmoe_session *s, const vkmoe_trace *t,
+                                vkmoe_error *err)
+{
+    uint32_t k = s->state.params.experts_per_token;
+    uint32_t expected =
+        t && t->experts_per_token > 0 ? t->experts_per_token : s->model->info.n_experts_per_token;
+    if (!t || (!t->topk_ids && !t->topk_gates) || k == expected)
+        return VKMOE_OK;
+    return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
+                    "the trace has room for %u experts of each token, the session chooses %u",
+                    expected, k);
+}
+
 static vkmoe_status eval_chunks(struct vkmoe_session *s, struct evaluation *e, vkmoe_error *err)
 {
     uint32_t chunk =
@@ -163,6 +177,8 @@ vkmoe_status vkmoe_session_eval(vkmoe_session *session, const int32_t *tokens, s
     VKM_REQUIRE(tokens || count == 0, err);
     double start = vkm_seconds();
     vkmoe_status status = check_tokens(s, tokens, count, err);
+    if (status == VKMOE_OK)
+        status = check_trace(s, trace, err);
     if (status == VKMOE_OK && s->pending) {
         int32_t newest = s->tokens.items[s->tokens.count - 1]; /* the list may move */
         status = append(s, &newest, 1, NULL, err);

@@ -96,7 +96,9 @@ static vkmoe_status bind(struct vkmoe_model *m, const char *path, const vkmoe_mo
         .name = path,
         .config = config,
         .checkpoint = checkpoint,
-        .session = {.context = params->context, .chunk = params->chunk},
+        .session = {.context = params->context,
+                    .chunk = params->chunk,
+                    .experts_per_token = params->experts_per_token},
         .memory_limit = params->memory_limit,
     };
     if (checkpoint)

@@ -176,7 +176,7 @@ static void explain(const struct vkm_plan_request *q, vkmoe_plan *plan)
 vkmoe_status vkm_plan_request(const struct vkm_plan_request *q, vkmoe_plan *plan,
                               struct vkm_placement *placement, vkmoe_error *err)
 {
-    vkmoe_status status = vkm_session_check(&q->session, err);
+    vkmoe_status status = vkm_session_check(q->config, &q->session, err);
     if (status == VKMOE_OK)
         status = make(q, plan, placement, err);
     if (status == VKMOE_OK && !plan->fits)
@@ -214,7 +214,9 @@ vkmoe_status vkmoe_model_plan(vkmoe_device *device, const char *model,
         .name = model,
         .config = &config,
         .checkpoint = checkpoint,
-        .session = {.context = p->context, .chunk = p->chunk},
+        .session = {.context = p->context,
+                    .chunk = p->chunk,
+                    .experts_per_token = p->experts_per_token},
         .memory_limit = p->memory_limit,
     };
     struct vkm_usage usage = {0};

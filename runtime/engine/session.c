@@ -4,7 +4,8 @@
 #include "base/array.h"
 #include "engine/engine.h"
 
-vkmoe_status vkm_session_check(const vkmoe_session_params *params, vkmoe_error *err)
+vkmoe_status vkm_session_check(const struct vkm_config *config, const vkmoe_session_params *params,
+                               vkmoe_error *err)
 {
     if (params && params->context > VKM_MAX_CONTEXT)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "a context of %u tokens; at most %u",
@@ -12,6 +13,10 @@ vkmoe_status vkm_session_check(const vkmoe_session_params *params, vkmoe_error *
     if (params && params->cache_tokens > VKM_MAX_CONTEXT)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "a cache for %u tokens; at most %u",
                         params->cache_tokens, VKM_MAX_CONTEXT);
+    if (params && params->experts_per_token > config->n_routed_experts)
+        return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
+                        "experts_per_token is %u, the model has %u routed experts in a layer",
+                        params->experts_per_token, config->n_routed_experts);
     return VKMOE_OK;
 }
 
@@ -284,6 +289,11 @@ bool vkm_session_take_cancel(struct vkmoe_session *s, vkmoe_error *err)
 uint32_t vkmoe_session_length(const vkmoe_session *session)
 {
     return (uint32_t)session->tokens.count;
+}
+
+uint32_t vkmoe_session_experts_per_token(const vkmoe_session *session)
+{
+    return session->state.params.experts_per_token;
 }
 
 uint32_t vkmoe_session_context(const vkmoe_session *session)

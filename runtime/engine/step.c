@@ -17,7 +17,7 @@ double vkm_seconds(void)
 }
 
 static struct vkm_state_params layout_for_chunk(const struct vkm_config *config, uint32_t context,
-                                                uint32_t chunk)
+                                                uint32_t chunk, uint32_t experts)
 {
     uint64_t row_bytes = (uint64_t)vkm_ld(config->vocab_size) * sizeof(float);
     uint64_t logits = LOGITS_BYTES / row_bytes;
@@ -28,6 +28,7 @@ static struct vkm_state_params layout_for_chunk(const struct vkm_config *config,
                                        : chunk,
         .sequences = 1,
         .context = context,
+        .experts_per_token = experts,
     };
 }
 
@@ -35,7 +36,7 @@ static bool fits(const struct vkm_gpu *gpu, const struct vkm_config *config,
                  const struct vkm_state_params *layout)
 {
     const struct vkm_caps *caps = vkm_gpu_caps(gpu);
-    uint64_t device, host, pairs = (uint64_t)layout->max_rows * config->num_experts_per_tok;
+    uint64_t device, host, pairs = (uint64_t)layout->max_rows * layout->experts_per_token;
     if (layout->max_rows > caps->max_groups[1] || pairs > UINT32_MAX ||
         (pairs > 0 &&
          vkm_moe_max_tiles((uint32_t)pairs, config->n_routed_experts) > caps->max_groups[1]))
@@ -50,14 +51,16 @@ struct vkm_state_params vkm_session_layout(const struct vkm_gpu *gpu,
 {
     uint32_t context = params ? params->context : 0;
     uint32_t chunk = params ? params->chunk : 0;
+    uint32_t experts = params && params->experts_per_token > 0 ? params->experts_per_token
+                                                               : config->num_experts_per_tok;
     if (context == 0)
         context = vkm_min_u32(config->max_position_embeddings, DEFAULT_CONTEXT);
     if (chunk == 0)
         chunk = DEFAULT_CHUNK;
     chunk = vkm_min_u32(chunk, context);
-    struct vkm_state_params layout = layout_for_chunk(config, context, chunk);
+    struct vkm_state_params layout = layout_for_chunk(config, context, chunk, experts);
     while (layout.max_rows > 1 && !fits(gpu, config, &layout))
-        layout = layout_for_chunk(config, context, layout.max_rows / 2);
+        layout = layout_for_chunk(config, context, layout.max_rows / 2, experts);
     return layout;
 }
 

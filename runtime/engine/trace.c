@@ -55,7 +55,9 @@ vkmoe_status vkmoe_trace_write(const vkmoe_model *model, const int32_t *tokens, 
     VKM_REQUIRE(model && tokens && trace && path, err);
     VKM_REQUIRE(trace->logits && trace->topk_ids && trace->topk_gates, err);
     const vkmoe_allocator *a = vkm_gpu_allocator(model->gpu);
-    uint32_t layers = model->info.n_moe_layers, k = model->info.n_experts_per_token;
+    uint32_t layers = model->info.n_moe_layers;
+    uint32_t k =
+        trace->experts_per_token > 0 ? trace->experts_per_token : model->info.n_experts_per_token;
     size_t n = 2 + 2 * (size_t)layers;
     struct routes r = {0};
     struct vkm_tensor_out *tensors = vkm_calloc(a, n, sizeof(*tensors));

@@ -162,8 +162,8 @@ static void route(const struct pass *f, const struct vkm_layer *layer, struct vk
                                   .gates = gates,
                                   .n = c->n_routed_experts,
                                   .ld = ld,
-                                  .k = c->num_experts_per_tok,
-                                  .normalise = c->norm_topk_prob && c->num_experts_per_tok > 1,
+                                  .k = s->params.experts_per_token,
+                                  .normalise = c->norm_topk_prob && s->params.experts_per_token > 1,
                                   .scale = c->routed_scaling_factor});
 }
 
@@ -173,7 +173,7 @@ static void experts_by_pair(const struct pass *f, const struct vkm_layer *layer,
 {
     const struct vkm_config *c = f->c;
     const struct vkm_state *s = f->s;
-    uint32_t k = c->num_experts_per_tok;
+    uint32_t k = s->params.experts_per_token;
     struct vkm_launch pairs = {.n_rows = f->batch->n_rows * k, .dtype = layer->expert_dtype};
     bool fused_shared = layer->ffn.width > 0 && layer->ffn.dtype == layer->expert_dtype;
 
@@ -221,7 +221,7 @@ static void sort_pairs(const struct pass *f, struct vkm_view ids)
 {
     const struct vkm_config *c = f->c;
     const struct vkm_state *s = f->s;
-    uint32_t pairs = f->batch->n_rows * c->num_experts_per_tok;
+    uint32_t pairs = f->batch->n_rows * s->params.experts_per_token;
     struct vkm_launch launch = {.n_rows = pairs};
     vkm_op_moe_histogram(f->r, launch,
                          &(struct vkm_params_moe_histogram){.ids = ids,
@@ -253,7 +253,7 @@ static void experts_grouped(const struct pass *f, const struct vkm_layer *layer,
     const struct vkm_config *c = f->c;
     const struct vkm_state *s = f->s;
     const uint64_t args_size = 3 * sizeof(uint32_t);
-    uint32_t pairs = f->batch->n_rows * c->num_experts_per_tok;
+    uint32_t pairs = f->batch->n_rows * s->params.experts_per_token;
     struct vkm_launch up = {.n_rows = pairs,
                             .dtype = layer->expert_dtype,
                             .indirect = vkm_view_slice(s->sort_args, 0, args_size)};
@@ -273,7 +273,7 @@ static void experts_grouped(const struct pass *f, const struct vkm_layer *layer,
                                                         .experts = layer->experts,
                                                         .weights = layer->expert_ffn,
                                                         .h = s->expert_hidden,
-                                                        .k = c->num_experts_per_tok,
+                                                        .k = s->params.experts_per_token,
                                                         .k_ld = vkm_ld(c->hidden_size),
                                                         .width = c->moe_intermediate_size,
                                                         .h_ld = vkm_ld(c->moe_intermediate_size),
@@ -296,7 +296,7 @@ static void experts_grouped(const struct pass *f, const struct vkm_layer *layer,
                        &(struct vkm_params_moe_combine){.y = s->expert_out,
                                                         .gates = gates,
                                                         .x = s->x,
-                                                        .k = c->num_experts_per_tok,
+                                                        .k = s->params.experts_per_token,
                                                         .ld = vkm_ld(c->hidden_size),
                                                         .n_rows = f->batch->n_rows});
 }
@@ -306,7 +306,7 @@ static void moe_block(const struct pass *f, const struct vkm_layer *layer, uint3
 {
     const struct vkm_state *s = f->s;
     uint64_t at = moe_index * s->trace_stride;
-    uint64_t size = (uint64_t)f->batch->n_rows * f->c->num_experts_per_tok * sizeof(uint32_t);
+    uint64_t size = (uint64_t)f->batch->n_rows * f->s->params.experts_per_token * sizeof(uint32_t);
     struct vkm_view ids = vkm_view_slice(s->topk_ids, at, size);
     struct vkm_view gates = vkm_view_slice(s->topk_gates, at, size);
 

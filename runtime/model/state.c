@@ -35,7 +35,7 @@ static void lay_out_host(struct vkm_state *s, struct cutter *host)
 static void lay_out_moe(struct vkm_state *s, const struct vkm_config *c, struct cutter *device)
 {
     uint64_t rows = s->params.max_rows;
-    uint32_t pairs = s->params.max_rows * c->num_experts_per_tok;
+    uint32_t pairs = s->params.max_rows * s->params.experts_per_token;
     uint64_t sort_words = (uint64_t)vkm_moe_sort_tiles(pairs) * c->n_routed_experts;
     s->router_logits = cut(device, rows * vkm_ld(c->n_routed_experts), sizeof(float));
     s->router_probs = cut(device, rows * vkm_ld(c->n_routed_experts), sizeof(float));

@@ -9,10 +9,11 @@ struct vkm_state_params {
     uint32_t max_rows;   /* batch rows of one step */
     uint32_t max_logits; /* of them, rows whose logits are computed */
     uint32_t sequences;
-    uint32_t context; /* positions of one sequence */
+    uint32_t context;           /* positions of one sequence */
+    uint32_t experts_per_token; /* routed ones, K; 0 in a dense model */
 };
 
-/* Shapes with R = max_rows, P = R * experts per token, L = max_logits; ld as in shaders/params.h.
+/* Shapes with R = max_rows, P = R * experts_per_token, L = max_logits; ld as in shaders/params.h.
  */
 struct vkm_state {
     struct vkm_gpu *gpu;

@@ -1,5 +1,4 @@
-/* The command line program as scripts see it: stdout, stderr, exit codes, and what is left behind.
- */
+/* The command line program as scripts see it: stdout, stderr, exit codes, and what it leaves. */
 #include "../golden/checkpoint.h"
 #include "../golden/manifest.h"
 
@@ -101,6 +100,7 @@ static const struct usage usages[] = {
     {{"plan", "all"}, "'all'"},
     {{"plan", "-m", "a", "--config", "b"}, "-m or --config, not both"},
     {{"run", "-p", "a", "--chunk", "0"}, "--chunk: '0'"},
+    {{"run", "-p", "a", "--experts", "0"}, "--experts: '0'"},
     {{"run", "-p", "a", "--memory-limit", "lots"}, "--memory-limit: 'lots'"},
     {{"tokenize", "text"}, "'text'"},
     {{"detokenize", "--bos"}, "--bos"},

@@ -343,7 +343,7 @@ static void what_must_be_given_is_asked_for(void **state)
     vkmoe_session *s = session_with(10, 0);
     vkmoe_device *device = NULL;
     vkmoe_model *model = NULL;
-    const vkmoe_trace none = {NULL, NULL, NULL};
+    const vkmoe_trace none = {0};
     const vkmoe_status statuses[] = {
         vkmoe_device_open(NULL, NULL, &err),
         vkmoe_device_list(NULL, NULL, 0, NULL, &err),

@@ -155,7 +155,7 @@ static vkmoe_status evaluate(struct being *b, vkmoe_error *err)
     enum { TRACED = 4 }; /* leaves whole chunks of the prompt */
     float logits[TRACED * VOCAB], gates[TRACED * TOP_K];
     int32_t ids[TRACED * TOP_K];
-    const vkmoe_trace trace = {logits, ids, gates};
+    const vkmoe_trace trace = {.logits = logits, .topk_ids = ids, .topk_gates = gates};
     size_t head = b->count - TRACED;
     vkmoe_status status = VKMOE_OK;
     if (vkmoe_session_length(b->session) < head)

@@ -102,8 +102,11 @@ struct test_trace test_trace_append(vkmoe_model *model, vkmoe_session *session,
                                     const int32_t *tokens, uint32_t count)
 {
     vkmoe_error err;
-    struct test_trace t = test_trace_make(vkmoe_model_get_info(model), tokens, count);
-    vkmoe_trace out = {t.logits, t.ids, t.weights};
+    vkmoe_model_info info = *vkmoe_model_get_info(model);
+    info.n_experts_per_token = vkmoe_session_experts_per_token(session);
+    struct test_trace t = test_trace_make(&info, tokens, count);
+    vkmoe_trace out = {
+        .logits = t.logits, .topk_ids = t.ids, .topk_gates = t.weights, .experts_per_token = t.k};
     uint32_t length = vkmoe_session_length(session);
     assert_ok(vkmoe_session_eval(session, tokens, count, &out, &err), &err);
     assert_int_equal(vkmoe_session_length(session), length + count);

@@ -27,7 +27,11 @@ static struct planned plan_16b(uint64_t local, uint64_t host, uint64_t limit, ui
     struct vkm_plan_params params = {
         .config = &config,
         .memory_limit = limit,
-        .state = {.max_rows = 256, .max_logits = 64, .sequences = 1, .context = context},
+        .state = {.max_rows = 256,
+                  .max_logits = 64,
+                  .sequences = 1,
+                  .context = context,
+                  .experts_per_token = 6},
         .cached = context,
     };
     assert_ok(vkm_plan_make(&gpu, &params, &p.plan, &p.placement, &err), &err);
@@ -109,7 +113,11 @@ static void experts_chosen_least_go_first(void **state)
     struct vkm_plan_params params = {
         .config = &config,
         .usage = usage,
-        .state = {.max_rows = 256, .max_logits = 64, .sequences = 1, .context = 4096},
+        .state = {.max_rows = 256,
+                  .max_logits = 64,
+                  .sequences = 1,
+                  .context = 4096,
+                  .experts_per_token = 6},
         .cached = 4096,
     };
     assert_ok(vkm_plan_make(&gpu, &params, &plan, &placement, &err), &err);
