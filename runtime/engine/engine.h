@@ -39,6 +39,7 @@ struct vkm_profile {
 struct vkm_step {
     struct vkm_stream stream;
     struct vkm_commands *commands; /* NULL until recorded */
+    double started;                /* when it was last given to the device */
 };
 
 /* Device memory that a session and its forks share. */
@@ -54,7 +55,11 @@ struct vkmoe_session {
     struct vkm_session_memory *memory;
     struct vkm_kv_sequence sequence; /* what is computed: all tokens but a pending one */
     struct vkm_state state;
-    struct vkm_step decode; /* one row: forward and sample */
+    /* One row: forward and sample. The same step several times over, each leaving its token in its
+     * own word of state.sampled, so that the device has more than one in hand. */
+    struct vkm_step decode[VKM_STEPS_AHEAD];
+    double decode_seconds; /* of the newest; 0: not known */
+    double step_ended;     /* when the newest step of any kind did */
     bool decode_penalises, decode_cuts;
     struct {
         int32_t *items;
@@ -95,8 +100,14 @@ enum vkm_step_parts { VKM_STEP_FORWARD = 1, VKM_STEP_SAMPLE = 2 };
 vkmoe_status vkm_step_prepare(struct vkmoe_session *s, struct vkm_step *step,
                               const struct vkm_state *state, const struct vkm_batch *batch,
                               enum vkm_step_parts parts, vkmoe_error *err);
-/* Runs it and tells the session's listener. CANCELLED when another thread says so, in the middle of
- * the step, or the listener, after it. */
+/* Gives it to the device, and waits for it only where it is more than one submit, in whose midst a
+ * cancel ends it with CANCELLED. */
+vkmoe_status vkm_step_start(struct vkmoe_session *s, struct vkm_step *step, vkmoe_error *err);
+/* Waits for it and tells the session's listener, who may end the call with CANCELLED. info->seconds
+ * counts from the start, or from the end of the step before where that was later. */
+vkmoe_status vkm_step_end(struct vkmoe_session *s, struct vkm_step *step, vkmoe_step *info,
+                          vkmoe_error *err);
+/* Both. */
 vkmoe_status vkm_step_run(struct vkmoe_session *s, struct vkm_step *step, vkmoe_step *info,
                           vkmoe_error *err);
 void vkm_step_finish(struct vkm_step *step);

@@ -5,6 +5,8 @@
 #include "engine/engine.h"
 #include "engine/sampling.h"
 
+#define AHEAD_SECONDS 0.05 /* of work that the device has in hand, where a step takes less */
+
 static bool is_eos(const struct vkmoe_session *s, int32_t token)
 {
     const struct vkm_generation_defaults *g = &s->model->generation;
@@ -28,9 +30,22 @@ static struct vkm_row newest_row(const struct vkmoe_session *s)
                             .position = (uint32_t)s->tokens.count - 1};
 }
 
+/* The token that a step left in its word. */
+static struct vkm_view sampled_word(const struct vkmoe_session *s, uint32_t slot)
+{
+    return vkm_view_slice(s->state.sampled, slot * VKM_SAMPLED_STRIDE * sizeof(uint32_t),
+                          sizeof(uint32_t));
+}
+
+static int32_t sampled_token(const struct vkmoe_session *s, uint32_t slot)
+{
+    struct vkm_view word = sampled_word(s, slot);
+    return *(const int32_t *)(const void *)(word.buffer->mapped + word.offset);
+}
+
 /* Samples from logits that are already there. */
 static vkmoe_status choose(struct vkmoe_session *s, const struct vkm_batch *batch, vkmoe_step *info,
-                           vkmoe_error *err)
+                           int32_t *token, vkmoe_error *err)
 {
     struct vkm_step step = {0};
     struct vkm_state at = s->state;
@@ -41,44 +56,110 @@ static vkmoe_status choose(struct vkmoe_session *s, const struct vkm_batch *batc
     if (status == VKMOE_OK)
         status = vkm_step_run(s, &step, info, err);
     vkm_step_finish(&step);
+    if (status == VKMOE_OK)
+        *token = sampled_token(s, 0);
     return status;
+}
+
+/* Steps that the device has in hand, oldest first, in the ring session->decode. */
+struct ahead {
+    uint32_t first, count;
+};
+
+static uint32_t slot(const struct ahead *a, uint32_t index)
+{
+    return (a->first + index) % VKM_STEPS_AHEAD;
 }
 
 /* The recorded decode step, recorded again where the sampler needs other kernels than before. */
-static vkmoe_status decode_step(struct vkmoe_session *s, const struct vkm_batch *batch,
-                                vkmoe_error *err)
+static vkmoe_status record_decode(struct vkmoe_session *s, uint32_t slot,
+                                  const struct vkm_batch *batch, vkmoe_error *err)
 {
-    if (s->decode.commands && s->decode_penalises == batch->penalise &&
-        s->decode_cuts == batch->cut)
+    struct vkm_state at = s->state;
+    at.sampled = sampled_word(s, slot);
+    if (s->decode_penalises != batch->penalise || s->decode_cuts != batch->cut) {
+        for (uint32_t i = 0; i < VKM_STEPS_AHEAD; i++)
+            vkm_step_finish(&s->decode[i]);
+        s->decode_penalises = batch->penalise;
+        s->decode_cuts = batch->cut;
+    }
+    if (s->decode[slot].commands)
         return VKMOE_OK;
-    vkm_step_finish(&s->decode);
-    s->decode_penalises = batch->penalise;
-    s->decode_cuts = batch->cut;
-    return vkm_step_prepare(s, &s->decode, &s->state, batch, VKM_STEP_FORWARD | VKM_STEP_SAMPLE,
+    return vkm_step_prepare(s, &s->decode[slot], &at, batch, VKM_STEP_FORWARD | VKM_STEP_SAMPLE,
                             err);
 }
 
-/* Computes the pending token and samples from what follows. */
-static vkmoe_status decode(struct vkmoe_session *s, const struct vkm_batch *batch, vkmoe_step *info,
-                           vkmoe_error *err)
+/* Gives the device the step that computes the token after those in hand; the first of them is the
+ * pending one. */
+static vkmoe_status start_step(struct vkmoe_session *s, struct ahead *a, vkmoe_error *err)
 {
-    vkmoe_status status = vkm_session_extend(s, 1, err);
+    vkmoe_status status = vkm_session_extend(s, a->count + 1, err);
     if (status != VKMOE_OK)
         return status;
-    vkm_host_rows(s->state.next)[0] = newest_row(s);
+    if (a->count == 0)
+        vkm_host_rows(s->state.next)[0] = newest_row(s); /* each step writes the one after it */
     s->has_logits = false;
     s->memory->logits_of = s;
-    info->n_tokens = 1;
-    status = decode_step(s, batch, err);
-    if (status == VKMOE_OK)
-        status = vkm_step_run(s, &s->decode, info, err);
-    if (status == VKMOE_OK) {
-        s->sequence.length++;
-        s->pending = false;
-        s->has_logits = true;
-        s->logits_row = 0;
-    }
+    status = vkm_step_start(s, &s->decode[slot(a, a->count)], err);
+    a->count += status == VKMOE_OK;
     return status;
+}
+
+/* How many steps to have in hand: no more than the device does in AHEAD_SECONDS, but one. */
+static size_t depth(const struct vkmoe_session *s)
+{
+    double steps = s->decode_seconds > 0 ? AHEAD_SECONDS / s->decode_seconds : 1;
+    return steps < 1 ? 1 : steps > VKM_STEPS_AHEAD ? VKM_STEPS_AHEAD : (size_t)steps;
+}
+
+/* Keeps the device busy with at most `wanted` steps. That one more cannot be started is a failure
+ * only where none is in hand. */
+static vkmoe_status start_steps(struct vkmoe_session *s, struct ahead *a, size_t wanted,
+                                const struct vkm_batch *batch, vkmoe_error *err)
+{
+    size_t room = s->state.params.context - s->tokens.count, most = depth(s);
+    vkmoe_status status = VKMOE_OK;
+    most = most < wanted ? most : wanted;
+    most = most < room ? most : room;
+    while (a->count < most && status == VKMOE_OK) {
+        uint32_t next = slot(a, a->count);
+        status = record_decode(s, next, batch, err);
+        if (status == VKMOE_OK && a->count > 0 && !vkm_commands_is_short(s->decode[next].commands))
+            break; /* it would be waited for before the steps in hand */
+        if (status == VKMOE_OK)
+            status = start_step(s, a, err);
+    }
+    return a->count > 0 ? VKMOE_OK : status;
+}
+
+/* Waits for the oldest step: the pending token is computed, and another one chosen. */
+static vkmoe_status end_step(struct vkmoe_session *s, struct ahead *a, vkmoe_step *info,
+                             int32_t *token, vkmoe_error *err)
+{
+    uint32_t oldest = a->first;
+    a->first = slot(a, 1);
+    a->count--;
+    info->n_tokens = 1;
+    vkmoe_status status = vkm_step_end(s, &s->decode[oldest], info, err);
+    if (status != VKMOE_OK)
+        return status;
+    s->decode_seconds = info->seconds;
+    s->sequence.length++;
+    s->pending = false;
+    s->has_logits = a->count == 0;
+    s->logits_row = 0;
+    *token = sampled_token(s, oldest);
+    return VKMOE_OK;
+}
+
+/* Lets steps end whose tokens nobody wants, and gives their room in the cache back. */
+static void drop_steps(struct vkmoe_session *s, struct ahead *a)
+{
+    for (; a->count > 0; a->count--) {
+        (void)vkm_commands_end(s->decode[a->first].commands, NULL);
+        a->first = slot(a, 1);
+    }
+    vkm_kv_truncate(&s->memory->kv, &s->sequence, s->sequence.length);
 }
 
 /* Where nothing says what follows, the newest token is computed again. */
@@ -94,13 +175,14 @@ static vkmoe_status make_ready(struct vkmoe_session *s, vkmoe_error *err)
     return status;
 }
 
-static vkmoe_status next_token(struct vkmoe_session *s, const struct vkm_batch *batch,
-                               vkmoe_step *info, int32_t *token, vkmoe_error *err)
+static vkmoe_status next_token(struct vkmoe_session *s, struct ahead *a, size_t wanted,
+                               const struct vkm_batch *batch, vkmoe_step *info, int32_t *token,
+                               vkmoe_error *err)
 {
-    vkmoe_status status = s->pending ? decode(s, batch, info, err) : choose(s, batch, info, err);
-    if (status == VKMOE_OK)
-        *token = *(int32_t *)(void *)(s->state.sampled.buffer->mapped + s->state.sampled.offset);
-    return status;
+    if (!s->pending)
+        return choose(s, batch, info, token, err);
+    vkmoe_status status = start_steps(s, a, wanted, batch, err);
+    return status == VKMOE_OK ? end_step(s, a, info, token, err) : status;
 }
 
 /* The chosen token becomes the newest, its computation pending. */
@@ -113,8 +195,9 @@ static vkmoe_status push(struct vkmoe_session *s, int32_t token, vkmoe_error *er
     return VKMOE_OK;
 }
 
+/* One token after the other; returns with steps in hand. */
 static vkmoe_status generate(struct vkmoe_session *s, const vkmoe_generate_params *params,
-                             size_t *n, vkmoe_error *err)
+                             struct ahead *a, size_t *n, vkmoe_error *err)
 {
     struct vkm_batch batch = {.rows = s->state.next,
                               .n_rows = 1,
@@ -131,7 +214,7 @@ static vkmoe_status generate(struct vkmoe_session *s, const vkmoe_generate_param
             return vkm_fail(err, VKMOE_CONTEXT_FULL,
                             "the context of %u tokens is full: there is no room for another",
                             s->state.params.context);
-        status = next_token(s, &batch, &info, &token, err);
+        status = next_token(s, a, params->max_tokens - *n, &batch, &info, &token, err);
         if (status != VKMOE_OK || (!params->ignore_eos && is_eos(s, token)))
             break;
         status = push(s, token, err);
@@ -157,7 +240,9 @@ vkmoe_status vkmoe_session_generate(vkmoe_session *session, const vkmoe_generate
         status = make_ready(s, err);
     if (status == VKMOE_OK) {
         set_sampler(s, &params->sampling);
-        status = generate(s, params, &n, err);
+        struct ahead ahead = {0};
+        status = generate(s, params, &ahead, &n, err);
+        drop_steps(s, &ahead);
     }
     if (status == VKMOE_CANCELLED)
         atomic_store(&s->cancelled, false);

@@ -110,7 +110,8 @@ void vkmoe_session_destroy(vkmoe_session *session)
     struct vkm_gpu *gpu = session->model->gpu;
     const vkmoe_allocator *a = vkm_gpu_allocator(gpu);
     vkm_usage_store(&session->model->usage, gpu);
-    vkm_step_finish(&session->decode);
+    for (uint32_t i = 0; i < VKM_STEPS_AHEAD; i++)
+        vkm_step_finish(&session->decode[i]);
     vkm_state_finish(&session->state);
     if (session->memory) {
         vkm_kv_sequence_finish(&session->memory->kv, &session->sequence);

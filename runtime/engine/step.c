@@ -115,17 +115,31 @@ static void add_to_profile(struct vkm_profile *p, const struct vkm_step *step)
     }
 }
 
-vkmoe_status vkm_step_run(struct vkmoe_session *s, struct vkm_step *step, vkmoe_step *info,
+vkmoe_status vkm_step_start(struct vkmoe_session *s, struct vkm_step *step, vkmoe_error *err)
+{
+    step->started = vkm_seconds();
+    return vkm_commands_start(step->commands, &s->cancelled, err);
+}
+
+vkmoe_status vkm_step_end(struct vkmoe_session *s, struct vkm_step *step, vkmoe_step *info,
                           vkmoe_error *err)
 {
-    double start = vkm_seconds();
-    vkmoe_status status = vkm_commands_run(step->commands, &s->cancelled, err);
-    info->seconds = vkm_seconds() - start;
+    vkmoe_status status = vkm_commands_end(step->commands, err);
+    double now = vkm_seconds(), before = s->step_ended;
+    info->seconds = now - (step->started > before ? step->started : before);
+    s->step_ended = now;
     if (status == VKMOE_OK && s->profile)
         add_to_profile(s->profile, step);
     if (status == VKMOE_OK && s->on_step && !s->on_step(s->user, info))
         return vkm_fail(err, VKMOE_CANCELLED, "cancelled");
     return status;
+}
+
+vkmoe_status vkm_step_run(struct vkmoe_session *s, struct vkm_step *step, vkmoe_step *info,
+                          vkmoe_error *err)
+{
+    vkmoe_status status = vkm_step_start(s, step, err);
+    return status == VKMOE_OK ? vkm_step_end(s, step, info, err) : status;
 }
 
 vkmoe_status vkm_step_copy_block(struct vkmoe_session *s, uint32_t from, uint32_t to,

@@ -26,6 +26,7 @@ struct vkm_commands {
     VkQueryPool queries;      /* a start and one end for each op, per segment; or none */
     uint64_t *times;          /* nanoseconds of each op in the last run; NULL without queries */
     bool timestamps;          /* asked for by the caller */
+    uint64_t in_flight;       /* timeline value of a run that was started; 0: none */
     bool learned;             /* to be encoded anew: a run has timed kernels that were unknown */
     struct vkm_address_check check;
 };
@@ -332,29 +333,59 @@ static vkmoe_status run_segments(struct vkm_commands *c, const atomic_bool *canc
     return status;
 }
 
-vkmoe_status vkm_commands_run(struct vkm_commands *c, const atomic_bool *cancel, vkmoe_error *err)
+bool vkm_commands_is_short(const struct vkm_commands *c)
+{
+    return !c->gpu->reference && !c->learned && c->segments.count == 1;
+}
+
+static vkmoe_status encode_anew(struct vkm_commands *c, vkmoe_error *err)
+{
+    discard(c);
+    vkmoe_status status = encode(c, err);
+    if (status != VKMOE_OK) {
+        discard(c);
+        c->learned = true; /* the next run tries again */
+    }
+    return status;
+}
+
+vkmoe_status vkm_commands_start(struct vkm_commands *c, const atomic_bool *cancel, vkmoe_error *err)
 {
     struct vkm_gpu *gpu = c->gpu;
     vkmoe_status status = VKMOE_OK;
+    c->in_flight = 0;
     if (gpu->reference) {
         vkm_reference_run(gpu, c->stream, 0);
         return VKMOE_OK;
     }
-    if (c->learned) {
-        discard(c);
-        if ((status = encode(c, err)) != VKMOE_OK) {
-            discard(c);
-            c->learned = true; /* the next run tries again */
-            return status;
-        }
-    }
-    status = run_segments(c, cancel, err);
+    if (vkm_commands_is_short(c) && !(cancel && atomic_load(cancel)))
+        return vkm_queue_submit(gpu, &gpu->compute, c->buffers[0], &c->in_flight, err);
+    if (c->learned)
+        status = encode_anew(c, err);
+    return status == VKMOE_OK ? run_segments(c, cancel, err) : status;
+}
+
+vkmoe_status vkm_commands_end(struct vkm_commands *c, vkmoe_error *err)
+{
+    struct vkm_gpu *gpu = c->gpu;
+    vkmoe_status status = VKMOE_OK;
+    if (c->in_flight)
+        status = vkm_queue_wait(gpu, &gpu->compute, c->in_flight, err);
+    c->in_flight = 0;
+    if (status != VKMOE_OK && !gpu->lost)
+        (void)vkm_gpu_settle(gpu); /* so that the commands may be submitted again */
     for (size_t i = 0; i < c->segments.count && c->queries && status == VKMOE_OK; i++)
         status = read_times(c, i, err);
     c->learned = status == VKMOE_OK && c->queries && !c->timestamps;
     if (status == VKMOE_OK && c->check.records)
         status = vkm_address_check_result(&c->check, c->stream, err);
     return status;
+}
+
+vkmoe_status vkm_commands_run(struct vkm_commands *c, const atomic_bool *cancel, vkmoe_error *err)
+{
+    vkmoe_status status = vkm_commands_start(c, cancel, err);
+    return status == VKMOE_OK ? vkm_commands_end(c, err) : status;
 }
 
 uint64_t vkm_commands_time(const struct vkm_commands *c, size_t index)

@@ -160,6 +160,13 @@ void vkm_commands_destroy(struct vkm_commands *c); /* accepts NULL; must not be 
  * with CANCELLED when *cancel (may be NULL) turns true: what was submitted ends, the rest is left
  * out. */
 vkmoe_status vkm_commands_run(struct vkm_commands *c, const atomic_bool *cancel, vkmoe_error *err);
+/* The same in two halves, so that the device has the next run in hand when one ends. A stream of
+ * more than one submit is run whole by the first half; whether it would be: */
+bool vkm_commands_is_short(const struct vkm_commands *c);
+vkmoe_status vkm_commands_start(struct vkm_commands *c, const atomic_bool *cancel,
+                                vkmoe_error *err);
+/* After a start that succeeded, before the next of the same commands. */
+vkmoe_status vkm_commands_end(struct vkm_commands *c, vkmoe_error *err);
 /* Device time of op `index` in the last run, in nanoseconds; 0 without timestamps. */
 uint64_t vkm_commands_time(const struct vkm_commands *c, size_t index);
 

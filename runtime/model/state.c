@@ -28,7 +28,8 @@ static void lay_out_host(struct vkm_state *s, struct cutter *host)
     s->logit_rows = cut(host, p->max_logits, sizeof(uint32_t));
     s->blocks = cut(host, (uint64_t)p->sequences * s->block_stride, sizeof(uint32_t));
     s->samplers = cut(host, p->sequences, sizeof(struct vkm_sampler));
-    s->sampled = cut(host, p->max_logits, sizeof(uint32_t));
+    s->sampled = cut(host, vkm_max_u32(p->max_logits, VKM_STEPS_AHEAD * VKM_SAMPLED_STRIDE),
+                     sizeof(uint32_t));
     s->history = cut(host, (uint64_t)p->sequences * p->context, sizeof(uint32_t));
 }
 

@@ -5,6 +5,11 @@
 #include "gpu/gpu.h"
 #include "model/config.h"
 
+/* Steps of one row that may be in the device's hand at once. */
+#define VKM_STEPS_AHEAD 4u
+#define VKM_SAMPLED_STRIDE                                                                         \
+    4u /* words between the tokens that they choose: views begin at 16 bytes */
+
 struct vkm_state_params {
     uint32_t max_rows;   /* batch rows of one step */
     uint32_t max_logits; /* of them, rows whose logits are computed */
@@ -27,7 +32,7 @@ struct vkm_state {
     struct vkm_view logit_rows; /* [L] uint: which batch rows get logits */
     struct vkm_view blocks;     /* [sequences, block_stride] uint */
     struct vkm_view samplers;   /* [sequences] struct vkm_sampler */
-    struct vkm_view sampled;    /* [L] uint: the tokens chosen */
+    struct vkm_view sampled;    /* [L] uint, or VKM_STEPS_AHEAD of one: the tokens chosen */
     struct vkm_view history;    /* [sequences, context] uint: written by the device as well */
     uint32_t block_stride;
 

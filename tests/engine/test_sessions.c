@@ -164,6 +164,40 @@ static void a_full_cache_refuses_and_changes_nothing(void **state)
     vkmoe_session_destroy(fresh);
 }
 
+/* Ends the text at its third token, when the device has later ones in hand. */
+static bool stop_at_three(void *user, int32_t token)
+{
+    struct engine_text *text = user;
+    text->ids[text->count++] = token;
+    return text->count % 3 != 0;
+}
+
+static void a_text_that_a_listener_stops_goes_on_as_if_it_had_not(void **state)
+{
+    (void)state;
+    enum { PARTS = 10 };
+    vkmoe_error err;
+    const vkmoe_sampling sampling = {
+        .temperature = 1, .seed = 3, .repeat_penalty = 1.5f, .repeat_last = UINT32_MAX};
+    vkmoe_session *s = session_with(60, 0), *whole = session_with(60, 0);
+    struct engine_text a = engine_generate(whole, &sampling, 3 * PARTS), b = {.count = 0};
+    const vkmoe_generate_params params = {.max_tokens = 100,
+                                          .sampling = sampling,
+                                          .ignore_eos = true,
+                                          .on_token = stop_at_three,
+                                          .user = &b};
+    for (size_t i = 1; i <= PARTS; i++) {
+        assert_ok(vkmoe_session_generate(s, &params, NULL, &err), &err);
+        assert_int_equal(b.count, 3 * i);
+        assert_int_equal(vkmoe_session_length(s), 60 + 3 * i);
+    }
+    assert_same_text(&a, &b);
+    float *after = logits_of(s, prompt, 5), *expected = logits_of(whole, prompt, 5);
+    assert_same_logits(after, expected, 5);
+    vkmoe_session_destroy(s);
+    vkmoe_session_destroy(whole);
+}
+
 static void rolling_back_forgets_what_came_after(void **state)
 {
     (void)state;
@@ -426,6 +460,7 @@ int main(void)
         cmocka_unit_test(a_fork_in_the_middle_of_a_text_continues_it),
         cmocka_unit_test(a_fork_keeps_the_penalty_history),
         cmocka_unit_test(a_full_cache_refuses_and_changes_nothing),
+        cmocka_unit_test(a_text_that_a_listener_stops_goes_on_as_if_it_had_not),
         cmocka_unit_test(rolling_back_forgets_what_came_after),
         cmocka_unit_test(a_token_taken_back_is_chosen_again),
         cmocka_unit_test(another_thread_cancels_a_generation),
