@@ -60,8 +60,9 @@
  * likewise of (256 * (position div 256)) * frequency. Workgroups: (heads, rows). */
 #define VKM_PARAMS_rope_kv(K, R, W, I, X, T, U, F)                                                 \
     R(K, rows)                                                                                     \
-    R(K, blocks) R(K, rope_low) R(K, rope_high) X(K, qkv) W(K, k_cache) W(K, v_cache)              \
-        U(K, n_heads) U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, block_stride)
+    R(K, blocks)                                                                                   \
+    R(K, rope_low) R(K, rope_high) X(K, qkv) W(K, k_cache) W(K, v_cache) U(K, n_heads)             \
+        U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, block_stride)
 
 /* y[r, h] = sum over positions p <= rows[r].position of softmax_p(scale q[r, h] . k[p]) v[p]; query
  * head h reads key-value head h / (n_heads / n_kv_heads). y [n_rows, y_ld], zeros beyond the heads.
@@ -69,9 +70,9 @@
  * workgroup may take several. Workgroups: (n_heads, blocks of rows). */
 #define VKM_PARAMS_attention(K, R, W, I, X, T, U, F)                                               \
     R(K, rows)                                                                                     \
-    R(K, blocks) R(K, qkv) R(K, k_cache) R(K, v_cache) W(K, y) U(K, n_rows) U(K, consecutive)      \
-        U(K, n_heads) U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, y_ld) U(K, block_stride)   \
-            F(K, scale)
+    R(K, blocks)                                                                                   \
+    R(K, qkv) R(K, k_cache) R(K, v_cache) W(K, y) U(K, n_rows) U(K, consecutive) U(K, n_heads)     \
+        U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, y_ld) U(K, block_stride) F(K, scale)
 
 /* probs[r] = softmax(logits[r]) over n elements; [rows, ld] each, zeros beyond n. A NaN logit
  * gets 0; others are clamped to +-FLT_MAX, the exponent's argument, after the largest is taken off,
@@ -96,8 +97,8 @@
  * (up_groups, tiles, 1) and (down_groups, tiles, 1), 6 uints. One workgroup. */
 #define VKM_PARAMS_moe_scan(K, R, W, I, X, T, U, F)                                                \
     R(K, histogram)                                                                                \
-    I(K, offsets) I(K, tiles) I(K, args) U(K, n_sort_tiles) U(K, n_experts) U(K, up_groups)        \
-        U(K, down_groups)
+    I(K, offsets)                                                                                  \
+    I(K, tiles) I(K, args) U(K, n_sort_tiles) U(K, n_experts) U(K, up_groups) U(K, down_groups)
 
 /* order[sorted index] = pair. */
 #define VKM_PARAMS_moe_scatter(K, R, W, I, X, T, U, F)                                             \
@@ -113,8 +114,9 @@
  * ids[r * k + s]; experts [n_experts] addresses into weights. */
 #define VKM_PARAMS_moe_gemv_up(K, R, W, I, X, T, U, F)                                             \
     R(K, x)                                                                                        \
-    R(K, ids) R(K, experts) T(K, weights) W(K, h) U(K, k) U(K, k_ld) U(K, width) U(K, n_pairs)     \
-        U(K, h_ld) U(K, n_experts)
+    R(K, ids)                                                                                      \
+    R(K, experts) T(K, weights) W(K, h) U(K, k) U(K, k_ld) U(K, width) U(K, n_pairs) U(K, h_ld)    \
+        U(K, n_experts)
 
 /* x[r, o] += sum over slots s of gates[r, s] (down_s[o] . h[r * k + s]), plus, if shared_width > 0,
  * down_shared[o] . shared_h[r]; down rows of expert ids[r * k + s]. x [rows, x_ld],
@@ -122,8 +124,9 @@
  * (columns, rows). */
 #define VKM_PARAMS_moe_gemv_down(K, R, W, I, X, T, U, F)                                           \
     R(K, h)                                                                                        \
-    R(K, ids) R(K, gates) R(K, experts) R(K, shared_w) R(K, shared_h) T(K, weights) X(K, x)        \
-        U(K, k) U(K, n_out) U(K, x_ld) U(K, width) U(K, h_ld) U(K, shared_width) U(K, shared_ld)   \
+    R(K, ids)                                                                                      \
+    R(K, gates) R(K, experts) R(K, shared_w) R(K, shared_h) T(K, weights) X(K, x) U(K, k)          \
+        U(K, n_out) U(K, x_ld) U(K, width) U(K, h_ld) U(K, shared_width) U(K, shared_ld)           \
             U(K, n_experts)
 
 /* Grouped products over the sorted pairs; workgroup (column tile, tile), counts from args.
@@ -131,14 +134,16 @@
  */
 #define VKM_PARAMS_moe_gemm_up(K, R, W, I, X, T, U, F)                                             \
     R(K, x)                                                                                        \
-    R(K, tiles) R(K, order) R(K, experts) T(K, weights) W(K, h) U(K, k) U(K, k_ld) U(K, width)     \
-        U(K, h_ld) U(K, n_experts)
+    R(K, tiles)                                                                                    \
+    R(K, order) R(K, experts) T(K, weights) W(K, h) U(K, k) U(K, k_ld) U(K, width) U(K, h_ld)      \
+        U(K, n_experts)
 
 /* y[order[i]] = down . h[i], [pairs, y_ld]; elements n_out .. y_ld of y become zero. */
 #define VKM_PARAMS_moe_gemm_down(K, R, W, I, X, T, U, F)                                           \
     R(K, h)                                                                                        \
-    R(K, tiles) R(K, order) R(K, experts) T(K, weights) W(K, y) U(K, k_ld) U(K, width) U(K, h_ld)  \
-        U(K, n_out) U(K, y_ld) U(K, n_experts)
+    R(K, tiles)                                                                                    \
+    R(K, order) R(K, experts) T(K, weights) W(K, y) U(K, k_ld) U(K, width) U(K, h_ld) U(K, n_out)  \
+        U(K, y_ld) U(K, n_experts)
 
 /* x[r] += sum over slots s, in order, of gates[r, s] * y[r * k + s]; x [rows, ld], y [pairs, ld].
  */
@@ -164,8 +169,9 @@
  * zeros beyond vocab. history [sequences, history_ld]. Workgroups: (vocabulary blocks, rows). */
 #define VKM_PARAMS_penalise(K, R, W, I, X, T, U, F)                                                \
     R(K, logits)                                                                                   \
-    R(K, rows) R(K, index) R(K, samplers) R(K, history) W(K, y) U(K, vocab) U(K, ld)               \
-        U(K, use_index) U(K, history_ld)
+    R(K, rows)                                                                                     \
+    R(K, index) R(K, samplers) R(K, history) W(K, y) U(K, vocab) U(K, ld) U(K, use_index)          \
+        U(K, history_ld)
 
 /* cut[i]: the least key that stays after top-k, top-p and min-p, in this order; a token whose key
  * is as large stays too. top-k: the key of the top_k-th largest logit. top-p: the largest key for
@@ -184,8 +190,9 @@
  * nothing; where all are NaN, the largest is NaN. Workgroups: (vocabulary blocks, rows). */
 #define VKM_PARAMS_sample_blocks(K, R, W, I, X, T, U, F)                                           \
     R(K, logits)                                                                                   \
-    R(K, rows) R(K, index) R(K, samplers) R(K, cut) W(K, best) I(K, at) U(K, vocab) U(K, ld)       \
-        U(K, use_index) U(K, use_cut)
+    R(K, rows)                                                                                     \
+    R(K, index) R(K, samplers) R(K, cut) W(K, best) I(K, at) U(K, vocab) U(K, ld) U(K, use_index)  \
+        U(K, use_cut)
 
 /* sampled[i]: greedy, the index of the largest logit; else the token at which the running sum of
  * exp((logit - largest) * inverse_temperature), in id order over tokens that the cut leaves, passes
@@ -194,7 +201,15 @@
  * with the sampled token and position + 1. One workgroup per row (y). */
 #define VKM_PARAMS_sample(K, R, W, I, X, T, U, F)                                                  \
     R(K, logits)                                                                                   \
-    R(K, rows) R(K, index) R(K, samplers) R(K, cut) R(K, best) R(K, at) I(K, sampled)              \
-        I(K, next_rows) U(K, vocab) U(K, ld) U(K, use_index) U(K, use_cut)
+    R(K, rows)                                                                                     \
+    R(K, index) R(K, samplers) R(K, cut) R(K, best) R(K, at) I(K, sampled) I(K, next_rows)         \
+        U(K, vocab) U(K, ld) U(K, use_index) U(K, use_cut)
+
+/* loss[i] = -ln softmax(logits[i])[targets[i]], the cross entropy of a token that is known; 0 for a
+ * target outside the vocabulary. A NaN logit has no probability; where the target's is NaN, so is
+ * the loss. Others are clamped to +-FLT_MAX, and the loss to FLT_MAX; exponents as in softmax.
+ * logits [rows, ld], targets and loss [rows]; one workgroup per row (y). */
+#define VKM_PARAMS_token_loss(K, R, W, I, X, T, U, F)                                              \
+    R(K, logits) R(K, targets) W(K, loss) U(K, vocab) U(K, ld)
 
 #endif

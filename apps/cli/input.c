@@ -35,8 +35,8 @@ static void on_line(char *line)
     rl_callback_handler_remove();
 }
 
-/* Ctrl-C throws away what is typed ahead, and by the kernel's rule what is printed too: even what is
-   printed after the signal. Only the former is wanted; edit_line sees to it. */
+/* Ctrl-C throws away what is typed ahead, and by the kernel's rule what is printed too: even what
+   is printed after the signal. Only the former is wanted; edit_line sees to it. */
 static void keep_output_on_interrupt(void)
 {
     struct termios settings;

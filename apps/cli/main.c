@@ -19,6 +19,7 @@ static const struct {
     {"info", cmd_info, "shape, parameters, operations and bytes of a model"},
     {"plan", cmd_plan, "the memory that a model would take, before loading it"},
     {"bench", cmd_bench, "how fast a model runs"},
+    {"perplexity", cmd_perplexity, "how well a model predicts a text"},
     {"tokenize", cmd_tokenize, "text on stdin to token ids"},
     {"detokenize", cmd_detokenize, "token ids on stdin to text"},
 };

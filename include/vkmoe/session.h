@@ -51,9 +51,10 @@ void vkmoe_session_destroy(vkmoe_session *session); /* accepts NULL */
 /* What an evaluation hands out beside the KV cache, into memory of the caller; NULL: not wanted.
  * Rows are the tokens of the call; experts are ordered by falling router logit. */
 typedef struct vkmoe_trace {
-    float *logits;              /* [count, vocab_size] */
-    int32_t *topk_ids;          /* [n_moe_layers, count, n_experts_per_token] */
-    float *topk_gates;          /* likewise: the gate g_i of equation 4, after any normalisation */
+    float *logits;     /* [count, vocab_size] */
+    int32_t *topk_ids; /* [n_moe_layers, count, n_experts_per_token] */
+    float *topk_gates; /* likewise: the gate g_i of equation 4, after any normalisation */
+    float *losses;     /* [count - 1]: -ln p(token i + 1 | all up to token i), the cross entropy */
     uint32_t experts_per_token; /* n_experts_per_token above: the session's; 0: the model's */
 } vkmoe_trace;
 

@@ -6,6 +6,7 @@
 #include "vkmoe/chat.h"
 #include "vkmoe/conform.h"
 #include "vkmoe/device.h"
+#include "vkmoe/eval.h"
 #include "vkmoe/log.h"
 #include "vkmoe/model.h"
 #include "vkmoe/plan.h"

@@ -371,3 +371,41 @@ void vkm_cases_sample(struct vkm_suite *s)
     sampling_shapes(s, sample);
     cut_shapes(s, sample);
 }
+
+/* --- token_loss --- */
+
+/* Targets: of every kind the likeliest token, the last, one outside the vocabulary, and others. */
+static void token_loss(struct vkm_suite *s, const struct sampling *c)
+{
+    if (!vkm_case(s, "vocab=%u rows=%u %s", c->vocab, c->rows, vocab_names[c->kind]))
+        return;
+    struct sampling_data d = make_sampling(s, c);
+    struct vkm_params_token_loss p = {
+        .logits = d.logits,
+        .targets = vkm_case_uints(s, c->rows, c->vocab),
+        .loss = vkm_case_output(s, c->rows),
+        .vocab = c->vocab,
+        .ld = d.ld,
+    };
+    uint32_t *targets = vkm_case_host(p.targets);
+    const float *first = vkm_case_host(d.logits);
+    targets[0] = 0;
+    for (uint32_t i = 1; i < c->vocab; i++)
+        if (vkm_ref_order_key(first[i]) > vkm_ref_order_key(first[targets[0]]))
+            targets[0] = i;
+    if (c->rows > 1)
+        targets[1] = c->vocab - 1;
+    if (c->rows > 2)
+        targets[2] = c->vocab;
+    vkm_case_run(s, (struct vkm_launch){.n_rows = c->rows}, &p);
+}
+
+void vkm_cases_token_loss(struct vkm_suite *s)
+{
+    static const uint32_t vocabs[] = {1, 2, 31, 33, 127, 256, 257, 1407, 8192};
+    for (size_t i = 0; i < VKM_COUNT(vocabs); i++)
+        for (int kind = 0; kind < VOCAB_COUNT; kind++)
+            token_loss(s, &(struct sampling){.vocab = vocabs[i], .rows = 5, .kind = kind});
+    token_loss(s, &(struct sampling){.vocab = 700, .rows = 5, .kind = VOCAB_LAST});
+    token_loss(s, &(struct sampling){.vocab = 102400, .rows = 2, .kind = VOCAB_PLAIN});
+}

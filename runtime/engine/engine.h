@@ -94,7 +94,7 @@ vkmoe_status vkm_device_open(const vkmoe_device_params *params, vkm_vulkan_loade
 
 /* --- step.c --- */
 
-enum vkm_step_parts { VKM_STEP_FORWARD = 1, VKM_STEP_SAMPLE = 2 };
+enum vkm_step_parts { VKM_STEP_FORWARD = 1, VKM_STEP_SAMPLE = 2, VKM_STEP_LOSS = 4 };
 
 /* Records a step and makes it ready to run; on failure it is left empty. */
 vkmoe_status vkm_step_prepare(struct vkmoe_session *s, struct vkm_step *step,

@@ -41,6 +41,23 @@ static vkmoe_status read_logits(struct vkmoe_session *s, const vkmoe_trace *t, s
     return status;
 }
 
+/* What follows each row is the next token; after the last of all there is none. */
+static void set_targets(struct vkmoe_session *s, const struct evaluation *e, uint32_t n)
+{
+    struct vkm_view view = s->state.targets;
+    uint32_t *targets = (uint32_t *)(void *)(view.buffer->mapped + view.offset);
+    for (uint32_t i = 0; i < n; i++)
+        targets[i] = e->done + i + 1 < e->count ? (uint32_t)e->tokens[e->done + i + 1] : UINT32_MAX;
+}
+
+static void read_losses(const struct vkmoe_session *s, const struct evaluation *e, uint32_t n)
+{
+    struct vkm_view view = s->state.losses;
+    bool last = e->done + n == e->count;
+    memcpy(e->trace->losses + e->done, view.buffer->mapped + view.offset,
+           (n - last) * sizeof(float));
+}
+
 static vkmoe_status read_trace(struct vkmoe_session *s, const vkmoe_trace *t, size_t done,
                                uint32_t n, size_t count, vkmoe_error *err)
 {
@@ -71,11 +88,18 @@ static vkmoe_status count_use(struct vkmoe_session *s, uint32_t n, vkmoe_error *
     return status;
 }
 
+/* Of every row. */
+static bool wants_logits(const vkmoe_trace *t)
+{
+    return t && (t->logits || t->losses);
+}
+
 /* One step over the next n tokens. Logits: of all rows, of the last, or of none. */
 static vkmoe_status eval_chunk(struct vkmoe_session *s, const struct evaluation *e, uint32_t n,
                                vkmoe_error *err)
 {
-    bool all_logits = e->trace && e->trace->logits, last = e->done + n == e->count;
+    bool all_logits = wants_logits(e->trace), losses = all_logits && e->trace->losses;
+    bool last = e->done + n == e->count;
     struct vkm_row *row = vkm_host_rows(s->state.rows);
     struct vkm_step step = {0};
     struct vkm_batch batch = {.rows = s->state.rows,
@@ -90,10 +114,16 @@ static vkmoe_status eval_chunk(struct vkmoe_session *s, const struct evaluation 
     uint32_t *logit_row =
         (uint32_t *)(void *)(s->state.logit_rows.buffer->mapped + s->state.logit_rows.offset);
     logit_row[0] = n - 1;
-    vkmoe_status status = vkm_step_prepare(s, &step, &s->state, &batch, VKM_STEP_FORWARD, err);
+    if (losses)
+        set_targets(s, e, n);
+    vkmoe_status status =
+        vkm_step_prepare(s, &step, &s->state, &batch,
+                         losses ? VKM_STEP_FORWARD | VKM_STEP_LOSS : VKM_STEP_FORWARD, err);
     if (status == VKMOE_OK)
         status = vkm_step_run(s, &step, &info, err);
     vkm_step_finish(&step);
+    if (status == VKMOE_OK && losses)
+        read_losses(s, e, n);
     if (status == VKMOE_OK)
         s->sequence.length += n;
     s->logits_row = all_logits ? n - 1 : 0;
@@ -132,8 +162,7 @@ static vkmoe_status check_trace(const struct vkmoe_session *s, const vkmoe_trace
 
 static vkmoe_status eval_chunks(struct vkmoe_session *s, struct evaluation *e, vkmoe_error *err)
 {
-    uint32_t chunk =
-        e->trace && e->trace->logits ? s->state.params.max_logits : s->state.params.max_rows;
+    uint32_t chunk = wants_logits(e->trace) ? s->state.params.max_logits : s->state.params.max_rows;
     vkmoe_status status = VKMOE_OK;
     while (e->done < e->count && status == VKMOE_OK) {
         uint32_t n = e->count - e->done < chunk ? (uint32_t)(e->count - e->done) : chunk;

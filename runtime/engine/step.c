@@ -83,6 +83,8 @@ static vkmoe_status step_record(struct vkm_step *step, struct vkm_gpu *gpu,
     vkm_recorder_init(&r, &step->stream, vkm_gpu_caps(gpu));
     if (parts & VKM_STEP_FORWARD)
         vkm_forward(&r, w, kv, s, batch);
+    if (parts & VKM_STEP_LOSS)
+        vkm_forward_loss(&r, &w->config, s, batch);
     if (parts & VKM_STEP_SAMPLE)
         vkm_forward_sample(&r, &w->config, s, batch);
     vkm_recorder_finish(&r);

@@ -76,6 +76,7 @@ static void geometry_rows(const struct vkm_caps *caps, const struct vkm_launch *
 #define geometry_embed geometry_rows
 #define geometry_rmsnorm geometry_rows
 #define geometry_sample geometry_rows
+#define geometry_token_loss geometry_rows
 
 static void geometry_small_rows(const struct vkm_caps *caps, const struct vkm_launch *launch,
                                 const void *params, struct vkm_dispatch *d)

@@ -229,3 +229,24 @@ void vkm_ref_sample(const struct vkm_ref *ref, const void *params)
         next[i] = (struct vkm_row){sampled[i], row.position + 1, row.sequence, 0};
     }
 }
+
+void vkm_ref_token_loss(const struct vkm_ref *ref, const void *params)
+{
+    const struct vkm_params_token_loss *p = params;
+    const float *logits = vkm_ref_in(ref, &p->logits);
+    const uint32_t *targets = vkm_ref_in(ref, &p->targets);
+    float *loss = vkm_ref_out(ref, &p->loss);
+    for (size_t i = 0; i < ref->groups[1]; i++) {
+        const float *row = logits + i * p->ld;
+        uint32_t target = targets[i];
+        loss[i] = 0;
+        if (target >= p->vocab)
+            continue;
+        uint32_t best = argmax(row, 0, p->vocab);
+        double largest = fmin((double)row[best], FLT_MAX), others = 0;
+        for (uint32_t t = 0; t < p->vocab; t++)
+            others += t == best ? 0 : vkm_ref_exp(row[t], largest, 1);
+        double distance = largest - fmax(-FLT_MAX, fmin((double)row[target], FLT_MAX));
+        loss[i] = isnan(row[target]) ? NAN : (float)(fmin(distance, FLT_MAX) + log1p(others));
+    }
+}

@@ -438,3 +438,16 @@ void vkm_forward_sample(struct vkm_recorder *r, const struct vkm_config *config,
                                               .use_index = use_index,
                                               .use_cut = batch->cut});
 }
+
+void vkm_forward_loss(struct vkm_recorder *r, const struct vkm_config *config,
+                      const struct vkm_state *s, const struct vkm_batch *batch)
+{
+    uint64_t size = batch->n_logits * sizeof(uint32_t);
+    vkm_op_token_loss(
+        r, (struct vkm_launch){.n_rows = batch->n_logits},
+        &(struct vkm_params_token_loss){.logits = s->logits,
+                                        .targets = vkm_view_slice(s->targets, 0, size),
+                                        .loss = vkm_view_slice(s->losses, 0, size),
+                                        .vocab = config->vocab_size,
+                                        .ld = vkm_ld(config->vocab_size)});
+}

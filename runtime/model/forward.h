@@ -32,4 +32,9 @@ void vkm_forward_copy_block(struct vkm_recorder *r, const struct vkm_kv *kv, uin
 void vkm_forward_sample(struct vkm_recorder *r, const struct vkm_config *config,
                         const struct vkm_state *s, const struct vkm_batch *batch);
 
+/* Records the loss of state->targets by state->logits, of the batch's n_logits rows, into
+ * state->losses. */
+void vkm_forward_loss(struct vkm_recorder *r, const struct vkm_config *config,
+                      const struct vkm_state *s, const struct vkm_batch *batch);
+
 #endif

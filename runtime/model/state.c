@@ -31,6 +31,8 @@ static void lay_out_host(struct vkm_state *s, struct cutter *host)
     s->sampled = cut(host, vkm_max_u32(p->max_logits, VKM_STEPS_AHEAD * VKM_SAMPLED_STRIDE),
                      sizeof(uint32_t));
     s->history = cut(host, (uint64_t)p->sequences * p->context, sizeof(uint32_t));
+    s->targets = cut(host, p->max_logits, sizeof(uint32_t));
+    s->losses = cut(host, p->max_logits, sizeof(float));
 }
 
 static void lay_out_moe(struct vkm_state *s, const struct vkm_config *c, struct cutter *device)

@@ -34,6 +34,8 @@ struct vkm_state {
     struct vkm_view samplers;   /* [sequences] struct vkm_sampler */
     struct vkm_view sampled;    /* [L] uint, or VKM_STEPS_AHEAD of one: the tokens chosen */
     struct vkm_view history;    /* [sequences, context] uint: written by the device as well */
+    struct vkm_view targets;    /* [L] uint: tokens whose loss is wanted */
+    struct vkm_view losses;     /* [L], written by the device */
     uint32_t block_stride;
 
     /* constant through a session */

@@ -160,6 +160,33 @@ static void softmax_of_known_logits(void **state)
     assert_true(probs[64] > 0 && probs[64] < 1e-42f);
 }
 
+static void losses_of_known_logits(void **state)
+{
+    (void)state;
+    float logits[5 * 32] = {0, 0.69314718f, 1.0986123f}; /* 1/6, 2/6, 3/6 */
+    uint32_t targets[5] = {0, 2, 3, 1, 0};
+    float losses[5];
+    memcpy(logits + 32, logits, 32 * sizeof(float));
+    memcpy(logits + 64, logits, 32 * sizeof(float)); /* the target is no token */
+    logits[96] = 3;
+    logits[97] = NAN;
+    logits[98] = -INFINITY;
+    for (size_t i = 0; i < 3; i++)
+        logits[128 + i] = i == 0 ? 40 : 0; /* a loss far below what 1 + x holds */
+    struct vkm_params_token_loss p = {.logits = VIEW(logits),
+                                      .targets = VIEW(targets),
+                                      .loss = VIEW(losses),
+                                      .vocab = 3,
+                                      .ld = 32};
+    struct vkm_ref ref = host_ref(1, 5);
+    vkm_ref_token_loss(&ref, &p);
+    assert_close((double)losses[0], log(6));
+    assert_close((double)losses[1], log(2));
+    assert_true(losses[2] == 0);
+    assert_true(isnan(losses[3]));
+    assert_true(fabs((double)losses[4] / (2 * exp(-40)) - 1) < 1e-6);
+}
+
 static void topk_orders_on_bits(void **state)
 {
     (void)state;
@@ -417,6 +444,7 @@ int main(void)
         cmocka_unit_test(rmsnorm_by_hand),
         cmocka_unit_test(products_add_bias_and_magnitude),
         cmocka_unit_test(softmax_of_known_logits),
+        cmocka_unit_test(losses_of_known_logits),
         cmocka_unit_test(topk_orders_on_bits),
         cmocka_unit_test(sort_is_stable),
         cmocka_unit_test(rope_matches_direct_angles),

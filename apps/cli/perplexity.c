@@ -1,0 +1,257 @@
+/* vkmoe perplexity: how well a model predicts a text. */
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "perplexity_state.h"
+
+static const char help[] =
+    "usage: vkmoe perplexity -f FILE [OPTIONS]\n"
+    "Tells how well the model predicts a text: the mean negative log likelihood (NLL) of its\n"
+    "tokens, window by window, with a 95 % interval over windows.\n\n"
+    "  -f, --file FILE        the text; - is stdin\n"
+    "  -c, --context N        tokens of a window (default: what the model was made for, at\n"
+    "                         most 4096)\n"
+    "      --stride N         windows overlap and move on by N tokens (default: no overlap)\n"
+    "      --resume FILE      keep in FILE how far it is, and go on from there if it exists\n"
+    "      --json             as JSON\n" CLI_COMMON_HELP;
+
+struct options {
+    struct cli_common common;
+    const char *file, *state_file;
+    uint64_t stride;
+    bool as_json;
+};
+
+enum { OPTION_STRIDE = CLI_OPTION_OWN, OPTION_RESUME, OPTION_JSON };
+
+static const struct option long_options[] = {
+    CLI_COMMON_LONG,
+    {"file", required_argument, NULL, 'f'},
+    {"context", required_argument, NULL, 'c'},
+    {"stride", required_argument, NULL, OPTION_STRIDE},
+    {"resume", required_argument, NULL, OPTION_RESUME},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {NULL, 0, NULL, 0},
+};
+
+/* Returns -1 to go on, or an exit code. */
+static int apply_option(struct options *o, int option)
+{
+    switch (option) {
+    case 'f':
+        o->file = optarg;
+        return -1;
+    case 'c':
+        return cli_parse_context(optarg, &o->common) ? -1 : EXIT_USAGE;
+    case OPTION_STRIDE:
+        return cli_parse_u64("--stride", optarg, 1, CLI_MOST_TOKENS, &o->stride) ? -1 : EXIT_USAGE;
+    case OPTION_RESUME:
+        o->state_file = optarg;
+        return *optarg ? -1 : cli_usage("--resume: an empty name is no file");
+    case OPTION_JSON:
+        o->as_json = true;
+        return -1;
+    default:
+        return cli_common_option(&o->common, option, help);
+    }
+}
+
+static int parse(int argc, char **argv, struct options *o)
+{
+    int option;
+    *o = (struct options){0};
+    while ((option = cli_next_option(argc, argv, CLI_COMMON_SHORT "f:c:", long_options)) != -1) {
+        int code = apply_option(o, option);
+        if (code >= 0)
+            return code;
+    }
+    if (optind < argc)
+        return cli_usage("perplexity: '%s' is not an option; a text goes after -f", argv[optind]);
+    if (!o->file)
+        return cli_usage("perplexity: a text is needed, with -f FILE");
+    return -1;
+}
+
+/* --- while it runs --- */
+
+struct measurement {
+    const struct options *options;
+    struct perplexity_state state;
+    double start, shown, kept;
+    uint64_t resumed_at; /* tokens that were done before */
+    int code;            /* why it ended early, said by then; 0: it did not */
+};
+
+static void show(struct measurement *m, const vkmoe_perplexity *p)
+{
+    double now = cli_now();
+    if (!isatty(STDERR_FILENO) || now - m->shown < 0.1)
+        return;
+    m->shown = now;
+    double rate = (double)(p->next - m->resumed_at) / (now - m->start);
+    fprintf(stderr, "\r\033[K%llu of %llu tokens, nll %.4f, perplexity %.3f, %.0f s left",
+            (unsigned long long)p->next, (unsigned long long)p->tokens, p->nll, p->perplexity,
+            (double)(p->tokens - p->next) / rate);
+}
+
+static bool on_window(void *user, const vkmoe_perplexity *so_far)
+{
+    struct measurement *m = user;
+    bool last = so_far->next == so_far->tokens, stop = cli_interrupted();
+    show(m, so_far);
+    m->state.result = *so_far;
+    if (m->options->state_file && (last || stop || cli_now() - m->kept > 1)) {
+        m->code = perplexity_state_write(&m->state, m->options->state_file);
+        m->kept = cli_now();
+    }
+    return !stop && m->code == EXIT_DONE;
+}
+
+/* --- results --- */
+
+static int print_json(const struct measurement *m, const vkmoe_perplexity *p)
+{
+    double half = 1.96 * p->standard_error;
+    json_t *root = json_pack("{s:o, s:f, s:f, s:f, s:[f, f], s:f, s:I, s:I, s:I, s:i, s:i}",
+                             "model", cli_json_text(cli_model_path(&m->options->common)), "nll",
+                             p->nll, "standard_error", p->standard_error, "perplexity",
+                             p->perplexity, "perplexity_95", exp(p->nll - half), exp(p->nll + half),
+                             "bits_per_byte", p->bits_per_byte, "tokens", (json_int_t)p->scored,
+                             "bytes", (json_int_t)p->bytes, "windows", (json_int_t)p->windows,
+                             "context", (int)m->state.context, "stride", (int)m->state.stride);
+    return cli_print_json(root, "the result");
+}
+
+static void print_text(const struct measurement *m, const vkmoe_perplexity *p)
+{
+    double half = 1.96 * p->standard_error;
+    printf("tokens         %llu in %llu windows of %u", (unsigned long long)p->scored,
+           (unsigned long long)p->windows, m->state.context);
+    if (m->state.stride > 0)
+        printf(", moved on by %u", m->state.stride);
+    printf("\nnll            %.4f nats per token", p->nll);
+    if (p->windows > 1)
+        printf(" +- %.4f", half);
+    printf("\nperplexity     %.3f", p->perplexity);
+    if (p->windows > 1)
+        printf(" (95 %%: %.3f to %.3f)", exp(p->nll - half), exp(p->nll + half));
+    printf("\nbits per byte  %.4f\n", p->bits_per_byte);
+}
+
+/* --- running --- */
+
+/* Bytes of text that each token stands for; NULL after saying why not. */
+static uint32_t *bytes_of(const vkmoe_tokenizer *t, const int32_t *ids, size_t count)
+{
+    vkmoe_error err;
+    uint32_t *bytes = malloc(count * sizeof(*bytes) + 1);
+    for (size_t i = 0; bytes && i < count; i++) {
+        char *text;
+        size_t size;
+        if (vkmoe_tokenizer_decode(t, &ids[i], 1, true, &text, &size, &err) != VKMOE_OK) {
+            cli_failed(&err);
+            free(bytes);
+            return NULL;
+        }
+        bytes[i] = (uint32_t)size;
+        vkmoe_tokenizer_free(t, text);
+    }
+    if (!bytes)
+        cli_fail("host memory ran out for a text of %zu tokens", count);
+    return bytes;
+}
+
+static int measure(struct measurement *m, const struct cli_engine *e, const int32_t *ids,
+                   size_t count, bool bos, const uint32_t *bytes)
+{
+    const struct cli_common *common = &m->options->common;
+    uint32_t made_for = vkmoe_model_get_info(e->model)->max_context;
+    vkmoe_perplexity before, result;
+    vkmoe_error err;
+    bool found = false;
+    m->state.context = common->context ? common->context : made_for < 4096 ? made_for : 4096;
+    m->state.stride = (uint32_t)m->options->stride;
+    m->state.experts = common->experts;
+    perplexity_state_identify(&m->state, cli_model_path(common), ids, count);
+    if (m->options->state_file && !perplexity_state_read(&m->state, m->options->state_file, &found))
+        return EXIT_FAILED;
+    before = m->state.result;
+    const vkmoe_perplexity_params params = {.context = m->state.context,
+                                            .stride = m->state.stride,
+                                            .chunk = common->chunk,
+                                            .experts_per_token = common->experts,
+                                            .bos = bos,
+                                            .token_bytes = bytes,
+                                            .resume = found ? &before : NULL,
+                                            .progress = on_window,
+                                            .user = m};
+    m->resumed_at = found ? before.next : 0;
+    if (found)
+        cli_note("going on from %s, where %llu of %zu tokens are done", m->options->state_file,
+                 (unsigned long long)before.next, count);
+    m->start = m->kept = cli_now();
+    vkmoe_status status = vkmoe_perplexity_run(e->model, ids, count, &params, &result, &err);
+    if (isatty(STDERR_FILENO))
+        fputs("\r\033[K", stderr);
+    if (m->code != EXIT_DONE)
+        return m->code;
+    if (status != VKMOE_OK)
+        return cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
+    if (m->options->as_json)
+        return print_json(m, &result);
+    print_text(m, &result);
+    return EXIT_DONE;
+}
+
+/* The text's ids without BOS, and whether the tokenizer asks for one. */
+static int run(const struct options *o, const char *text, size_t size)
+{
+    struct cli_engine e;
+    struct measurement m = {.options = o};
+    vkmoe_error err;
+    int32_t *ids = NULL;
+    size_t count = 0;
+    int code = cli_tokenizer_open(&o->common, &e);
+    if (code != EXIT_DONE)
+        return code;
+    if (vkmoe_tokenizer_encode(e.tokenizer, text, size, true, &ids, &count, &err) != VKMOE_OK) {
+        cli_engine_close(&e);
+        return cli_failed(&err);
+    }
+    bool bos = count > 0 && ids[0] == vkmoe_tokenizer_bos(e.tokenizer);
+    uint32_t *bytes = bytes_of(e.tokenizer, ids + bos, count - bos);
+    code = bytes ? cli_engine_open(&o->common, 0, &e) : EXIT_FAILED;
+    if (code == EXIT_DONE)
+        code = measure(&m, &e, ids + bos, count - bos, bos, bytes);
+    free(bytes);
+    vkmoe_tokenizer_free(e.tokenizer, ids);
+    cli_engine_close(&e);
+    return code;
+}
+
+int cmd_perplexity(int argc, char **argv)
+{
+    struct options o;
+    char *text = NULL;
+    size_t size;
+    int code = parse(argc, argv, &o);
+    if (code >= 0)
+        return code;
+    cli_catch_interrupt();
+    signal(SIGPIPE, SIG_IGN);
+    if (!cli_read_all(o.file, &text, &size))
+        return cli_interrupted() ? EXIT_INTERRUPTED : EXIT_FAILED;
+    if (size == 0)
+        code = cli_fail("the text %s is empty, expected something to score", o.file);
+    else if (!cli_check_utf8(o.file, text, size))
+        code = EXIT_FAILED;
+    else
+        code = run(&o, text, size);
+    free(text);
+    return code;
+}

@@ -1,0 +1,61 @@
+/* How well a model predicts a text. */
+#ifndef VKMOE_EVAL_H
+#define VKMOE_EVAL_H
+
+#include "vkmoe/session.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A measurement, finished or not: plain data that can be kept and handed back to go on from. */
+typedef struct vkmoe_perplexity {
+    uint64_t tokens;  /* of the text, in all */
+    uint64_t next;    /* of them, those that are done */
+    uint64_t windows; /* that are done */
+    uint64_t scored;  /* tokens whose loss was taken */
+    uint64_t bytes;   /* of those tokens; 0 where token_bytes was not given */
+    double sum;       /* of their losses, in nats */
+    /* Sums over windows, s being the sum of losses in one, n the tokens scored in it. */
+    double sum_squares;   /* of s * s */
+    double sum_products;  /* of s * n */
+    double count_squares; /* of n * n */
+
+    double nll;            /* mean loss, nats per token */
+    double standard_error; /* of nll, windows taken as independent; 0 until there are two */
+    double perplexity;     /* exp(nll) */
+    double bits_per_byte;  /* sum / ln 2 / bytes; 0 where bytes is */
+} vkmoe_perplexity;
+
+/* What is measured. */
+typedef struct vkmoe_perplexity_params {
+    uint32_t context; /* tokens of a window, BOS included, at least 2; 0: as for a session */
+    /* Tokens by which the window moves on; each token but those of the first window is then scored
+     * with at least context - stride tokens before it. 0: windows that do not overlap, whose first
+     * tokens are scored with little before them. */
+    uint32_t stride;
+    uint32_t chunk;             /* as for a session */
+    uint32_t experts_per_token; /* as for a session */
+    bool bos; /* each window begins with the model's BOS, so that its first token is
+                 scored too */
+    const uint32_t *token_bytes; /* [count] bytes of text in each token; NULL: unknown */
+    const vkmoe_perplexity
+        *resume; /* go on from there, with the same text and params; NULL: begin */
+    /* Called after every window; false ends the measurement with CANCELLED. NULL: none. */
+    bool (*progress)(void *user, const vkmoe_perplexity *so_far);
+    void *user; /* handed to progress */
+} vkmoe_perplexity_params;
+
+/* Scores a text, `count` tokens without BOS; params may be NULL. *result holds what is done by then
+ * also when it ends early. Fails with INVALID_ARGUMENT for a text too short to score a token, for a
+ * stride beyond the window, BOS where the model has none, or a `resume` that is not of this text;
+ * CANCELLED; or as sessions do. */
+vkmoe_status vkmoe_perplexity_run(vkmoe_model *model, const int32_t *tokens, size_t count,
+                                  const vkmoe_perplexity_params *params, vkmoe_perplexity *result,
+                                  vkmoe_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
