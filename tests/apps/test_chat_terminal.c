@@ -1,7 +1,6 @@
 /* vkmoe chat on a terminal: Ctrl-C, editing, and questions. */
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,11 +11,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "saved.h"
 #include "support.h"
 
 #define WAIT_SECONDS 60
-
-static char *folder; /* of the running test; the history is in it too */
 
 /* The program on a terminal of its own, and all that it has printed. */
 struct terminal {
@@ -28,18 +26,11 @@ struct terminal {
 
 static struct terminal terminal;
 
-static const char *path_of(const char *name)
-{
-    static char path[4096];
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    return path;
-}
-
 static void run_child(const char *slave, const char *const argv[])
 {
     setsid();
     int fd = open(slave, O_RDWR); /* becomes the controlling terminal */
-    if (fd < 0 || chdir(folder) != 0)
+    if (fd < 0 || chdir(test_folder()) != 0)
         _exit(125);
     for (int i = 0; i < 3; i++)
         dup2(fd, i);
@@ -47,7 +38,7 @@ static void run_child(const char *slave, const char *const argv[])
         close(fd);
     setenv("TERM", "dumb", 1);
     setenv("LC_ALL", "C", 1); /* lines are UTF-8 all the same */
-    setenv("XDG_STATE_HOME", folder, 1);
+    setenv("XDG_STATE_HOME", test_folder(), 1);
     alarm(300);
     execv(argv[0], (char *const *)(uintptr_t)argv);
     _exit(126);
@@ -139,23 +130,6 @@ static int exit_code(void)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
-static json_t *saved(const char *name)
-{
-    json_t *root = json_load_file(path_of(name), 0, NULL);
-    assert_non_null(root);
-    json_t *list = json_incref(json_object_get(root, "messages"));
-    json_decref(root);
-    assert_non_null(list);
-    return list;
-}
-
-static const char *content(const json_t *list, size_t index)
-{
-    const char *text = json_string_value(json_object_get(json_array_get(list, index), "content"));
-    assert_non_null(text);
-    return text;
-}
-
 #define CTRL_C "\x03"
 #define CTRL_D "\x04"
 
@@ -170,8 +144,8 @@ static void start_endless_answer(void)
     expect_bytes(60);
 }
 
-/* As Ctrl-C does while the terminal is not the line editor's, but for what the kernel throws away of
-   the program's output when it comes from the keyboard. */
+/* As Ctrl-C does while the terminal is not the line editor's, but for what the kernel throws away
+   of the program's output when it comes from the keyboard. */
 static void interrupt_answer(void)
 {
     kill(terminal.pid, SIGINT);
@@ -199,11 +173,11 @@ static void an_interrupt_stops_the_answer_and_keeps_the_conversation(void **stat
     assert_int_equal(exit_code(), 0);
     json_t *a = saved("a.json"), *b = saved("b.json");
     assert_int_equal(json_array_size(a), 2);
-    assert_string_equal(content(a, 0), "ROMEO:");
-    assert_true(strlen(content(a, 1)) > 20);
+    assert_string_equal(saved_content(a, 0), "ROMEO:");
+    assert_true(strlen(saved_content(a, 1)) > 20);
     assert_int_equal(json_array_size(b), 4);
-    assert_string_equal(content(b, 1), content(a, 1));
-    assert_string_equal(content(b, 2), "and then?");
+    assert_string_equal(saved_content(b, 1), saved_content(a, 1));
+    assert_string_equal(saved_content(b, 2), "and then?");
     json_decref(a);
     json_decref(b);
 }
@@ -251,7 +225,7 @@ static void an_interrupt_drops_the_line_and_two_of_them_leave(void **state)
     type(CTRL_C);
     assert_int_equal(exit_code(), 130);
     json_t *a = saved("a.json");
-    assert_string_equal(content(a, 0), "sent");
+    assert_string_equal(saved_content(a, 0), "sent");
     json_decref(a);
 }
 
@@ -283,7 +257,7 @@ static void lines_are_edited_and_may_be_of_several(void **state)
     type(CTRL_D);
     assert_int_equal(exit_code(), 0);
     json_t *a = saved("a.json");
-    assert_string_equal(content(a, 0), "hello\n\xe2\x82\xac!");
+    assert_string_equal(saved_content(a, 0), "hello\n\xe2\x82\xac!");
     json_decref(a);
 }
 
@@ -297,7 +271,7 @@ static void lines_are_remembered_from_one_time_to_the_next(void **state)
     expect_next("> ");
     type("/quit\n");
     assert_int_equal(exit_code(), 0);
-    assert_int_equal(access(path_of("vkmoe/history"), R_OK), 0);
+    assert_int_equal(access(test_folder_path("vkmoe/history"), R_OK), 0);
     start_chat("-n", "2");
     expect_next("> ");
     type("\x10\x10"); /* Ctrl-P, twice: past /quit */
@@ -307,7 +281,7 @@ static void lines_are_remembered_from_one_time_to_the_next(void **state)
     type("/save a.json\n/quit\n");
     assert_int_equal(exit_code(), 0);
     json_t *a = saved("a.json");
-    assert_string_equal(content(a, 0), "remember \xe2\x82\xac\\me");
+    assert_string_equal(saved_content(a, 0), "remember \xe2\x82\xac\\me");
     json_decref(a);
 }
 
@@ -375,14 +349,15 @@ static void a_second_chat_loses_nothing_that_the_first_remembers(void **state)
 
 static void a_history_that_has_grown_is_shortened(void **state)
 {
-    char path[4096], line[256];
+    char line[256];
+    const char *path;
     size_t lines = 0;
     (void)state;
     start_chat("-n", "2");
     expect_next("> ");
     type("/quit\n");
     assert_int_equal(exit_code(), 0);
-    snprintf(path, sizeof(path), "%s", path_of("vkmoe/history"));
+    path = test_folder_path("vkmoe/history");
     FILE *file = fopen(path, "a");
     assert_non_null(file);
     for (int i = 0; i < 2500; i++)
@@ -453,7 +428,7 @@ static void a_stopped_chat_gives_the_terminal_back_and_goes_on_with_the_line(voi
     kill(terminal.pid, SIGKILL); /* the shell */
     assert_int_equal(exit_code(), 1000 + SIGKILL);
     json_t *a = saved("a.json");
-    assert_string_equal(content(a, 0), "half a line");
+    assert_string_equal(saved_content(a, 0), "half a line");
     json_decref(a);
 }
 
@@ -502,29 +477,20 @@ static void a_full_context_is_a_question(void **state)
     json_t *stopped = saved("stopped.json"), *dropped = saved("dropped.json");
     assert_int_equal(json_array_size(stopped), 4);
     assert_int_equal(json_array_size(dropped), 2);
-    assert_string_equal(content(dropped, 0), "two");
-    assert_true(strlen(content(dropped, 1)) > strlen(content(stopped, 3)));
+    assert_string_equal(saved_content(dropped, 0), "two");
+    assert_true(strlen(saved_content(dropped, 1)) > strlen(saved_content(stopped, 3)));
     json_decref(stopped);
     json_decref(dropped);
 }
 
-static int make_folder(void **state)
+static int end_and_remove(void **state)
 {
-    (void)state;
-    folder = test_folder_make();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
     if (terminal.pid > 0)
         kill(terminal.pid, SIGKILL); /* of a test that failed */
-    test_folder_remove(folder);
-    return 0;
+    return test_folder_teardown(state);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, test_folder_setup, end_and_remove)
 
 int main(void)
 {

@@ -159,14 +159,24 @@ void test_process_free(struct test_process *p)
     p->out = p->err = NULL;
 }
 
-void test_process_assert_sentence(const struct test_process *p, int code, const char *part)
+void test_process_assert_code(const struct test_process *p, int code)
 {
     if (p->code != code)
         fail_msg("exit code %d, expected %d: %s%s", p->code, code, p->err, p->out);
+}
+
+void test_assert_part(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("'%s' is not in: %s", part, text);
+}
+
+void test_process_assert_sentence(const struct test_process *p, int code, const char *part)
+{
+    test_process_assert_code(p, code);
     if (p->out_size > 0)
         fail_msg("stdout: %s", p->out);
-    if (!strstr(p->err, part))
-        fail_msg("'%s' is not in: %s", part, p->err);
+    test_assert_part(p->err, part);
     size_t size = strlen(p->err);
     if (size == 0 || p->err[size - 1] != '\n')
         fail_msg("not a whole line: %s", p->err);

@@ -41,6 +41,12 @@ size_t test_process_written(const struct test_process *p);
 void test_process_wait(struct test_process *p);
 void test_process_free(struct test_process *p);
 
+/* Fails the test unless the program ended with `code`. */
+void test_process_assert_code(const struct test_process *p, int code);
+
+/* Fails the test unless `part` is in `text`. */
+void test_assert_part(const char *text, const char *part);
+
 /* Fails the test unless the program said nothing on stdout, ended with `code`, and put exactly one
  * printable line on stderr, which has `part` in it. */
 void test_process_assert_sentence(const struct test_process *p, int code, const char *part);
