@@ -3,6 +3,7 @@
 
 #include "engine/engine.h"
 #include "engine/sampling.h"
+#include "gpu/once.h"
 #include "kernels/ops.h"
 
 #define DEFAULT_CHUNK 256u
@@ -128,20 +129,10 @@ vkmoe_status vkm_step_run(struct vkmoe_session *s, struct vkm_step *step, vkmoe_
 vkmoe_status vkm_step_copy_block(struct vkmoe_session *s, uint32_t from, uint32_t to,
                                  vkmoe_error *err)
 {
-    struct vkm_gpu *gpu = s->model->gpu;
-    struct vkm_step step = {0};
-    struct vkm_recorder r;
-    vkm_stream_init(&step.stream, vkm_gpu_kernels(gpu), vkm_gpu_allocator(gpu));
-    vkm_recorder_init(&r, &step.stream, vkm_gpu_caps(gpu));
-    vkm_forward_copy_block(&r, &s->memory->kv, from, to);
-    vkm_recorder_finish(&r);
-    vkmoe_status status = vkm_recorder_status(&r, err);
-    if (status == VKMOE_OK)
-        status = vkm_commands_create(gpu, &step.stream, false, &step.commands, err);
-    if (status == VKMOE_OK)
-        status = vkm_commands_run(step.commands, NULL, err);
-    vkm_step_finish(&step);
-    return status;
+    struct vkm_once once;
+    vkm_once_begin(&once, s->model->gpu);
+    vkm_forward_copy_block(&once.recorder, &s->memory->kv, from, to);
+    return vkm_once_run(&once, err);
 }
 
 /* --- compiling ahead --- */

@@ -160,6 +160,8 @@ void vkm_commands_destroy(struct vkm_commands *c); /* accepts NULL; must not be 
  * with CANCELLED when *cancel (may be NULL) turns true: what was submitted ends, the rest is left
  * out. */
 vkmoe_status vkm_commands_run(struct vkm_commands *c, const atomic_bool *cancel, vkmoe_error *err);
+/* Makes the stream ready, runs it once and waits for it. Fails as those two do. */
+vkmoe_status vkm_stream_run(struct vkm_gpu *gpu, const struct vkm_stream *stream, vkmoe_error *err);
 /* Device time of op `index` in the last run, in nanoseconds; 0 without timestamps. */
 uint64_t vkm_commands_time(const struct vkm_commands *c, size_t index);
 
