@@ -62,7 +62,7 @@ static vkmoe_status compare_barriers(struct vkmoe_session *session,
     struct vkm_step step;
     uint64_t recorded = 0, widened = 0;
     size_t barriers = 0;
-    vkmoe_status status = vkm_step_record(session, tokens, &step, err);
+    vkmoe_status status = vkm_step_of_tokens(session, tokens, &step, err);
     if (status != VKMOE_OK)
         return status;
     status = run_step(session, &step, tokens->count, &recorded, err);
