@@ -304,6 +304,23 @@ static void a_vocabulary_beyond_the_models_is_refused_with_both_sizes(void **sta
     broken_model_expect(test_folder(), "token ids up to 1535", "vocab_size of 1500");
 }
 
+static void an_unknown_chat_template_is_refused_with_the_option_that_chooses_one(void **state)
+{
+    static const char name[] = "tokenizer_config.json";
+    struct test_process p = {0}, chosen = {0};
+    json_t *config = broken_model_json(name);
+    (void)state;
+    json_object_set_new(config, "chat_template", json_string("{{ messages }}"));
+    broken_model_write_json(name, config);
+    test_vkmoe(&p, "chat", "-m", test_folder());
+    test_process_assert_sentence(&p, 1, test_folder_path(name));
+    test_process_assert_sentence(&p, 1, "; --chat-template NAME chooses one of them");
+    test_vkmoe(&chosen, "chat", "-m", test_folder(), "--chat-template", "plain");
+    test_process_assert_code(&chosen, 0);
+    test_process_free(&p);
+    test_process_free(&chosen);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +337,7 @@ int main(void)
         BROKEN_MODEL_TEST(a_tokenizer_that_cannot_be_meant_is_refused_by_name),
         BROKEN_MODEL_TEST(merges_that_need_one_another_come_to_an_end),
         BROKEN_MODEL_TEST(a_vocabulary_beyond_the_models_is_refused_with_both_sizes),
+        BROKEN_MODEL_TEST(an_unknown_chat_template_is_refused_with_the_option_that_chooses_one),
     };
     return cmocka_run_group_tests_name("bad models", tests, NULL, NULL);
 }
