@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -166,7 +167,7 @@ static size_t size_of(FILE *file)
 static void wait_for(const struct test_process *p, const char *word)
 {
     static char text[1 << 16];
-    for (int i = 0; i < 12000; i++) {
+    for (int i = 0; i < 48000; i++) {
         size_t size = size_of(p->files[2]);
         size = size < sizeof(text) - 1 ? size : sizeof(text) - 1;
         assert_true(pread(fileno(p->files[2]), text, size, 0) == (ssize_t)size);
@@ -231,9 +232,8 @@ static void a_second_interrupt_does_not_wait(void **state)
     test_process_start(
         &p, (const char *const[]){VKMOE_PROGRAM, "run", "-p", "a", "-vv", "--no-cache", NULL});
     wait_for(&p, "vkmoe: ");
-    kill(p.pid, SIGINT);
-    usleep(2000);
-    kill(p.pid, SIGINT);
+    test_process_signal(p.pid, SIGINT);
+    test_process_signal(p.pid, SIGINT);
     test_process_wait(&p);
     test_process_assert_code(&p, 130);
     test_process_free(&p);
@@ -250,14 +250,18 @@ static void an_interrupt_while_stdin_is_read_ends_it_without_a_word(void **state
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        dup2(pipe_fds[0], 0); /* its other end stays open, and nothing comes */
+        dup2(pipe_fds[0], 0); /* its other end stays open, and little comes */
         dup2(fileno(err), 2);
-        alarm(60);
+        alarm(300);
         execl(VKMOE_PROGRAM, VKMOE_PROGRAM, "run", "-f", "-", (char *)NULL);
         _exit(126);
     }
     int status;
-    usleep(1500000); /* nothing tells that it reads; if it does not yet, it ends by the signal */
+    int unread = 1;
+    assert_int_equal(write(pipe_fds[1], "a", 1), 1);
+    while (unread > 0 && ioctl(pipe_fds[0], FIONREAD, &unread) == 0)
+        usleep(1000);
+    test_process_await_sleep(pid); /* in the next read */
     kill(pid, SIGINT);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));

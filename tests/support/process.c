@@ -159,6 +159,42 @@ void test_process_free(struct test_process *p)
     p->out = p->err = NULL;
 }
 
+/* A line of /proc/PID/status, after its name; false where the program is gone, or nearly so. */
+static bool read_status(pid_t pid, const char *name, char value[256])
+{
+    char path[64], line[256];
+    bool found = false, gone = false;
+    snprintf(path, sizeof(path), "/proc/%ld/status", (long)pid);
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return false;
+    while (fgets(line, sizeof(line), file)) {
+        gone = gone || strncmp(line, "State:\tZ", 8) == 0;
+        if (strncmp(line, name, strlen(name)) == 0) {
+            snprintf(value, 256, "%s", line + strlen(name));
+            found = true;
+        }
+    }
+    fclose(file);
+    return found && !gone;
+}
+
+void test_process_signal(pid_t pid, int signal)
+{
+    char pending[256];
+    assert_int_equal(kill(pid, signal), 0);
+    while (read_status(pid, "ShdPnd:", pending) &&
+           (strtoull(pending, NULL, 16) >> (signal - 1) & 1))
+        usleep(100);
+}
+
+void test_process_await_sleep(pid_t pid)
+{
+    char state[256];
+    while (read_status(pid, "State:", state) && !strchr(state, 'S'))
+        usleep(1000);
+}
+
 void test_process_assert_code(const struct test_process *p, int code)
 {
     if (p->code != code)
