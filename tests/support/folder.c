@@ -1,6 +1,7 @@
 #include "folder.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,7 +45,8 @@ size_t test_folder_count(const char *folder)
 void *test_file_read(const char *path, size_t *size)
 {
     FILE *file = fopen(path, "rb");
-    assert_non_null(file);
+    if (!file)
+        fail_msg("%s: %s", path, strerror(errno));
     assert_int_equal(fseek(file, 0, SEEK_END), 0);
     *size = (size_t)ftell(file);
     rewind(file);
@@ -59,7 +61,8 @@ void *test_file_read(const char *path, size_t *size)
 void test_file_write(const char *path, const void *bytes, size_t size)
 {
     FILE *file = fopen(path, "wb");
-    assert_non_null(file);
+    if (!file)
+        fail_msg("%s: %s", path, strerror(errno));
     assert_int_equal(fwrite(bytes, 1, size, file), size);
     assert_int_equal(fclose(file), 0);
 }
