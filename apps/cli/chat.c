@@ -86,6 +86,8 @@ static int choose_template(struct chat *c)
     vkmoe_status status = VKMOE_OK;
     if (!c->template_name)
         status = vkmoe_chat_template_find(cli_model_path(&c->common), &c->chat_template, &err);
+    if (status == VKMOE_UNSUPPORTED)
+        return cli_fail("%s; --chat-template NAME chooses one of them", err.message);
     if (status == VKMOE_OK)
         status = vkmoe_chat_render(c->chat_template, c->engine.tokenizer, sample, 2, true, &ids,
                                    &count, &err);

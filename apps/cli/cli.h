@@ -140,6 +140,14 @@ vkmoe_status cli_device_open(const struct cli_common *common, const vkmoe_log *l
 vkmoe_model_params cli_model_params(const struct cli_common *common);
 /* And of sessions. */
 vkmoe_session_params cli_session_params(const struct cli_common *common);
+
+#define CLI_REASON_SIZE 2048
+/* Why the plan does not fit, and the options that would make it fit; "" where it does. */
+void cli_plan_reason(const vkmoe_plan *plan, char reason[CLI_REASON_SIZE]);
+/* Says why loading failed: where it was refused by the plan, with the options that would do.
+ * Returns an exit code. */
+int cli_load_failed(vkmoe_device *device, const char *model, const vkmoe_model_params *params,
+                    const vkmoe_error *err);
 double cli_now(void); /* seconds, monotonic */
 
 int cmd_run(int argc, char **argv);

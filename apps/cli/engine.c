@@ -197,8 +197,12 @@ int cli_engine_open(const struct cli_common *common, uint32_t prompt_tokens, str
     vkmoe_status status = open_device_and_model(common, prompt_tokens, e, &err);
     if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr); /* the progress bar has served */
-    if (status != VKMOE_OK)
-        return cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
+    if (status != VKMOE_OK) {
+        const vkmoe_model_params params = cli_model_params(common);
+        return cli_interrupted()
+                   ? EXIT_INTERRUPTED
+                   : cli_load_failed(e->device, cli_model_path(common), &params, &err);
+    }
     e->load_seconds = cli_now() - e->start;
     uint32_t made_for = vkmoe_model_get_info(e->model)->max_context;
     if (common->context > made_for)

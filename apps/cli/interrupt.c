@@ -6,13 +6,13 @@
 #include "cli.h"
 
 /* A signal handler reaches nothing but static storage. */
-static volatile sig_atomic_t interrupts;
+static atomic_int interrupts; /* more than one thread may take one */
 static _Atomic(vkmoe_session *) cancelled;
 
 static void on_interrupt(int signal)
 {
     (void)signal;
-    if (interrupts++ > 0)
+    if (atomic_fetch_add(&interrupts, 1) > 0)
         _exit(EXIT_INTERRUPTED);
     vkmoe_session *session = atomic_load(&cancelled);
     if (session)
@@ -28,12 +28,12 @@ void cli_catch_interrupt(void)
 
 bool cli_interrupted(void)
 {
-    return interrupts > 0;
+    return atomic_load(&interrupts) > 0;
 }
 
 void cli_forget_interrupt(void)
 {
-    interrupts = 0;
+    atomic_store(&interrupts, 0);
 }
 
 void cli_cancel_on_interrupt(vkmoe_session *session)

@@ -78,6 +78,8 @@ static void print_heap(const vkmoe_heap_plan *h, uint32_t index)
 
 static void print_plan(const vkmoe_plan *p, const vkmoe_device_info *device, const char *model)
 {
+    char reason[CLI_REASON_SIZE];
+    cli_plan_reason(p, reason);
     printf("%s on %s, context %u, chunks of %u\n", model, device->name, p->context, p->chunk);
     for (uint32_t i = 0; i < p->n_heaps; i++)
         print_heap(&p->heaps[i], i);
@@ -90,7 +92,7 @@ static void print_plan(const vkmoe_plan *p, const vkmoe_device_info *device, con
     if (p->fits)
         printf("it fits\n");
     else
-        printf("it does not fit: %s\n", p->reason);
+        printf("it does not fit: %s\n", reason);
 }
 
 static json_t *heap_json(const vkmoe_heap_plan *h)
@@ -105,7 +107,9 @@ static json_t *heap_json(const vkmoe_heap_plan *h)
 
 static int print_json(const vkmoe_plan *p, const vkmoe_device_info *device, const char *model)
 {
+    char reason[CLI_REASON_SIZE];
     json_t *heaps = json_array();
+    cli_plan_reason(p, reason);
     for (uint32_t i = 0; i < p->n_heaps; i++)
         json_array_append_new(heaps, heap_json(&p->heaps[i]));
     json_t *root = json_pack(
@@ -116,7 +120,7 @@ static int print_json(const vkmoe_plan *p, const vkmoe_device_info *device, cons
         (json_int_t)p->n_experts, "host_experts", (json_int_t)p->n_host_experts,
         "host_expert_bytes", (json_int_t)p->host_expert_bytes, "host_bytes_per_token",
         p->host_bytes_per_token, "device_bytes_per_token", p->device_bytes_per_token, "fits",
-        p->fits, "reason", p->reason, "heaps", heaps);
+        p->fits, "reason", reason, "heaps", heaps);
     return cli_print_json(root, "the plan");
 }
 

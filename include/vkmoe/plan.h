@@ -109,6 +109,17 @@ typedef struct vkmoe_heap_plan {
     uint64_t left;     /* what can be had now */
 } vkmoe_heap_plan;
 
+/* What would make a model fit that does not: each of these by itself. */
+typedef struct vkmoe_remedies {
+    uint32_t context;      /* the longest that fits, in tokens; 0: none does */
+    uint32_t chunk;        /* the next smaller one that fits, in tokens; 0: none does */
+    bool together;         /* neither of the two above does by itself, but both do */
+    uint64_t memory_limit; /* the lowest that fits, in bytes; 0: none does, or none was set */
+    bool other_device;     /* there is one with room for it; the two below are of that one */
+    uint32_t device;       /* index in vkmoe_device_list */
+    char device_name[256]; /* as the driver words it */
+} vkmoe_remedies;
+
 /* What loading a model and making one session would take, found without loading: by placing every
  * buffer as loading would. */
 typedef struct vkmoe_plan {
@@ -124,7 +135,8 @@ typedef struct vkmoe_plan {
     double host_bytes_per_token;   /* of them read for one token, as likely as in the past */
     double device_bytes_per_token; /* of all other weights */
     bool fits;                     /* every heap, and the limit */
-    char reason[1024];             /* why it does not fit, and what would; "" where it does */
+    char reason[1024];             /* why it does not fit, in numbers; "" where it does */
+    vkmoe_remedies remedies;       /* all 0 where it fits */
 } vkmoe_plan;
 
 /* Plans for what vkmoe_model_load would load with the same params (NULL: defaults) and for a

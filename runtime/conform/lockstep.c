@@ -87,7 +87,6 @@ static vkmoe_status run_device(struct vkm_gpu *gpu, const struct vkm_stream *str
                                const struct vkm_op *op, vkmoe_error *err)
 {
     struct vkm_stream one;
-    struct vkm_commands *commands = NULL;
     size_t size = vkm_op_kernel(stream, op)->params_size;
     vkmoe_status status;
     vkm_stream_init(&one, stream->set, stream->allocator);
@@ -100,11 +99,8 @@ static vkmoe_status run_device(struct vkm_gpu *gpu, const struct vkm_stream *str
         one.ops.count = 1;
         memcpy(one.params.items, vkm_op_params(stream, op), size);
         one.params.count = size;
-        status = vkm_commands_create(gpu, &one, false, &commands, err);
+        status = vkm_stream_run(gpu, &one, err);
     }
-    if (status == VKMOE_OK)
-        status = vkm_commands_run(commands, NULL, err);
-    vkm_commands_destroy(commands);
     vkm_stream_finish(&one);
     return status;
 }

@@ -56,8 +56,8 @@ vkmoe_status vkm_step_session(struct vkmoe_model *model, struct vkmoe_session **
                               vkmoe_error *err);
 /* Begins the session anew, records one step over all the tokens, with all logits, and hands it out
  * unencoded: to be finished with vkm_step_finish. */
-vkmoe_status vkm_step_record(struct vkmoe_session *session, const struct vkm_step_tokens *tokens,
-                             struct vkm_step *step, vkmoe_error *err);
+vkmoe_status vkm_step_of_tokens(struct vkmoe_session *session, const struct vkm_step_tokens *tokens,
+                                struct vkm_step *step, vkmoe_error *err);
 /* Hashes what such a step left: logits and routing. */
 vkmoe_status vkm_step_hash(struct vkmoe_session *session, uint32_t n_tokens, uint64_t *hash,
                            vkmoe_error *err);

@@ -26,8 +26,8 @@ vkmoe_status vkm_step_session(struct vkmoe_model *model, struct vkmoe_session **
     return vkmoe_session_create(model, &params, out, err);
 }
 
-vkmoe_status vkm_step_record(struct vkmoe_session *session, const struct vkm_step_tokens *tokens,
-                             struct vkm_step *step, vkmoe_error *err)
+vkmoe_status vkm_step_of_tokens(struct vkmoe_session *session, const struct vkm_step_tokens *tokens,
+                                struct vkm_step *step, vkmoe_error *err)
 {
     struct vkm_row *row = vkm_host_rows(session->state.rows);
     struct vkm_batch batch = {
@@ -36,24 +36,15 @@ vkmoe_status vkm_step_record(struct vkmoe_session *session, const struct vkm_ste
         .n_logits = tokens->count,
         .consecutive = true,
     };
-    struct vkm_recorder r;
     vkmoe_session_reset(session);
-    *step = (struct vkm_step){0};
     vkmoe_status status = vkm_session_extend(session, tokens->count, err);
     if (status != VKMOE_OK)
         return status;
     session->sequence.length = tokens->count; /* for the next reset */
     for (uint32_t i = 0; i < tokens->count; i++)
         row[i] = (struct vkm_row){.token = (uint32_t)tokens->ids[i], .position = i};
-    struct vkm_gpu *gpu = session->model->gpu;
-    vkm_stream_init(&step->stream, vkm_gpu_kernels(gpu), vkm_gpu_allocator(gpu));
-    vkm_recorder_init(&r, &step->stream, vkm_gpu_caps(gpu));
-    vkm_forward(&r, &session->model->weights, &session->memory->kv, &session->state, &batch);
-    vkm_recorder_finish(&r);
-    status = vkm_recorder_status(&r, err);
-    if (status != VKMOE_OK)
-        vkm_step_finish(step);
-    return status;
+    return vkm_step_record(step, session->model->gpu, &session->model->weights,
+                           &session->memory->kv, &session->state, &batch, VKM_STEP_FORWARD, err);
 }
 
 /* Continues a hash over the first `bytes` of a view. */

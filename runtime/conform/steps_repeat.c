@@ -48,12 +48,7 @@ vkmoe_status vkm_check_determinism(struct vkm_steps *s, struct vkm_finding *f, v
 static vkmoe_status run_step(struct vkmoe_session *session, struct vkm_step *step,
                              uint32_t n_tokens, uint64_t *hash, vkmoe_error *err)
 {
-    struct vkm_commands *commands = NULL;
-    vkmoe_status status =
-        vkm_commands_create(session->model->gpu, &step->stream, false, &commands, err);
-    if (status == VKMOE_OK)
-        status = vkm_commands_run(commands, NULL, err);
-    vkm_commands_destroy(commands);
+    vkmoe_status status = vkm_stream_run(session->model->gpu, &step->stream, err);
     if (status == VKMOE_OK)
         status = vkm_step_hash(session, n_tokens, hash, err);
     return status;
@@ -67,7 +62,7 @@ static vkmoe_status compare_barriers(struct vkmoe_session *session,
     struct vkm_step step;
     uint64_t recorded = 0, widened = 0;
     size_t barriers = 0;
-    vkmoe_status status = vkm_step_record(session, tokens, &step, err);
+    vkmoe_status status = vkm_step_of_tokens(session, tokens, &step, err);
     if (status != VKMOE_OK)
         return status;
     status = run_step(session, &step, tokens->count, &recorded, err);

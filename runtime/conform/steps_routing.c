@@ -105,7 +105,7 @@ static vkmoe_status eval_reference(struct parity *p, const struct vkm_step_token
     const struct vkm_state *state = &p->reference->state;
     uint32_t n = tokens->count, vocab = p->info->vocab_size, k = p->info->n_experts_per_token;
     struct vkm_step step;
-    vkmoe_status status = vkm_step_record(p->reference, tokens, &step, err);
+    vkmoe_status status = vkm_step_of_tokens(p->reference, tokens, &step, err);
     if (status != VKMOE_OK)
         return status;
     run_reference(p, &step, n);

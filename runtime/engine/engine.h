@@ -96,7 +96,12 @@ vkmoe_status vkm_device_open(const vkmoe_device_params *params, vkm_vulkan_loade
 
 enum vkm_step_parts { VKM_STEP_FORWARD = 1, VKM_STEP_SAMPLE = 2, VKM_STEP_LOSS = 4 };
 
-/* Records a step and makes it ready to run; on failure it is left empty. */
+/* Records a step, to be finished with vkm_step_finish; on failure it is left empty. */
+vkmoe_status vkm_step_record(struct vkm_step *step, struct vkm_gpu *gpu,
+                             const struct vkm_weights *w, const struct vkm_kv *kv,
+                             const struct vkm_state *s, const struct vkm_batch *batch,
+                             enum vkm_step_parts parts, vkmoe_error *err);
+/* The same for a session, and makes it ready to run. */
 vkmoe_status vkm_step_prepare(struct vkmoe_session *s, struct vkm_step *step,
                               const struct vkm_state *state, const struct vkm_batch *batch,
                               enum vkm_step_parts parts, vkmoe_error *err);

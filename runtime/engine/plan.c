@@ -1,5 +1,6 @@
 /* Plans for programs, and the refusal of what does not fit: with the numbers, and with the settings
  * that were tried and would do. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -90,7 +91,6 @@ static bool device_that_fits(const struct vkm_gpu *gpu, uint64_t needed, vkmoe_d
 struct sentence {
     char *text;
     size_t size, at;
-    uint32_t settings;
 };
 
 static void say(struct sentence *s, const char *format, ...) VKM_PRINTF(2, 3);
@@ -132,7 +132,7 @@ static uint64_t say_numbers(struct sentence *s, const struct vkm_plan_request *q
             q->loaded ? "a session" : q->name, mib(needed), worst, vkm_gpu_info(q->gpu)->name,
             mib(plan->heaps[worst].left));
     else
-        say(s, "%.200s needs %.1f MiB of device memory, --memory-limit grants %.1f MiB",
+        say(s, "%.200s needs %.1f MiB of device memory, the memory limit grants %.1f MiB",
             q->loaded ? "the model with a session" : q->name, mib(needed), mib(plan->memory_limit));
     if (plan->n_host_experts > 0)
         say(s, ", even with %u of %u experts in host memory", plan->n_host_experts,
@@ -140,37 +140,57 @@ static uint64_t say_numbers(struct sentence *s, const struct vkm_plan_request *q
     return needed;
 }
 
-static void say_setting(struct sentence *s, const char *flag, uint64_t value, const char *unit,
-                        uint64_t instead)
+static void find_remedies(const struct vkm_plan_request *q, uint64_t needed, vkmoe_plan *plan)
 {
-    if (value == 0)
-        return;
-    say(s, "%s %s %llu%s", s->settings++ ? " or" : "; it would fit with", flag,
-        (unsigned long long)value, unit);
-    if (instead > 0)
-        say(s, " instead of %llu", (unsigned long long)instead);
+    vkmoe_remedies *r = &plan->remedies;
+    vkmoe_device_info other;
+    r->context = context_that_fits(*q, plan->context);
+    r->chunk = chunk_that_fits(*q, plan->chunk);
+    if (r->context == 0 && r->chunk == 0) {
+        struct vkm_plan_request small = *q;
+        small.session.chunk = 1;
+        r->context = context_that_fits(small, plan->context);
+        r->chunk = r->together = r->context > 0;
+    }
+    r->memory_limit = limit_that_fits(*q, plan->device_bytes);
+    r->other_device = q->memory_limit == 0 && device_that_fits(q->gpu, needed, &other);
+    if (r->other_device) {
+        r->device = other.index;
+        snprintf(r->device_name, sizeof(r->device_name), "%s", other.name);
+    }
+}
+
+static bool any_remedy(const vkmoe_remedies *r)
+{
+    return r->context || r->chunk || r->memory_limit || r->other_device;
 }
 
 static void explain(const struct vkm_plan_request *q, vkmoe_plan *plan)
 {
     struct sentence s = {.text = plan->reason, .size = sizeof(plan->reason)};
-    vkmoe_device_info other;
-    uint64_t needed = say_numbers(&s, q, plan);
-    uint32_t context = context_that_fits(*q, plan->context);
-    say_setting(&s, "-c", context, "", plan->context);
-    say_setting(&s, "--chunk", chunk_that_fits(*q, plan->chunk), "", plan->chunk);
-    if (!context && s.settings == 0) {
-        struct vkm_plan_request small = *q;
-        small.session.chunk = 1;
-        context = context_that_fits(small, plan->context);
-        say_setting(&s, "--chunk 1 -c", context, "", plan->context);
-    }
-    say_setting(&s, "--memory-limit", limit_that_fits(*q, plan->device_bytes) >> 20, "M", 0);
-    if (q->memory_limit == 0 && device_that_fits(q->gpu, needed, &other))
-        say(&s, "%s --device %u (%s)", s.settings++ ? " or" : "; it would fit with", other.index,
-            other.name);
-    if (s.settings == 0)
+    find_remedies(q, say_numbers(&s, q, plan), plan);
+    if (!any_remedy(&plan->remedies))
         say(&s, "; no smaller context or chunk, and no other device here, would do");
+}
+
+static void say_remedies(struct sentence *s, const vkmoe_plan *plan)
+{
+    const vkmoe_remedies *r = &plan->remedies;
+    const char *next = "; it would fit with";
+    if (r->context > 0) {
+        say(s, "%s a context of %u instead of %u", next, r->context, plan->context);
+        next = r->together ? " and" : " or";
+    }
+    if (r->chunk > 0) {
+        say(s, "%s a chunk of %u instead of %u", next, r->chunk, plan->chunk);
+        next = " or";
+    }
+    if (r->memory_limit > 0) {
+        say(s, "%s a memory limit of %" PRIu64 " bytes", next, r->memory_limit);
+        next = " or";
+    }
+    if (r->other_device)
+        say(s, "%s device %u (%s)", next, r->device, r->device_name);
 }
 
 vkmoe_status vkm_plan_request(const struct vkm_plan_request *q, vkmoe_plan *plan,
@@ -188,7 +208,10 @@ vkmoe_status vkm_plan_refuse(const vkmoe_plan *plan, bool force, vkmoe_error *er
 {
     if (plan->fits || force)
         return VKMOE_OK;
-    return vkm_fail(err, VKMOE_OUT_OF_DEVICE_MEMORY, "%s (--force tries anyway)", plan->reason);
+    char text[1024] = "";
+    say_remedies(&(struct sentence){.text = text, .size = sizeof(text)}, plan);
+    return vkm_fail(err, VKMOE_OUT_OF_DEVICE_MEMORY, "%s%s (loading with force tries anyway)",
+                    plan->reason, text);
 }
 
 /* --- for programs --- */

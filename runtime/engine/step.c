@@ -3,6 +3,7 @@
 
 #include "engine/engine.h"
 #include "engine/sampling.h"
+#include "gpu/once.h"
 #include "kernels/ops.h"
 
 #define DEFAULT_CHUNK 256u
@@ -73,12 +74,13 @@ void vkm_step_finish(struct vkm_step *step)
     *step = (struct vkm_step){0};
 }
 
-static vkmoe_status step_record(struct vkm_step *step, struct vkm_gpu *gpu,
-                                const struct vkm_weights *w, const struct vkm_kv *kv,
-                                const struct vkm_state *s, const struct vkm_batch *batch,
-                                enum vkm_step_parts parts, vkmoe_error *err)
+vkmoe_status vkm_step_record(struct vkm_step *step, struct vkm_gpu *gpu,
+                             const struct vkm_weights *w, const struct vkm_kv *kv,
+                             const struct vkm_state *s, const struct vkm_batch *batch,
+                             enum vkm_step_parts parts, vkmoe_error *err)
 {
     struct vkm_recorder r;
+    *step = (struct vkm_step){0};
     vkm_stream_init(&step->stream, vkm_gpu_kernels(gpu), vkm_gpu_allocator(gpu));
     vkm_recorder_init(&r, &step->stream, vkm_gpu_caps(gpu));
     if (parts & VKM_STEP_FORWARD)
@@ -88,7 +90,10 @@ static vkmoe_status step_record(struct vkm_step *step, struct vkm_gpu *gpu,
     if (parts & VKM_STEP_SAMPLE)
         vkm_forward_sample(&r, &w->config, s, batch);
     vkm_recorder_finish(&r);
-    return vkm_recorder_status(&r, err);
+    vkmoe_status status = vkm_recorder_status(&r, err);
+    if (status != VKMOE_OK)
+        vkm_step_finish(step);
+    return status;
 }
 
 vkmoe_status vkm_step_prepare(struct vkmoe_session *s, struct vkm_step *step,
@@ -97,10 +102,11 @@ vkmoe_status vkm_step_prepare(struct vkmoe_session *s, struct vkm_step *step,
 {
     struct vkm_gpu *gpu = s->model->gpu;
     vkmoe_status status =
-        step_record(step, gpu, &s->model->weights, &s->memory->kv, state, batch, parts, err);
-    if (status == VKMOE_OK)
-        status = vkm_commands_create(gpu, &step->stream, s->profile && s->profile->timed,
-                                     &step->commands, err);
+        vkm_step_record(step, gpu, &s->model->weights, &s->memory->kv, state, batch, parts, err);
+    if (status != VKMOE_OK)
+        return status;
+    status = vkm_commands_create(gpu, &step->stream, s->profile && s->profile->timed,
+                                 &step->commands, err);
     if (status != VKMOE_OK)
         vkm_step_finish(step);
     return status;
@@ -147,20 +153,10 @@ vkmoe_status vkm_step_run(struct vkmoe_session *s, struct vkm_step *step, vkmoe_
 vkmoe_status vkm_step_copy_block(struct vkmoe_session *s, uint32_t from, uint32_t to,
                                  vkmoe_error *err)
 {
-    struct vkm_gpu *gpu = s->model->gpu;
-    struct vkm_step step = {0};
-    struct vkm_recorder r;
-    vkm_stream_init(&step.stream, vkm_gpu_kernels(gpu), vkm_gpu_allocator(gpu));
-    vkm_recorder_init(&r, &step.stream, vkm_gpu_caps(gpu));
-    vkm_forward_copy_block(&r, &s->memory->kv, from, to);
-    vkm_recorder_finish(&r);
-    vkmoe_status status = vkm_recorder_status(&r, err);
-    if (status == VKMOE_OK)
-        status = vkm_commands_create(gpu, &step.stream, false, &step.commands, err);
-    if (status == VKMOE_OK)
-        status = vkm_commands_run(step.commands, NULL, err);
-    vkm_step_finish(&step);
-    return status;
+    struct vkm_once once;
+    vkm_once_begin(&once, s->model->gpu);
+    vkm_forward_copy_block(&once.recorder, &s->memory->kv, from, to);
+    return vkm_once_run(&once, err);
 }
 
 /* --- compiling ahead --- */
@@ -171,8 +167,8 @@ static vkmoe_status compile_batch(struct vkmoe_model *m, const struct vkm_state 
                                   const atomic_bool *cancel, vkmoe_error *err)
 {
     struct vkm_step step = {0};
-    vkmoe_status status = step_record(&step, m->gpu, &m->weights, kv, s, batch,
-                                      VKM_STEP_FORWARD | VKM_STEP_SAMPLE, err);
+    vkmoe_status status = vkm_step_record(&step, m->gpu, &m->weights, kv, s, batch,
+                                          VKM_STEP_FORWARD | VKM_STEP_SAMPLE, err);
     if (status == VKMOE_OK)
         status = vkm_gpu_compile(m->gpu, &step.stream, cancel, err);
     vkm_step_finish(&step);

@@ -392,3 +392,13 @@ uint64_t vkm_commands_time(const struct vkm_commands *c, size_t index)
 {
     return c->times ? c->times[index] : 0;
 }
+
+vkmoe_status vkm_stream_run(struct vkm_gpu *gpu, const struct vkm_stream *stream, vkmoe_error *err)
+{
+    struct vkm_commands *commands = NULL;
+    vkmoe_status status = vkm_commands_create(gpu, stream, false, &commands, err);
+    if (status == VKMOE_OK)
+        status = vkm_commands_run(commands, NULL, err);
+    vkm_commands_destroy(commands);
+    return status;
+}

@@ -1,7 +1,7 @@
 /* Weights that nobody trained, made on the device: any shape can be measured without a file. */
 #include <math.h>
 
-#include "gpu/recorder.h"
+#include "gpu/once.h"
 #include "kernels/ops.h"
 #include "model/weights.h"
 
@@ -38,24 +38,13 @@ static struct vkm_params_random_words words_of(const struct vkm_piece *p, uint32
 static vkmoe_status fill(struct vkm_gpu *gpu, const struct vkm_piece *pieces, size_t n,
                          uint32_t seed, vkmoe_error *err)
 {
-    struct vkm_stream stream;
-    struct vkm_recorder r;
-    struct vkm_commands *commands = NULL;
-    vkm_stream_init(&stream, vkm_gpu_kernels(gpu), vkm_gpu_allocator(gpu));
-    vkm_recorder_init(&r, &stream, vkm_gpu_caps(gpu));
+    struct vkm_once once;
+    vkm_once_begin(&once, gpu);
     for (size_t i = 0; i < n; i++) {
         struct vkm_params_random_words words = words_of(&pieces[i], seed + (uint32_t)i);
-        vkm_op_random_words(&r, (struct vkm_launch){.n_rows = 1}, &words);
+        vkm_op_random_words(&once.recorder, (struct vkm_launch){.n_rows = 1}, &words);
     }
-    vkm_recorder_finish(&r);
-    vkmoe_status status = vkm_recorder_status(&r, err);
-    if (status == VKMOE_OK)
-        status = vkm_commands_create(gpu, &stream, false, &commands, err);
-    if (status == VKMOE_OK)
-        status = vkm_commands_run(commands, NULL, err);
-    vkm_commands_destroy(commands);
-    vkm_stream_finish(&stream);
-    return status;
+    return vkm_once_run(&once, err);
 }
 
 vkmoe_status vkm_weights_randomise(struct vkm_weights *w, uint32_t seed, vkmoe_error *err)

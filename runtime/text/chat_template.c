@@ -59,8 +59,7 @@ static vkmoe_status recognise(const char *file, const char *jinja, vkmoe_chat_te
     vkm_free(NULL, text);
     return known ? VKMOE_OK
                  : vkm_fail(err, VKMOE_UNSUPPORTED,
-                            "%s: the chat template is none of the known ones; --chat-template NAME "
-                            "chooses one of them (" KNOWN_NAMES ")",
+                            "%s: the chat template is none of the known ones (" KNOWN_NAMES ")",
                             file);
 }
 

@@ -1,4 +1,5 @@
-/* A small model folder to be broken: configuration, checkpoint header, weights, tokenizer. */
+/* A small model in the folder of the running test, to be broken: configuration, checkpoint header,
+ * weights, tokenizer. */
 #ifndef VKM_TEST_BROKEN_MODEL_H
 #define VKM_TEST_BROKEN_MODEL_H
 
@@ -6,35 +7,34 @@
 
 #include "../golden/checkpoint.h"
 
-/* Writes a valid model of this shape into the folder, with the shipped tokenizer. Zeros in the
- * shape stand for small defaults; the vocabulary is the tokenizer's. */
-void broken_model_write(const char *folder, const struct test_shape *shape);
+/* A test whose folder is a valid model, until it breaks it. */
+#define BROKEN_MODEL_TEST(function)                                                                \
+    cmocka_unit_test_setup_teardown((function), broken_model_setup, test_folder_teardown)
+int broken_model_setup(void **state);
+/* Its shape. */
+extern const struct test_shape broken_model_shape;
 
-/* FOLDER/name, in one of two static buffers. */
-const char *broken_model_path(const char *folder, const char *name);
+/* Writes a valid model of this shape, with the shipped tokenizer. Zeros in the shape stand for
+ * small defaults; the vocabulary is the tokenizer's. */
+void broken_model_write(const struct test_shape *shape);
 
-/* Makes FOLDER/name this text, or these bytes. */
-void broken_model_put(const char *folder, const char *name, const char *text);
-void broken_model_put_bytes(const char *folder, const char *name, const void *bytes, size_t size);
-
-/* The JSON of FOLDER/name, to be changed and written back (which drops it). */
-json_t *broken_model_json(const char *folder, const char *name);
-void broken_model_write_json(const char *folder, const char *name, json_t *root);
+/* The JSON of a file, to be changed and written back (which drops it). */
+json_t *broken_model_json(const char *name);
+void broken_model_write_json(const char *name, json_t *root);
 
 /* Sets `key` of config.json to a value given as JSON, or removes it (NULL). */
-void broken_model_configure(const char *folder, const char *key, const char *value);
+void broken_model_configure(const char *key, const char *value);
 
-/* The header of FOLDER/name, a safetensors file, to be written back (which drops it) before the
+/* The header of a file, a safetensors file, to be written back (which drops it) before the
  * data that the file has. */
-json_t *broken_model_header(const char *folder, const char *name);
-void broken_model_write_header(const char *folder, const char *name, json_t *header);
+json_t *broken_model_header(const char *name);
+void broken_model_write_header(const char *name, json_t *header);
 
 /* Puts `bytes` at element `index` of a tensor in model.safetensors; `size` is an element's. */
-void broken_model_poke(const char *folder, const char *tensor, size_t index, const void *bytes,
-                       size_t size);
+void broken_model_poke(const char *tensor, size_t index, const void *bytes, size_t size);
 
-/* Runs the model, which must end with exit code 1 and one sentence that has both parts in it (NULL:
- * any). */
+/* Runs the model in a folder, which must end with exit code 1 and one sentence that has both parts
+ * in it (NULL: any). */
 void broken_model_expect(const char *folder, const char *part, const char *part2);
 
 #endif

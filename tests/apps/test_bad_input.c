@@ -10,17 +10,12 @@
 
 #include "process.h"
 
-static char *folder; /* of the running test: a valid model, until the test breaks it */
-
-static const struct test_shape small = {.shared = 1, .first_dense = 1};
-
 static void the_model_that_the_other_tests_break_works(void **state)
 {
     struct test_process p = {0};
     (void)state;
-    test_vkmoe(&p, "run", "-m", folder, "-p", "a", "-n", "2", "--temp", "0");
-    if (p.code != 0)
-        fail_msg("%s", p.err);
+    test_vkmoe(&p, "run", "-m", test_folder(), "-p", "a", "-n", "2", "--temp", "0");
+    test_process_assert_code(&p, 0);
     assert_true(p.out_size > 0);
     test_process_free(&p);
 }
@@ -29,10 +24,10 @@ static void the_model_that_the_other_tests_break_works(void **state)
 
 static void without_a_vulkan_loader_one_is_asked_for(void **state)
 {
-    struct test_process p = {.variables = {{"LD_LIBRARY_PATH", folder}}};
+    struct test_process p = {.variables = {{"LD_LIBRARY_PATH", test_folder()}}};
     (void)state;
-    broken_model_put(folder, "libvulkan.so.1", "not a library, so that none is loaded");
-    broken_model_put(folder, "libvulkan.so", "not a library, so that none is loaded");
+    test_folder_write_text("libvulkan.so.1", "not a library, so that none is loaded");
+    test_folder_write_text("libvulkan.so", "not a library, so that none is loaded");
     test_vkmoe(&p, "run", "-p", "a");
     test_process_assert_sentence(&p, 1, "no Vulkan loader (libvulkan.so.1)");
     test_process_free(&p);
@@ -122,8 +117,8 @@ static void a_prompt_that_cannot_be_continued_is_refused(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof(prompts) / sizeof(prompts[0]); i++) {
-        struct test_process flag = {0}, file = {.folder = folder};
-        broken_model_put(folder, "prompt.txt", prompts[i][0]);
+        struct test_process flag = {0}, file = {.folder = test_folder()};
+        test_folder_write_text("prompt.txt", prompts[i][0]);
         test_vkmoe(&flag, "run", "-p", prompts[i][0]);
         test_process_assert_sentence(&flag, 1, prompts[i][1]);
         test_vkmoe(&file, "run", "-f", "prompt.txt");
@@ -139,7 +134,7 @@ static void a_prompt_longer_than_the_context_is_refused_with_both_sizes(void **s
     struct test_process p = {0};
     (void)state;
     memset(prompt, 'q', sizeof(prompt) - 1);
-    test_vkmoe(&p, "run", "-m", folder, "-p", prompt, "-c", "64");
+    test_vkmoe(&p, "run", "-m", test_folder(), "-p", prompt, "-c", "64");
     test_process_assert_sentence(&p, 1, "context of 64 tokens");
     test_process_assert_sentence(&p, 1, "-c ");
     test_process_free(&p);
@@ -147,10 +142,10 @@ static void a_prompt_longer_than_the_context_is_refused_with_both_sizes(void **s
 
 static void text_that_is_no_utf8_is_refused_where_it_is(void **state)
 {
-    struct test_process prompt = {0}, file = {.folder = folder}, system = {0}, logits = {0};
+    struct test_process prompt = {0}, file = {.folder = test_folder()}, system = {0}, logits = {0};
     struct test_process in = {.input = "a\xff", .input_size = 2};
     (void)state;
-    broken_model_put(folder, "prompt.txt", "ab\xff");
+    test_folder_write_text("prompt.txt", "ab\xff");
     test_vkmoe(&prompt, "run", "-p", "ab\xff");
     test_process_assert_sentence(&prompt, 1, "-p: the text is not UTF-8 at byte offset 2");
     test_vkmoe(&file, "run", "-f", "prompt.txt");
@@ -172,11 +167,12 @@ static void a_flag_without_effect_is_said(void **state)
 {
     struct test_process p = {0}, given = {0};
     (void)state;
-    test_vkmoe(&p, "run", "-m", folder, "-p", "a", "-n", "1", "--top-k", "5", "--seed", "1");
-    assert_int_equal(p.code, 0);
+    test_vkmoe(&p, "run", "-m", test_folder(), "-p", "a", "-n", "1", "--top-k", "5", "--seed", "1");
+    test_process_assert_code(&p, 0);
     assert_non_null(strstr(p.err, "vkmoe: --top-k, --seed: no effect at temperature 0"));
-    test_vkmoe(&given, "run", "-m", folder, "-p", "a", "-n", "1", "--top-k", "5", "--temp", "1");
-    assert_int_equal(given.code, 0);
+    test_vkmoe(&given, "run", "-m", test_folder(), "-p", "a", "-n", "1", "--top-k", "5", "--temp",
+               "1");
+    test_process_assert_code(&given, 0);
     assert_null(strstr(given.err, "no effect"));
     test_process_free(&p);
     test_process_free(&given);
@@ -190,8 +186,8 @@ static void a_model_that_cannot_be_opened_is_named(void **state)
     char file[4096], loop[4096];
     (void)state;
     memset(endless, 'x', sizeof(endless) - 1);
-    snprintf(file, sizeof(file), "%s/config.json", folder);
-    snprintf(loop, sizeof(loop), "%s/loop", folder);
+    snprintf(file, sizeof(file), "%s/config.json", test_folder());
+    snprintf(loop, sizeof(loop), "%s/loop", test_folder());
     assert_int_equal(symlink("loop", loop), 0);
     broken_model_expect("nosuch", "nosuch: there is no such folder", NULL);
     broken_model_expect(file, file, NULL);
@@ -207,15 +203,15 @@ static void a_folder_or_pipe_in_place_of_a_file_is_named(void **state)
     (void)state;
     for (size_t i = 0; i < 3; i++) {
         char away[4096];
-        const char *path = broken_model_path(folder, files[i]);
-        snprintf(away, sizeof(away), "%s/away", folder);
+        const char *path = test_folder_path(files[i]);
+        snprintf(away, sizeof(away), "%s/away", test_folder());
         assert_int_equal(rename(path, away), 0);
         assert_int_equal(mkdir(path, 0700), 0);
-        broken_model_expect(folder, files[i], "not a regular file");
-        assert_int_equal(rmdir(broken_model_path(folder, files[i])), 0);
-        assert_int_equal(mkfifo(broken_model_path(folder, files[i]), 0600), 0);
-        broken_model_expect(folder, files[i], "not a regular file");
-        assert_int_equal(rename(away, broken_model_path(folder, files[i])), 0);
+        broken_model_expect(test_folder(), files[i], "not a regular file");
+        assert_int_equal(rmdir(test_folder_path(files[i])), 0);
+        assert_int_equal(mkfifo(test_folder_path(files[i]), 0600), 0);
+        broken_model_expect(test_folder(), files[i], "not a regular file");
+        assert_int_equal(rename(away, test_folder_path(files[i])), 0);
     }
 }
 
@@ -254,11 +250,11 @@ static void a_configuration_that_no_model_can_have_is_refused_by_key(void **stat
         {"norm_topk_prob", "1", "norm_topk_prob is 1, expected true or false"},
     };
     (void)state;
-    json_t *good = broken_model_json(folder, "config.json");
+    json_t *good = broken_model_json("config.json");
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        broken_model_write_json(folder, "config.json", json_deep_copy(good));
-        broken_model_configure(folder, cases[i].key, cases[i].value);
-        broken_model_expect(folder, broken_model_path(folder, "config.json"), cases[i].part);
+        broken_model_write_json("config.json", json_deep_copy(good));
+        broken_model_configure(cases[i].key, cases[i].value);
+        broken_model_expect(test_folder(), test_folder_path("config.json"), cases[i].part);
     }
     json_decref(good);
 }
@@ -278,11 +274,11 @@ static void json_that_is_none_is_refused_with_its_place(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         for (size_t k = 0; k < sizeof(texts) / sizeof(texts[0]); k++) {
-            broken_model_put(folder, files[i], texts[k][0]);
-            broken_model_expect(folder, broken_model_path(folder, files[i]), texts[k][1]);
+            test_folder_write_text(files[i], texts[k][0]);
+            broken_model_expect(test_folder(), test_folder_path(files[i]), texts[k][1]);
         }
-        broken_model_write(folder, &small);
-        unlink(broken_model_path(folder, "generation_config.json"));
+        broken_model_write(&broken_model_shape);
+        unlink(test_folder_path("generation_config.json"));
     }
 }
 
@@ -294,54 +290,37 @@ static void a_model_or_context_beyond_memory_is_refused(void **state)
     char bytes[8 + sizeof(header) - 1] = {sizeof(header) - 1};
     struct test_process p = {0};
     (void)state;
-    test_vkmoe(&p, "run", "-m", folder, "-p", "a", "-c", "16777216");
+    test_vkmoe(&p, "run", "-m", test_folder(), "-p", "a", "-c", "16777216");
     test_process_assert_sentence(&p, 1, "KV cache");
     test_process_free(&p);
     memcpy(bytes + 8, header, sizeof(header) - 1);
-    broken_model_put_bytes(folder, "model.safetensors", bytes, sizeof(bytes));
-    assert_int_equal(truncate(broken_model_path(folder, "model.safetensors"),
-                              (off_t)sizeof(bytes) + 137438953472),
-                     0); /* holes take no space */
-    broken_model_configure(folder, "vocab_size", "16777216");
-    broken_model_configure(folder, "hidden_size", "4096");
-    broken_model_expect(folder, "model.embed_tokens", NULL);
+    test_folder_write("model.safetensors", bytes, sizeof(bytes));
+    assert_int_equal(
+        truncate(test_folder_path("model.safetensors"), (off_t)sizeof(bytes) + 137438953472),
+        0); /* holes take no space */
+    broken_model_configure("vocab_size", "16777216");
+    broken_model_configure("hidden_size", "4096");
+    broken_model_expect(test_folder(), "model.embed_tokens", NULL);
 }
-
-static int make_model(void **state)
-{
-    (void)state;
-    folder = test_folder_make();
-    broken_model_write(folder, &small);
-    return 0;
-}
-
-static int remove_model(void **state)
-{
-    (void)state;
-    test_folder_remove(folder);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_model, remove_model)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(the_model_that_the_other_tests_break_works),
-        TEST(without_a_vulkan_loader_one_is_asked_for),
-        TEST(without_a_driver_one_is_asked_for),
-        TEST(an_unknown_device_is_named),
-        TEST(every_absurd_number_is_refused_with_its_flag),
-        TEST(a_number_out_of_range_is_refused_with_the_range),
-        TEST(a_prompt_that_cannot_be_continued_is_refused),
-        TEST(a_prompt_longer_than_the_context_is_refused_with_both_sizes),
-        TEST(text_that_is_no_utf8_is_refused_where_it_is),
-        TEST(a_flag_without_effect_is_said),
-        TEST(a_model_that_cannot_be_opened_is_named),
-        TEST(a_folder_or_pipe_in_place_of_a_file_is_named),
-        TEST(a_configuration_that_no_model_can_have_is_refused_by_key),
-        TEST(json_that_is_none_is_refused_with_its_place),
-        TEST(a_model_or_context_beyond_memory_is_refused),
+        BROKEN_MODEL_TEST(the_model_that_the_other_tests_break_works),
+        BROKEN_MODEL_TEST(without_a_vulkan_loader_one_is_asked_for),
+        BROKEN_MODEL_TEST(without_a_driver_one_is_asked_for),
+        BROKEN_MODEL_TEST(an_unknown_device_is_named),
+        BROKEN_MODEL_TEST(every_absurd_number_is_refused_with_its_flag),
+        BROKEN_MODEL_TEST(a_number_out_of_range_is_refused_with_the_range),
+        BROKEN_MODEL_TEST(a_prompt_that_cannot_be_continued_is_refused),
+        BROKEN_MODEL_TEST(a_prompt_longer_than_the_context_is_refused_with_both_sizes),
+        BROKEN_MODEL_TEST(text_that_is_no_utf8_is_refused_where_it_is),
+        BROKEN_MODEL_TEST(a_flag_without_effect_is_said),
+        BROKEN_MODEL_TEST(a_model_that_cannot_be_opened_is_named),
+        BROKEN_MODEL_TEST(a_folder_or_pipe_in_place_of_a_file_is_named),
+        BROKEN_MODEL_TEST(a_configuration_that_no_model_can_have_is_refused_by_key),
+        BROKEN_MODEL_TEST(json_that_is_none_is_refused_with_its_place),
+        BROKEN_MODEL_TEST(a_model_or_context_beyond_memory_is_refused),
     };
     return cmocka_run_group_tests_name("bad input", tests, NULL, NULL);
 }

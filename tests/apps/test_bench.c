@@ -63,8 +63,7 @@ static void json_has_every_test_with_its_kernels(void **state)
     struct test_process p = {0};
     test_vkmoe(&p, "bench", "--config", folder, "-p", "40", "-n", "6", "-d", "10", "-r", "2",
                "--profile", "--json");
-    if (p.code != 0)
-        fail_msg("exit code %d: %s", p.code, p.err);
+    test_process_assert_code(&p, 0);
     json_t *root = json_loads(p.out, 0, NULL);
     json_t *results = json_object_get(root, "results");
     assert_int_equal(json_array_size(results), 2);
@@ -82,7 +81,7 @@ static void fewer_layers_are_fewer_dispatches(void **state)
         struct test_process p = {0};
         test_vkmoe(&p, "bench", "--config", folder, "--layers", i ? "3" : "1", "-p", "0", "-n", "3",
                    "-r", "1", "--json");
-        assert_int_equal(p.code, 0);
+        test_process_assert_code(&p, 0);
         json_t *root = json_loads(p.out, 0, NULL);
         json_t *results = json_object_get(root, "results");
         assert_int_equal(json_array_size(results), 1);
@@ -103,7 +102,7 @@ static void absurd_requests_are_usage_errors(void **state)
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         struct test_process p = {0};
         test_vkmoe(&p, "bench", wrong[i][0], wrong[i][1], wrong[i][2], wrong[i][3]);
-        assert_int_equal(p.code, 2);
+        test_process_assert_code(&p, 2);
         assert_string_equal(p.out, "");
         test_process_free(&p);
     }

@@ -1,7 +1,6 @@
 /* vkmoe chat as a script talks to it, through a pipe. */
 #include "support.h"
 
-#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,59 +8,16 @@
 #include <unistd.h>
 
 #include "process.h"
-
-static char *folder; /* of the running test */
-
-static const char *path_of(const char *name)
-{
-    static char path[4096];
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    return path;
-}
+#include "saved.h"
 
 /* Runs it with these lines on stdin, always taking the likeliest token. */
 #define chat(process, lines, ...)                                                                  \
     do {                                                                                           \
-        (process)->folder = folder;                                                                \
+        (process)->folder = test_folder();                                                         \
         (process)->input = (lines);                                                                \
         (process)->input_size = strlen(lines);                                                     \
         test_vkmoe((process), "chat", "--temp", "0", "-n", "12", __VA_ARGS__);                     \
     } while (0)
-
-static void expect_code(const struct test_process *p, int code)
-{
-    if (p->code != code)
-        fail_msg("exit code %d, expected %d: %s%s", p->code, code, p->out, p->err);
-}
-
-static void expect_part(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        fail_msg("'%s' is not in: %s", part, text);
-}
-
-/* The messages of a file that /save wrote; released by the caller. */
-static json_t *saved(const char *name)
-{
-    json_t *root = json_load_file(path_of(name), 0, NULL);
-    assert_non_null(root);
-    json_t *list = json_incref(json_object_get(root, "messages"));
-    json_decref(root);
-    assert_non_null(list);
-    return list;
-}
-
-static const char *content(const json_t *list, size_t index)
-{
-    const char *text = json_string_value(json_object_get(json_array_get(list, index), "content"));
-    assert_non_null(text);
-    return text;
-}
-
-static const char *role(const json_t *list, size_t index)
-{
-    return json_string_value(json_object_get(json_array_get(list, index), "role"));
-}
 
 static void each_line_gets_an_answer_and_nothing_else_is_printed(void **state)
 {
@@ -69,15 +25,15 @@ static void each_line_gets_an_answer_and_nothing_else_is_printed(void **state)
     char wanted[4096];
     (void)state;
     chat(&p, "12 + 7 =\n3 + 4 =\n/save talk.json\n", "--ignore-eos");
-    expect_code(&p, 0);
+    test_process_assert_code(&p, 0);
     json_t *list = saved("talk.json");
     assert_int_equal(json_array_size(list), 4);
-    assert_string_equal(content(list, 0), "12 + 7 =");
-    assert_string_equal(content(list, 2), "3 + 4 =");
+    assert_string_equal(saved_content(list, 0), "12 + 7 =");
+    assert_string_equal(saved_content(list, 2), "3 + 4 =");
     for (size_t i = 0; i < 4; i++)
-        assert_string_equal(role(list, i), i % 2 ? "assistant" : "user");
-    assert_true(strlen(content(list, 1)) > 0 && strlen(content(list, 3)) > 0);
-    snprintf(wanted, sizeof(wanted), "%s\n%s\n", content(list, 1), content(list, 3));
+        assert_string_equal(saved_role(list, i), i % 2 ? "assistant" : "user");
+    assert_true(strlen(saved_content(list, 1)) > 0 && strlen(saved_content(list, 3)) > 0);
+    snprintf(wanted, sizeof(wanted), "%s\n%s\n", saved_content(list, 1), saved_content(list, 3));
     assert_string_equal(p.out, wanted);
     assert_null(strstr(p.err, "> "));
     json_decref(list);
@@ -89,7 +45,7 @@ static void a_first_message_is_continued_as_run_does(void **state)
     struct test_process p = {0}, run = {0};
     (void)state;
     chat(&p, "ROMEO:\\\n\n", "--ignore-eos");
-    expect_code(&p, 0);
+    test_process_assert_code(&p, 0);
     test_vkmoe(&run, "run", "-p", "ROMEO:\n", "--temp", "0", "-n", "12", "--ignore-eos");
     assert_string_equal(p.out, run.out);
     assert_true(run.out_size > 12);
@@ -102,12 +58,12 @@ static void a_model_without_a_template_is_said_to_be_so_once(void **state)
     struct test_process p = {0}, chosen = {0};
     (void)state;
     chat(&p, "a\nb\n", "-n", "2");
-    expect_code(&p, 0);
+    test_process_assert_code(&p, 0);
     const char *said = strstr(p.err, "no chat template");
     assert_non_null(said);
     assert_null(strstr(said + 1, "no chat template"));
     chat(&chosen, "a\n", "-n", "2", "--chat-template", "plain");
-    expect_code(&chosen, 0);
+    test_process_assert_code(&chosen, 0);
     assert_string_equal(chosen.err, "");
     test_process_free(&p);
     test_process_free(&chosen);
@@ -135,7 +91,7 @@ static void what_was_computed_is_not_computed_again(void **state)
         /* At this temperature tokens are not those that text would be cut into. */
         chat(&p, "one\n/stats\ntwo\n/stats\n/undo\nthree\n/stats\n/retry\n/stats\n",
              "--chat-template", templates[i], "--ignore-eos", "--temp", "1.5", "--seed", "3");
-        expect_code(&p, 0);
+        test_process_assert_code(&p, 0);
         for (unsigned j = 0; j < 4; j++)
             prompt_and_reused(p.err, j, &prompt[j], &reused[j]);
         assert_int_equal(reused[0], 0);
@@ -153,15 +109,15 @@ static void undo_and_load_lead_to_the_same_answers(void **state)
     struct test_process straight = {0}, undone = {0}, loaded = {0};
     (void)state;
     chat(&straight, "1 + 2 =\n5 + 5 =\n/save a.json\n", "--ignore-eos", "-s", "9 + 9 = 18");
-    expect_code(&straight, 0);
+    test_process_assert_code(&straight, 0);
     chat(&undone, "1 + 2 =\nsomething else\n/undo\n5 + 5 =\n/save b.json\n", "--ignore-eos", "-s",
          "9 + 9 = 18");
-    expect_code(&undone, 0);
+    test_process_assert_code(&undone, 0);
     chat(&loaded, "nonsense\n/load a.json\n/undo\n5 + 5 =\n/save c.json\n", "--ignore-eos");
-    expect_code(&loaded, 0);
+    test_process_assert_code(&loaded, 0);
     json_t *a = saved("a.json"), *b = saved("b.json"), *c = saved("c.json");
     assert_int_equal(json_array_size(a), 5);
-    assert_string_equal(role(a, 0), "system");
+    assert_string_equal(saved_role(a, 0), "system");
     assert_true(json_equal(a, b));
     assert_true(json_equal(a, c));
     json_decref(a);
@@ -178,10 +134,10 @@ static void reset_forgets_all_but_the_system_prompt(void **state)
     (void)state;
     chat(&p, "/system 2 + 2 = 4\none\n/reset\none\n/save a.json\n/system\n/save b.json\n", "-s",
          "other");
-    expect_code(&p, 0);
+    test_process_assert_code(&p, 0);
     json_t *a = saved("a.json"), *b = saved("b.json");
     assert_int_equal(json_array_size(a), 3);
-    assert_string_equal(content(a, 0), "2 + 2 = 4");
+    assert_string_equal(saved_content(a, 0), "2 + 2 = 4");
     assert_int_equal(json_array_size(b), 2);
     /* The same message, at the same place: the same answer. */
     assert_int_equal(p.out_size % 2, 0);
@@ -198,15 +154,15 @@ static void an_answer_ends_before_a_stop(void **state)
     char stop[3] = "";
     (void)state;
     chat(&p, "ROMEO:\\\n\n", "--ignore-eos");
-    expect_code(&p, 0);
+    test_process_assert_code(&p, 0);
     assert_true(p.out_size > 10);
     memcpy(stop, p.out + 6, 2);
     size_t end = (size_t)(strstr(p.out, stop) - p.out);
     chat(&cut, "ROMEO:\\\n\n/save a.json\n", "--ignore-eos", "--stop", stop);
-    expect_code(&cut, 0);
+    test_process_assert_code(&cut, 0);
     json_t *a = saved("a.json");
-    assert_int_equal(strlen(content(a, 1)), end);
-    assert_memory_equal(content(a, 1), p.out, end);
+    assert_int_equal(strlen(saved_content(a, 1)), end);
+    assert_memory_equal(saved_content(a, 1), p.out, end);
     json_decref(a);
     test_process_free(&p);
     test_process_free(&cut);
@@ -215,20 +171,17 @@ static void an_answer_ends_before_a_stop(void **state)
 static void a_loaded_message_without_an_answer_gets_one(void **state)
 {
     static const char unanswered[] = "{\"messages\": [{\"role\": \"user\", \"content\": \"one\"}]}";
-    struct test_process p = {.variables = {{"HOME", folder}}};
+    struct test_process p = {.variables = {{"HOME", test_folder()}}};
     (void)state;
-    FILE *file = fopen(path_of("u.json"), "w");
-    assert_non_null(file);
-    fputs(unanswered, file);
-    assert_int_equal(fclose(file), 0);
+    test_folder_write_text("u.json", unanswered);
     chat(&p, "/load ~/u.json\r\n/save ~/a.json\r\n/retry\r\n", "-s", "Hm.", "--ignore-eos");
-    expect_code(&p, 0);
-    expect_part(p.err, "there is no system prompt now");
-    expect_part(p.err, "at temperature 0 the same answer comes again");
+    test_process_assert_code(&p, 0);
+    test_assert_part(p.err, "there is no system prompt now");
+    test_assert_part(p.err, "at temperature 0 the same answer comes again");
     json_t *a = saved("a.json");
     assert_int_equal(json_array_size(a), 2);
-    assert_string_equal(content(a, 0), "one");
-    assert_true(p.out_size > 0 && strlen(content(a, 1)) > 0);
+    assert_string_equal(saved_content(a, 0), "one");
+    assert_true(p.out_size > 0 && strlen(saved_content(a, 1)) > 0);
     json_decref(a);
     test_process_free(&p);
 }
@@ -238,9 +191,9 @@ static void the_carriage_return_of_a_line_is_no_part_of_the_message(void **state
     struct test_process p = {0};
     (void)state;
     chat(&p, "a\rb\r\n/save a.json\r\n", "-n", "1");
-    expect_code(&p, 0);
+    test_process_assert_code(&p, 0);
     json_t *a = saved("a.json");
-    assert_string_equal(content(a, 0), "a\rb");
+    assert_string_equal(saved_content(a, 0), "a\rb");
     json_decref(a);
     test_process_free(&p);
 }
@@ -250,9 +203,9 @@ static void a_message_may_begin_with_a_slash(void **state)
     struct test_process p = {0};
     (void)state;
     chat(&p, "//etc\n/save a.json\n", "-n", "1");
-    expect_code(&p, 0);
+    test_process_assert_code(&p, 0);
     json_t *a = saved("a.json");
-    assert_string_equal(content(a, 0), "/etc");
+    assert_string_equal(saved_content(a, 0), "/etc");
     json_decref(a);
     test_process_free(&p);
 }
@@ -264,8 +217,8 @@ static void markup_in_a_message_ends_no_turn(void **state)
     (void)state;
     chat(&p, "a<｜end▁of▁sentence｜>b\n/stats\n", "--chat-template", "deepseek", "-n", "1");
     chat(&q, "ab\n/stats\n", "--chat-template", "deepseek", "-n", "1");
-    expect_code(&p, 0);
-    expect_code(&q, 0);
+    test_process_assert_code(&p, 0);
+    test_process_assert_code(&q, 0);
     prompt_and_reused(p.err, 0, &prompt, &reused);
     prompt_and_reused(q.err, 0, &plain, &reused);
     assert_true(prompt > plain + 5); /* spelled out, not one token */
@@ -280,18 +233,18 @@ static void a_full_context_stops_or_drops_as_told(void **state)
     struct test_process stopped = {0}, dropped = {0}, alone = {0};
     (void)state;
     chat(&stopped, lines, "-c", "40", "--ignore-eos");
-    expect_code(&stopped, 1);
-    expect_part(stopped.err, "the context of 40 tokens is full");
-    expect_part(stopped.err, "--on-full drop");
+    test_process_assert_code(&stopped, 1);
+    test_assert_part(stopped.err, "the context of 40 tokens is full");
+    test_assert_part(stopped.err, "--on-full drop");
     chat(&dropped, lines, "-c", "40", "--ignore-eos", "--on-full", "drop", "-s", "Hm.");
-    expect_code(&dropped, 0);
-    expect_part(dropped.err, "the context of 40 tokens is full");
-    expect_part(dropped.err, "dropped the oldest");
+    test_process_assert_code(&dropped, 0);
+    test_assert_part(dropped.err, "the context of 40 tokens is full");
+    test_assert_part(dropped.err, "dropped the oldest");
     json_t *a = saved("a.json");
     size_t n = json_array_size(a);
     assert_true(n < 9 && n >= 3);
-    assert_string_equal(content(a, 0), "Hm.");
-    assert_string_equal(content(a, n - 2), "fourth message");
+    assert_string_equal(saved_content(a, 0), "Hm.");
+    assert_string_equal(saved_content(a, n - 2), "fourth message");
     json_decref(a);
     size_t newlines = 0;
     for (const char *p = dropped.out; *p; p++)
@@ -299,9 +252,9 @@ static void a_full_context_stops_or_drops_as_told(void **state)
     assert_true(newlines >= 4);
     chat(&alone, "a b c d e f g h i j k l m n o p q r s t u v w x y z\n", "-c", "20", "--on-full",
          "drop");
-    expect_code(&alone, 1);
+    test_process_assert_code(&alone, 1);
     assert_string_equal(alone.out, "");
-    expect_part(alone.err, "this turn alone");
+    test_assert_part(alone.err, "this turn alone");
     test_process_free(&stopped);
     test_process_free(&dropped);
     test_process_free(&alone);
@@ -325,8 +278,8 @@ static void what_goes_wrong_is_said_and_ends_a_script(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct test_process p = {0};
         chat(&p, cases[i][0], "--chat-template", "plain");
-        expect_code(&p, 1);
-        expect_part(p.err, cases[i][1]);
+        test_process_assert_code(&p, 1);
+        test_assert_part(p.err, cases[i][1]);
         assert_string_equal(p.out, "");
         test_process_free(&p);
     }
@@ -337,17 +290,17 @@ static void wrong_options_are_named(void **state)
     struct test_process name = {0}, full = {0}, token = {0}, text = {0};
     (void)state;
     chat(&name, "", "--chat-template", "vicuna");
-    expect_code(&name, 2);
-    expect_part(name.err, "vicuna");
+    test_process_assert_code(&name, 2);
+    test_assert_part(name.err, "vicuna");
     chat(&full, "", "--on-full", "explode");
-    expect_code(&full, 2);
-    expect_part(full.err, "explode");
+    test_process_assert_code(&full, 2);
+    test_assert_part(full.err, "explode");
     chat(&text, "", "hello");
-    expect_code(&text, 2);
-    expect_part(text.err, "'hello'");
+    test_process_assert_code(&text, 2);
+    test_assert_part(text.err, "'hello'");
     chat(&token, "", "--chat-template", "chatml");
-    expect_code(&token, 1);
-    expect_part(token.err, "<|im_start|>");
+    test_process_assert_code(&token, 1);
+    test_assert_part(token.err, "<|im_start|>");
     test_process_free(&name);
     test_process_free(&full);
     test_process_free(&token);
@@ -361,10 +314,10 @@ static void help_lists_every_command(void **state)
     struct test_process p = {0};
     (void)state;
     chat(&p, "/help\n/quit\nnever read\n", "--chat-template", "plain");
-    expect_code(&p, 0);
+    test_process_assert_code(&p, 0);
     assert_string_equal(p.out, "");
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        expect_part(p.err, names[i]);
+        test_assert_part(p.err, names[i]);
     test_process_free(&p);
 }
 
@@ -382,7 +335,7 @@ static void an_interrupt_ends_a_script_and_keeps_the_text_so_far(void **state)
     }
     kill(p.pid, SIGINT);
     test_process_wait(&p);
-    expect_code(&p, 130);
+    test_process_assert_code(&p, 130);
     assert_true(seen >= 30 && p.out_size > seen);
     assert_int_equal(p.out[p.out_size - 1], '\n');
     test_process_free(&p);
@@ -393,47 +346,31 @@ static void an_output_that_nobody_reads_ends_it(void **state)
     struct test_process p = {.output = TEST_OUTPUT_UNREAD};
     (void)state;
     chat(&p, "a\nb\n", "--chat-template", "plain");
-    expect_code(&p, 1);
-    expect_part(p.err, "stdout");
+    test_process_assert_code(&p, 1);
+    test_assert_part(p.err, "stdout");
     test_process_free(&p);
 }
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = test_folder_make();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    test_folder_remove(folder);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(each_line_gets_an_answer_and_nothing_else_is_printed),
-        TEST(a_first_message_is_continued_as_run_does),
-        TEST(a_model_without_a_template_is_said_to_be_so_once),
-        TEST(what_was_computed_is_not_computed_again),
-        TEST(undo_and_load_lead_to_the_same_answers),
-        TEST(reset_forgets_all_but_the_system_prompt),
-        TEST(an_answer_ends_before_a_stop),
-        TEST(a_loaded_message_without_an_answer_gets_one),
-        TEST(the_carriage_return_of_a_line_is_no_part_of_the_message),
-        TEST(a_message_may_begin_with_a_slash),
-        TEST(markup_in_a_message_ends_no_turn),
-        TEST(a_full_context_stops_or_drops_as_told),
-        TEST(what_goes_wrong_is_said_and_ends_a_script),
-        TEST(wrong_options_are_named),
-        TEST(help_lists_every_command),
-        TEST(an_interrupt_ends_a_script_and_keeps_the_text_so_far),
-        TEST(an_output_that_nobody_reads_ends_it),
+        TEST_IN_FOLDER(each_line_gets_an_answer_and_nothing_else_is_printed),
+        TEST_IN_FOLDER(a_first_message_is_continued_as_run_does),
+        TEST_IN_FOLDER(a_model_without_a_template_is_said_to_be_so_once),
+        TEST_IN_FOLDER(what_was_computed_is_not_computed_again),
+        TEST_IN_FOLDER(undo_and_load_lead_to_the_same_answers),
+        TEST_IN_FOLDER(reset_forgets_all_but_the_system_prompt),
+        TEST_IN_FOLDER(an_answer_ends_before_a_stop),
+        TEST_IN_FOLDER(a_loaded_message_without_an_answer_gets_one),
+        TEST_IN_FOLDER(the_carriage_return_of_a_line_is_no_part_of_the_message),
+        TEST_IN_FOLDER(a_message_may_begin_with_a_slash),
+        TEST_IN_FOLDER(markup_in_a_message_ends_no_turn),
+        TEST_IN_FOLDER(a_full_context_stops_or_drops_as_told),
+        TEST_IN_FOLDER(what_goes_wrong_is_said_and_ends_a_script),
+        TEST_IN_FOLDER(wrong_options_are_named),
+        TEST_IN_FOLDER(help_lists_every_command),
+        TEST_IN_FOLDER(an_interrupt_ends_a_script_and_keeps_the_text_so_far),
+        TEST_IN_FOLDER(an_output_that_nobody_reads_ends_it),
     };
     return cmocka_run_group_tests_name("chat", tests, NULL, NULL);
 }

@@ -2,7 +2,6 @@
 #include "../golden/checkpoint.h"
 #include "../golden/manifest.h"
 
-#include <dirent.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,47 +12,6 @@
 #include "process.h"
 
 static struct golden golden;
-static char *folder; /* of the running test */
-
-/* FOLDER/name, in static storage. */
-static const char *path_of(const char *name)
-{
-    static char path[4096];
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    return path;
-}
-
-static void write_file(const char *name, const void *bytes, size_t size)
-{
-    FILE *file = fopen(path_of(name), "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
-}
-
-static size_t count_files(void)
-{
-    size_t n = 0;
-    DIR *dir = opendir(folder);
-    assert_non_null(dir);
-    for (const struct dirent *entry; (entry = readdir(dir));)
-        n += entry->d_name[0] != '.';
-    closedir(dir);
-    return n;
-}
-
-static void expect_part(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        fail_msg("'%s' is not in: %s", part, text);
-}
-
-static void expect_done(const struct test_process *p)
-{
-    if (p->code != 0)
-        fail_msg("exit code %d: %s", p->code, p->err);
-}
-
 /* --- usage --- */
 
 struct usage {
@@ -111,12 +69,12 @@ static void wrong_usage_is_one_sentence_that_names_it(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(usages) / sizeof(usages[0]); i++) {
         const char *const *a = usages[i].arguments;
-        struct test_process p = {.folder = folder};
+        struct test_process p = {.folder = test_folder()};
         test_vkmoe(&p, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]);
         test_process_assert_sentence(&p, 2, usages[i].part);
         test_process_free(&p);
     }
-    assert_int_equal(count_files(), 0);
+    assert_int_equal(test_folder_count(test_folder()), 0);
 }
 
 static void ids_with_a_zero_byte_are_refused(void **state)
@@ -130,11 +88,11 @@ static void ids_with_a_zero_byte_are_refused(void **state)
 
 static void a_folder_that_is_no_utf8_can_be_put_as_json(void **state)
 {
-    struct test_process p = {.folder = folder};
+    struct test_process p = {.folder = test_folder()};
     (void)state;
-    assert_int_equal(symlink(VKMOE_TEST_MODEL, path_of("m\xff")), 0);
+    assert_int_equal(symlink(VKMOE_TEST_MODEL, test_folder_path("m\xff")), 0);
     test_vkmoe(&p, "info", "-m", "m\xff", "--json");
-    expect_done(&p);
+    test_process_assert_code(&p, 0);
     json_t *root = json_loads(p.out, 0, NULL);
     assert_non_null(root);
     assert_string_equal(json_string_value(json_object_get(root, "model")), "m\xef\xbf\xbd");
@@ -147,15 +105,15 @@ static void the_version_is_a_result_and_help_has_two_spellings(void **state)
     struct test_process version = {0}, all = {0}, flag = {0}, run = {0}, run_flag = {0};
     (void)state;
     test_vkmoe(&version, "--version");
-    expect_done(&version);
+    test_process_assert_code(&version, 0);
     assert_string_equal(version.out, "vkmoe " VKMOE_VERSION "\n");
     test_vkmoe(&all, "help");
     test_vkmoe(&flag, "--help");
-    expect_done(&all);
+    test_process_assert_code(&all, 0);
     assert_string_equal(all.out, flag.out);
     test_vkmoe(&run, "help", "run");
     test_vkmoe(&run_flag, "run", "--help");
-    expect_done(&run);
+    test_process_assert_code(&run, 0);
     assert_string_equal(run.out, run_flag.out);
     test_process_free(&version);
     test_process_free(&all);
@@ -173,17 +131,17 @@ static void help_is_a_result(void **state)
     for (size_t i = 0; i < 2; i++) {
         struct test_process all = {0};
         test_vkmoe(&all, flags[i]);
-        expect_done(&all);
+        test_process_assert_code(&all, 0);
         assert_string_equal(all.err, "");
         for (size_t j = 0; j < sizeof(commands) / sizeof(commands[0]); j++) {
             struct test_process p = {0};
             char start[64];
             test_vkmoe(&p, commands[j], flags[i]);
-            expect_done(&p);
+            test_process_assert_code(&p, 0);
             assert_string_equal(p.err, "");
             snprintf(start, sizeof(start), "usage: vkmoe %s ", commands[j]);
             assert_memory_equal(p.out, start, strlen(start));
-            expect_part(all.out, commands[j]);
+            test_assert_part(all.out, commands[j]);
             test_process_free(&p);
         }
         test_process_free(&all);
@@ -202,7 +160,7 @@ static const struct golden_greedy *romeo(void)
 static void expect_text(const struct test_process *p, const char *text)
 {
     size_t size = strlen(text);
-    expect_done(p);
+    test_process_assert_code(p, 0);
     assert_int_equal(p->out_size, size + 1);
     assert_memory_equal(p->out, text, size);
     assert_int_equal(p->out[size], '\n');
@@ -210,7 +168,7 @@ static void expect_text(const struct test_process *p, const char *text)
 
 static void run_needs_no_model_in_any_folder(void **state)
 {
-    struct test_process p = {.folder = folder};
+    struct test_process p = {.folder = test_folder()};
     (void)state;
     test_vkmoe(&p, "run", "-p", romeo()->prompt, "--temp", "0", "-n", "64");
     expect_text(&p, romeo()->text);
@@ -223,8 +181,8 @@ static void run_prints_text_alone_and_tells_the_rest_on_stderr(void **state)
     (void)state;
     test_vkmoe(&p, "run", "-p", romeo()->prompt, "--temp", "0", "-n", "64", "-vv");
     expect_text(&p, romeo()->text);
-    expect_part(p.err, "prompt 4 tokens");
-    expect_part(p.err, "text 64 tokens");
+    test_assert_part(p.err, "prompt 4 tokens");
+    test_assert_part(p.err, "text 64 tokens");
     test_process_free(&p);
 }
 
@@ -232,10 +190,10 @@ static void run_reads_its_prompt_from_stdin_or_a_file(void **state)
 {
     const char *prompt = romeo()->prompt;
     (void)state;
-    write_file("prompt.txt", prompt, strlen(prompt));
+    test_folder_write_text("prompt.txt", prompt);
     for (int i = 0; i < 2; i++) {
         struct test_process p = {
-            .folder = folder, .input = prompt, .input_size = i ? 0 : strlen(prompt)};
+            .folder = test_folder(), .input = prompt, .input_size = i ? 0 : strlen(prompt)};
         test_vkmoe(&p, "run", "-f", i ? "prompt.txt" : "-", "--temp", "0", "-n", "64");
         expect_text(&p, romeo()->text);
         test_process_free(&p);
@@ -266,12 +224,12 @@ static void an_interrupt_keeps_the_text_so_far(void **state)
     }
     kill(p.pid, SIGINT);
     test_process_wait(&p);
-    assert_int_equal(p.code, 130);
+    test_process_assert_code(&p, 130);
     assert_true(seen >= 30 && p.out_size > seen);
     assert_int_equal(p.out[p.out_size - 1], '\n');
     size_t known = strlen(romeo()->text);
     assert_memory_equal(p.out, romeo()->text, p.out_size - 1 < known ? p.out_size - 1 : known);
-    expect_part(p.err, "text ");
+    test_assert_part(p.err, "text ");
     test_process_free(&p);
 }
 
@@ -314,7 +272,7 @@ static void copy_model_without(const char *left_out)
         char from[4096];
         snprintf(from, sizeof(from), "%s/%s", VKMOE_TEST_MODEL, model_files[i]);
         if (strcmp(model_files[i], left_out) != 0)
-            assert_int_equal(symlink(from, path_of(model_files[i])), 0);
+            assert_int_equal(symlink(from, test_folder_path(model_files[i])), 0);
     }
 }
 
@@ -330,7 +288,7 @@ static void a_model_that_is_not_there_is_named(void **state)
 {
     (void)state;
     expect_run_fails("/nowhere/at/all", "/nowhere/at/all");
-    expect_run_fails(folder, folder);
+    expect_run_fails(test_folder(), test_folder());
 }
 
 static void each_file_that_is_missing_is_named(void **state)
@@ -339,11 +297,10 @@ static void each_file_that_is_missing_is_named(void **state)
     (void)state;
     copy_model_without("");
     for (size_t i = 0; i < 3; i++) {
-        char away[4096];
-        snprintf(away, sizeof(away), "%s/away", folder);
-        assert_int_equal(rename(path_of(needed[i]), away), 0);
-        expect_run_fails(folder, needed[i]);
-        assert_int_equal(rename(away, path_of(needed[i])), 0);
+        const char *file = test_folder_path(needed[i]), *away = test_folder_path("away");
+        assert_int_equal(rename(file, away), 0);
+        expect_run_fails(test_folder(), needed[i]);
+        assert_int_equal(rename(away, file), 0);
     }
 }
 
@@ -356,10 +313,10 @@ static void a_truncated_checkpoint_is_named(void **state)
     assert_non_null(whole);
     assert_int_equal(fread(bytes, 1, sizeof(bytes), whole), sizeof(bytes));
     fclose(whole);
-    write_file("model.safetensors", bytes, sizeof(bytes));
-    expect_run_fails(folder, path_of("model.safetensors"));
-    write_file("model.safetensors", bytes, 100);
-    expect_run_fails(folder, path_of("model.safetensors"));
+    test_folder_write("model.safetensors", bytes, sizeof(bytes));
+    expect_run_fails(test_folder(), test_folder_path("model.safetensors"));
+    test_folder_write("model.safetensors", bytes, 100);
+    expect_run_fails(test_folder(), test_folder_path("model.safetensors"));
 }
 
 static void a_broken_configuration_is_named(void **state)
@@ -368,8 +325,8 @@ static void a_broken_configuration_is_named(void **state)
     (void)state;
     copy_model_without("config.json");
     for (size_t i = 0; i < 4; i++) {
-        write_file("config.json", texts[i], strlen(texts[i]));
-        expect_run_fails(folder, path_of("config.json"));
+        test_folder_write_text("config.json", texts[i]);
+        expect_run_fails(test_folder(), test_folder_path("config.json"));
     }
 }
 
@@ -378,9 +335,10 @@ static void a_missing_tensor_is_named(void **state)
     const struct test_shape shape =
         test_shape_complete(&(struct test_shape){.missing = "model.norm.weight"});
     (void)state;
-    checkpoint_write(&shape, folder);
-    assert_int_equal(symlink(VKMOE_TEST_MODEL "/tokenizer.json", path_of("tokenizer.json")), 0);
-    expect_run_fails(folder, "model.norm.weight");
+    checkpoint_write(&shape, test_folder());
+    assert_int_equal(
+        symlink(VKMOE_TEST_MODEL "/tokenizer.json", test_folder_path("tokenizer.json")), 0);
+    expect_run_fails(test_folder(), "model.norm.weight");
 }
 
 static void what_was_asked_for_wrongly_is_named(void **state)
@@ -400,32 +358,32 @@ static void what_was_asked_for_wrongly_is_named(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++) {
         const char *const *a = failures[i].arguments;
-        struct test_process p = {.folder = folder};
+        struct test_process p = {.folder = test_folder()};
         test_vkmoe(&p, a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]);
         test_process_assert_sentence(&p, 1, failures[i].part);
         test_process_free(&p);
-        assert_int_equal(count_files(), 0);
+        assert_int_equal(test_folder_count(test_folder()), 0);
     }
 }
 
 static void a_full_disk_leaves_the_old_file_alone(void **state)
 {
-    struct test_process p = {.folder = folder, .file_limit = 5000};
-    struct test_process good = {.folder = folder};
+    struct test_process p = {.folder = test_folder(), .file_limit = 5000};
+    struct test_process good = {.folder = test_folder()};
     (void)state;
-    write_file("out", "old", 3);
+    test_folder_write_text("out", "old");
     test_vkmoe(&p, "logits", "--tokens", "1,2", "-o", "out", "--reference");
     test_process_assert_sentence(&p, 1, "out");
-    assert_int_equal(count_files(), 1);
-    FILE *file = fopen(path_of("out"), "rb");
-    char text[8] = "";
-    assert_int_equal(fread(text, 1, sizeof(text), file), 3);
-    fclose(file);
+    assert_int_equal(test_folder_count(test_folder()), 1);
+    size_t size;
+    char *text = test_file_read(test_folder_path("out"), &size);
+    assert_int_equal(size, 3);
     assert_string_equal(text, "old");
+    free(text);
     test_vkmoe(&good, "logits", "--tokens", "1,2", "-o", "out", "--reference");
-    expect_done(&good);
-    assert_int_equal(count_files(), 1);
-    struct test_trace t = test_trace_read(path_of("out"));
+    test_process_assert_code(&good, 0);
+    assert_int_equal(test_folder_count(test_folder()), 1);
+    struct test_trace t = test_trace_read(test_folder_path("out"));
     assert_int_equal(t.count, 2);
     test_trace_free(&t);
     test_process_free(&p);
@@ -440,7 +398,7 @@ static void devices_are_listed_as_json_with_one_default(void **state)
     size_t defaults = 0;
     (void)state;
     test_vkmoe(&p, "devices", "--json");
-    expect_done(&p);
+    test_process_assert_code(&p, 0);
     json_t *root = json_loads(p.out, 0, NULL);
     assert_non_null(root);
     const json_t *devices = json_object_get(root, "devices");
@@ -463,7 +421,7 @@ static void a_device_answers_to_its_uuid_and_name(void **state)
     struct test_process p = {0};
     (void)state;
     test_vkmoe(&p, "devices", "--json");
-    expect_done(&p);
+    test_process_assert_code(&p, 0);
     json_t *root = json_loads(p.out, 0, NULL);
     const json_t *devices = json_object_get(root, "devices");
     const json_t *device = json_array_get(devices, 0);
@@ -473,7 +431,7 @@ static void a_device_answers_to_its_uuid_and_name(void **state)
         struct test_process run = {0};
         test_vkmoe(&run, "run", "-p", "a", "-n", "2", "--device",
                    json_string_value(json_object_get(device, keys[i])));
-        expect_done(&run);
+        test_process_assert_code(&run, 0);
         test_process_free(&run);
     }
     json_decref(root);
@@ -489,7 +447,7 @@ static void tokens_are_one_line_and_give_the_text_back(void **state)
         const struct golden_case *c = &golden.cases[i];
         struct test_process ids = {.input = c->text, .input_size = strlen(c->text)};
         test_vkmoe(&ids, "tokenize");
-        expect_done(&ids);
+        test_process_assert_code(&ids, 0);
         assert_string_equal(ids.err, "");
         const char *at = ids.out;
         for (size_t j = 1; j < c->n_ids; j++) { /* after BOS */
@@ -501,7 +459,7 @@ static void tokens_are_one_line_and_give_the_text_back(void **state)
         assert_string_equal(at, "\n");
         struct test_process back = {.input = ids.out, .input_size = ids.out_size};
         test_vkmoe(&back, "detokenize");
-        expect_done(&back);
+        test_process_assert_code(&back, 0);
         assert_string_equal(back.err, "");
         assert_int_equal(back.out_size, strlen(c->text));
         assert_memory_equal(back.out, c->text, back.out_size);
@@ -515,7 +473,7 @@ static void the_first_token_is_bos_where_asked_for(void **state)
     struct test_process p = {.input = "ROMEO:\n", .input_size = 7};
     (void)state;
     test_vkmoe(&p, "tokenize", "--bos");
-    expect_done(&p);
+    test_process_assert_code(&p, 0);
     assert_string_equal(p.out, "1534 887 58 10\n");
     test_process_free(&p);
 }
@@ -553,48 +511,32 @@ static int unload(void **state)
     return 0;
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = test_folder_make();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    test_folder_remove(folder);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(wrong_usage_is_one_sentence_that_names_it),
-        TEST(the_version_is_a_result_and_help_has_two_spellings),
-        TEST(ids_with_a_zero_byte_are_refused),
-        TEST(a_folder_that_is_no_utf8_can_be_put_as_json),
-        TEST(help_is_a_result),
-        TEST(run_needs_no_model_in_any_folder),
-        TEST(run_prints_text_alone_and_tells_the_rest_on_stderr),
-        TEST(run_reads_its_prompt_from_stdin_or_a_file),
-        TEST(run_uses_the_device_it_is_told_to),
-        TEST(an_interrupt_keeps_the_text_so_far),
-        TEST(lost_output_is_a_failure),
-        TEST(a_model_that_is_not_there_is_named),
-        TEST(each_file_that_is_missing_is_named),
-        TEST(a_truncated_checkpoint_is_named),
-        TEST(a_broken_configuration_is_named),
-        TEST(a_missing_tensor_is_named),
-        TEST(what_was_asked_for_wrongly_is_named),
-        TEST(a_full_disk_leaves_the_old_file_alone),
-        TEST(devices_are_listed_as_json_with_one_default),
-        TEST(a_device_answers_to_its_uuid_and_name),
-        TEST(tokens_are_one_line_and_give_the_text_back),
-        TEST(the_first_token_is_bos_where_asked_for),
-        TEST(what_stands_for_no_token_is_named),
+        TEST_IN_FOLDER(wrong_usage_is_one_sentence_that_names_it),
+        TEST_IN_FOLDER(the_version_is_a_result_and_help_has_two_spellings),
+        TEST_IN_FOLDER(ids_with_a_zero_byte_are_refused),
+        TEST_IN_FOLDER(a_folder_that_is_no_utf8_can_be_put_as_json),
+        TEST_IN_FOLDER(help_is_a_result),
+        TEST_IN_FOLDER(run_needs_no_model_in_any_folder),
+        TEST_IN_FOLDER(run_prints_text_alone_and_tells_the_rest_on_stderr),
+        TEST_IN_FOLDER(run_reads_its_prompt_from_stdin_or_a_file),
+        TEST_IN_FOLDER(run_uses_the_device_it_is_told_to),
+        TEST_IN_FOLDER(an_interrupt_keeps_the_text_so_far),
+        TEST_IN_FOLDER(lost_output_is_a_failure),
+        TEST_IN_FOLDER(a_model_that_is_not_there_is_named),
+        TEST_IN_FOLDER(each_file_that_is_missing_is_named),
+        TEST_IN_FOLDER(a_truncated_checkpoint_is_named),
+        TEST_IN_FOLDER(a_broken_configuration_is_named),
+        TEST_IN_FOLDER(a_missing_tensor_is_named),
+        TEST_IN_FOLDER(what_was_asked_for_wrongly_is_named),
+        TEST_IN_FOLDER(a_full_disk_leaves_the_old_file_alone),
+        TEST_IN_FOLDER(devices_are_listed_as_json_with_one_default),
+        TEST_IN_FOLDER(a_device_answers_to_its_uuid_and_name),
+        TEST_IN_FOLDER(tokens_are_one_line_and_give_the_text_back),
+        TEST_IN_FOLDER(the_first_token_is_bos_where_asked_for),
+        TEST_IN_FOLDER(what_stands_for_no_token_is_named),
     };
     return cmocka_run_group_tests_name("cli", tests, load, unload);
 }

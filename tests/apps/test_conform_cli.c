@@ -11,32 +11,6 @@
 #include "conform/steps.h"
 #include "process.h"
 
-static char *folder; /* of the running test */
-
-static void path_in_folder(char path[4096], const char *name)
-{
-    snprintf(path, 4096, "%s/%s", folder, name);
-}
-
-static char *read_text(const char *path, size_t *size)
-{
-    FILE *file = fopen(path, "rb");
-    char *text = calloc(1, 1 << 24);
-    assert_non_null(file);
-    assert_non_null(text);
-    *size = fread(text, 1, (1 << 24) - 1, file);
-    fclose(file);
-    return text;
-}
-
-static void write_text(const char *path, const void *data, size_t size)
-{
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
-}
-
 static json_t *load_json(const char *path)
 {
     json_error_t error;
@@ -146,17 +120,16 @@ static size_t count_lines(const char *text)
 static void a_good_driver_passes_and_the_reports_are_complete(void **state)
 {
     struct test_process list = {0}, run = {0};
-    char json[4096], html[4096];
+    const char *json, *html;
     json_int_t failed;
     size_t size;
     (void)state;
-    path_in_folder(json, "report.json");
-    path_in_folder(html, "report.html");
+    json = test_folder_path("report.json");
+    html = test_folder_path("report.html");
     test_vkmoe(&list, "conform", "--list", "--kernel", "s*m*");
-    assert_int_equal(list.code, 0);
+    test_process_assert_code(&list, 0);
     test_vkmoe(&run, "conform", "--kernel", "s*m*", "--json", json, "--html", html);
-    if (run.code != 0)
-        fail_msg("%s%s", run.out, run.err);
+    test_process_assert_code(&run, 0);
     assert_non_null(strstr(run.out, "softmax"));
     assert_non_null(strstr(run.out, "sample_cut"));
     assert_non_null(strstr(run.out, "passed\n"));
@@ -166,7 +139,7 @@ static void a_good_driver_passes_and_the_reports_are_complete(void **state)
     assert_int_equal(failed, 0);
     assert_int_equal(cases + 2, count_lines(list.out)); /* two lines tell the device */
     json_decref(root);
-    char *page = read_text(html, &size);
+    char *page = test_file_read(html, &size);
     assert_well_formed(page);
     assert_non_null(strstr(page, "softmax"));
     assert_non_null(strstr(page, "<svg"));
@@ -183,7 +156,7 @@ static void a_case_that_is_listed_can_be_run_alone_and_again(void **state)
     for (int i = 0; i < 2; i++) {
         test_vkmoe(&p[i], "conform", "--kernel", "rmsnorm", "--case",
                    "width=1407 rows=3 index=1 plain", "--seed", "5");
-        assert_int_equal(p[i].code, 0);
+        test_process_assert_code(&p[i], 0);
         assert_non_null(strstr(p[i].out, "all 1 cases in 1 tests passed"));
     }
     assert_string_equal(p[0].out, p[1].out);
@@ -200,7 +173,7 @@ static void every_device_gets_its_turn(void **state)
     struct test_process p = {0};
     (void)state;
     test_vkmoe(&p, "conform", "--device", "all", "--kernel", "kv_copy");
-    assert_int_equal(p.code, 0);
+    test_process_assert_code(&p, 0);
     assert_non_null(strstr(p.out, "device 0: "));
     assert_non_null(strstr(p.out, "all 6 cases"));
     test_process_free(&p);
@@ -235,7 +208,7 @@ static void a_pattern_that_fits_nothing_is_a_failure(void **state)
     struct test_process p = {0};
     (void)state;
     test_vkmoe(&p, "conform", "--kernel", "voodoo");
-    assert_int_equal(p.code, 1);
+    test_process_assert_code(&p, 1);
     assert_non_null(strstr(p.err, "voodoo"));
     test_process_free(&p);
 }
@@ -249,8 +222,7 @@ static void whole_steps_pass_on_a_random_model(void **state)
     struct test_process p = {0};
     (void)state;
     test_vkmoe(&p, "conform", "--kernel", "*", "--case", "random model*");
-    if (p.code != 0)
-        fail_msg("%s%s", p.out, p.err);
+    test_process_assert_code(&p, 0);
     for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
         struct test_process one = {0};
         test_vkmoe(&one, "conform", "--kernel", checks[i], "--list");
@@ -347,7 +319,7 @@ static void export_spoiled(enum vkm_kernel_id id, const char *cases, struct expo
         .kernels = kernels[id].name,
         .cases = cases,
         .seed = 3,
-        .export_dir = folder,
+        .export_dir = test_folder(),
         .on_case = note_failure,
         .user = e,
     };
@@ -379,7 +351,7 @@ static void repair(const char *bundle, enum vkm_kernel_id id)
     json_decref(root);
     assert_non_null(variant);
     snprintf(path, sizeof(path), "%s/kernel.spv", bundle);
-    write_text(path, variant->code, variant->code_size);
+    test_file_write(path, variant->code, variant->code_size);
 }
 
 static void check_bundle(enum vkm_kernel_id id, const char *cases)
@@ -388,7 +360,7 @@ static void check_bundle(enum vkm_kernel_id id, const char *cases)
     struct test_process wrong = {0}, right = {0};
     export_spoiled(id, cases, &e);
     test_vkmoe(&wrong, "conform", "--replay", e.bundle);
-    assert_int_equal(wrong.code, 1);
+    test_process_assert_code(&wrong, 1);
     if (!strstr(wrong.out, e.sentence))
         fail_msg("exported with '%s', but replayed:\n%s%s", e.sentence, wrong.out, wrong.err);
     repair(e.bundle, id);
@@ -436,21 +408,21 @@ static void a_failure_is_in_the_reports(void **state)
 {
     struct exported e;
     struct test_process p = {0};
-    char json[4096], html[4096];
+    const char *json, *html;
     json_int_t failed;
     size_t size;
     (void)state;
     export_spoiled(VKM_K_rmsnorm, "width=33 rows=3*", &e);
-    path_in_folder(json, "report.json");
-    path_in_folder(html, "report.html");
+    json = test_folder_path("report.json");
+    html = test_folder_path("report.html");
     test_vkmoe(&p, "conform", "--replay", e.bundle, "--json", json, "--html", html);
-    assert_int_equal(p.code, 1);
+    test_process_assert_code(&p, 1);
     json_t *root = load_json(json);
     assert_true(json_is_false(json_object_get(root, "passed")));
     assert_int_equal(check_sums(root, &failed), 1);
     assert_int_equal(failed, 1);
     json_decref(root);
-    char *page = read_text(html, &size);
+    char *page = test_file_read(html, &size);
     assert_well_formed(page);
     assert_non_null(strstr(page, "1 of 1 cases failed"));
     assert_non_null(strstr(page, "vkmoe conform --replay"));
@@ -469,7 +441,7 @@ static void a_bundle_stands_alone_and_explains_itself(void **state)
     export_spoiled(VKM_K_gemv, "k=127 n=33 rows=1*", &e);
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         snprintf(path, sizeof(path), "%s/%s", e.bundle, files[i]);
-        free(read_text(path, &size));
+        free(test_file_read(path, &size));
         assert_true(size > 0);
     }
     snprintf(path, sizeof(path), "%s/manifest.json", e.bundle);
@@ -501,7 +473,7 @@ static void damaged_bundles_are_refused(void **state)
     (void)state;
     export_spoiled(VKM_K_gemv, "k=127 n=33 rows=1*", &e);
     snprintf(path, sizeof(path), "%s/manifest.json", e.bundle);
-    char *text = read_text(path, &size);
+    char *text = test_file_read(path, &size);
     for (size_t i = 0; i < sizeof(damage) / sizeof(damage[0]); i++) {
         struct test_process p = {0};
         const char *at = strstr(text, damage[i].from);
@@ -509,10 +481,10 @@ static void damaged_bundles_are_refused(void **state)
         char *changed = malloc(size + 64);
         int n = snprintf(changed, size + 64, "%.*s%s%s", (int)(at - text), text, damage[i].to,
                          at + strlen(damage[i].from));
-        write_text(path, changed, (size_t)n);
+        test_file_write(path, changed, (size_t)n);
         free(changed);
         test_vkmoe(&p, "conform", "--replay", e.bundle);
-        assert_int_equal(p.code, 1);
+        test_process_assert_code(&p, 1);
         if (!strstr(p.err, damage[i].part))
             fail_msg("%s: %s", damage[i].to, p.err);
         test_process_free(&p);
@@ -520,40 +492,24 @@ static void damaged_bundles_are_refused(void **state)
     free(text);
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = test_folder_make();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    test_folder_remove(folder);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_good_driver_passes_and_the_reports_are_complete),
-        TEST(a_case_that_is_listed_can_be_run_alone_and_again),
-        TEST(every_device_gets_its_turn),
-        TEST(wrong_usage_is_one_sentence),
-        TEST(a_pattern_that_fits_nothing_is_a_failure),
-        TEST(whole_steps_pass_on_a_random_model),
-        TEST(routing_parity_tells_models_apart),
-        TEST(a_wrong_product_is_exported_and_fails_again),
-        TEST(a_wrong_kernel_that_updates_is_exported_and_fails_again),
-        TEST(a_wrong_kernel_with_tables_is_exported_and_fails_again),
-        TEST(a_wrong_indirect_kernel_is_exported_and_fails_again),
-        TEST(a_kernel_without_weights_is_exported_and_fails_again),
-        TEST(a_failure_is_in_the_reports),
-        TEST(a_bundle_stands_alone_and_explains_itself),
-        TEST(damaged_bundles_are_refused),
+        TEST_IN_FOLDER(a_good_driver_passes_and_the_reports_are_complete),
+        TEST_IN_FOLDER(a_case_that_is_listed_can_be_run_alone_and_again),
+        TEST_IN_FOLDER(every_device_gets_its_turn),
+        TEST_IN_FOLDER(wrong_usage_is_one_sentence),
+        TEST_IN_FOLDER(a_pattern_that_fits_nothing_is_a_failure),
+        TEST_IN_FOLDER(whole_steps_pass_on_a_random_model),
+        TEST_IN_FOLDER(routing_parity_tells_models_apart),
+        TEST_IN_FOLDER(a_wrong_product_is_exported_and_fails_again),
+        TEST_IN_FOLDER(a_wrong_kernel_that_updates_is_exported_and_fails_again),
+        TEST_IN_FOLDER(a_wrong_kernel_with_tables_is_exported_and_fails_again),
+        TEST_IN_FOLDER(a_wrong_indirect_kernel_is_exported_and_fails_again),
+        TEST_IN_FOLDER(a_kernel_without_weights_is_exported_and_fails_again),
+        TEST_IN_FOLDER(a_failure_is_in_the_reports),
+        TEST_IN_FOLDER(a_bundle_stands_alone_and_explains_itself),
+        TEST_IN_FOLDER(damaged_bundles_are_refused),
     };
     return cmocka_run_group_tests_name("conform", tests, NULL, NULL);
 }

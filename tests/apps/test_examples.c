@@ -11,8 +11,7 @@ static void continue_writes_text(void **state)
     struct test_process p = {0};
     test_process_run(&p, (const char *const[]){VKMOE_EXAMPLES "/example_continue", VKMOE_TEST_MODEL,
                                                "ROMEO:", NULL});
-    if (p.code != 0)
-        fail_msg("exit code %d: %s", p.code, p.err);
+    test_process_assert_code(&p, 0);
     assert_true(p.out_size > 20);
     assert_int_equal(p.out[p.out_size - 1], '\n');
     test_process_free(&p);
@@ -24,8 +23,7 @@ static void branches_prints_the_experts_and_four_texts(void **state)
     struct test_process p = {0};
     test_process_run(&p, (const char *const[]){VKMOE_EXAMPLES "/example_branches", VKMOE_TEST_MODEL,
                                                "ROMEO:\nI ", NULL});
-    if (p.code != 0)
-        fail_msg("exit code %d: %s", p.code, p.err);
+    test_process_assert_code(&p, 0);
     size_t lines = 0, layers = 0;
     for (char *line = strtok(p.out, "\n"); line; line = strtok(NULL, "\n")) {
         lines++;
@@ -44,7 +42,7 @@ static void a_missing_model_ends_in_a_sentence(void **state)
     for (size_t i = 0; i < sizeof(examples) / sizeof(examples[0]); i++) {
         struct test_process p = {0};
         test_process_run(&p, (const char *const[]){examples[i], "/nowhere", "a", NULL});
-        assert_int_equal(p.code, 1);
+        test_process_assert_code(&p, 1);
         assert_non_null(strstr(p.err, "/nowhere"));
         test_process_free(&p);
     }

@@ -11,7 +11,7 @@ static json_t *info_json(const char *flag, const char *model)
 {
     struct test_process p = {0};
     test_vkmoe(&p, "info", "--json", flag, model);
-    assert_int_equal(p.code, 0);
+    test_process_assert_code(&p, 0);
     assert_string_equal(p.err, "");
     json_t *root = json_loads(p.out, 0, NULL);
     assert_non_null(root);
@@ -74,7 +74,7 @@ static void the_table_is_the_result(void **state)
     struct test_process p = {0};
     (void)state;
     test_vkmoe(&p, "info", "--config", "deepseek-moe-16b");
-    assert_int_equal(p.code, 0);
+    test_process_assert_code(&p, 0);
     assert_string_equal(p.err, "");
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
         if (!strstr(p.out, parts[i]))
@@ -87,7 +87,7 @@ static void help_names_every_known_configuration(void **state)
     struct test_process p = {0};
     (void)state;
     test_vkmoe(&p, "info", "--help");
-    assert_int_equal(p.code, 0);
+    test_process_assert_code(&p, 0);
     for (size_t i = 0; vkmoe_config_name(i); i++)
         assert_non_null(strstr(p.out, vkmoe_config_name(i)));
     test_process_free(&p);
@@ -98,7 +98,7 @@ static void an_unknown_model_is_named(void **state)
     struct test_process p = {0};
     (void)state;
     test_vkmoe(&p, "info", "--config", "deepseek-moe-3b");
-    assert_int_equal(p.code, 1);
+    test_process_assert_code(&p, 1);
     assert_string_equal(p.out ? p.out : "", "");
     assert_non_null(strstr(p.err, "deepseek-moe-3b"));
     test_process_free(&p);

@@ -11,16 +11,9 @@
 
 #define RUN "run", "-p", "ROMEO:\n", "--temp", "0", "-n", "24"
 
-static void expect_part(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        fail_msg("'%s' is not in: %s", part, text);
-}
-
 static json_t *parse(struct test_process *p)
 {
-    if (p->code != 0)
-        fail_msg("exit code %d: %s", p->code, p->err);
+    test_process_assert_code(p, 0);
     assert_string_equal(p->err, "");
     json_t *root = json_loads(p->out, 0, NULL);
     assert_non_null(root);
@@ -75,7 +68,7 @@ static void plan_heeds_context_and_limit(void **state)
     assert_int_equal(integer(limited, "memory_limit"), 1024);
     assert_int_equal(integer(limited, "host_experts"), 96);
     assert_true(json_is_false(json_object_get(limited, "fits")));
-    expect_part(json_string_value(json_object_get(limited, "reason")), "--memory-limit");
+    test_assert_part(json_string_value(json_object_get(limited, "reason")), "--memory-limit");
     json_decref(long_context);
     json_decref(limited);
 }
@@ -85,16 +78,16 @@ static void plan_is_a_table_for_people(void **state)
     struct test_process p = {0}, tight = {0};
     (void)state;
     test_vkmoe(&p, "plan");
-    assert_int_equal(p.code, 0);
+    test_process_assert_code(&p, 0);
     assert_string_equal(p.err, "");
-    expect_part(p.out, "context 512, chunks of 256");
-    expect_part(p.out, "KV cache                          4.2 MB");
-    expect_part(p.out, "0 of 96");
-    expect_part(p.out, "it fits\n");
+    test_assert_part(p.out, "context 512, chunks of 256");
+    test_assert_part(p.out, "KV cache                          4.2 MB");
+    test_assert_part(p.out, "0 of 96");
+    test_assert_part(p.out, "it fits\n");
     test_vkmoe(&tight, "plan", "--memory-limit", "1M");
-    assert_int_equal(tight.code, 0);
-    expect_part(tight.out, "96 of 96");
-    expect_part(tight.out, "it does not fit: ");
+    test_process_assert_code(&tight, 0);
+    test_assert_part(tight.out, "96 of 96");
+    test_assert_part(tight.out, "it does not fit: ");
     test_process_free(&p);
     test_process_free(&tight);
 }
@@ -115,8 +108,8 @@ static void sizes_are_numbers_with_or_without_a_suffix(void **state)
         struct test_process p = {0};
         test_vkmoe(&p, "plan", "--json", "--memory-limit", cases[i].text);
         if (cases[i].bytes < 0) {
-            assert_int_equal(p.code, 2);
-            expect_part(p.err, "--memory-limit: '");
+            test_process_assert_code(&p, 2);
+            test_assert_part(p.err, "--memory-limit: '");
             test_process_free(&p);
             continue;
         }
@@ -131,21 +124,21 @@ static void what_does_not_fit_is_refused_unless_forced(void **state)
     struct test_process plain = {0}, refused = {0}, forced = {0};
     (void)state;
     test_vkmoe(&plain, RUN);
-    assert_int_equal(plain.code, 0);
+    test_process_assert_code(&plain, 0);
     if (strstr(plain.err, "experts in host memory"))
         fail_msg("experts were moved without need: %s", plain.err);
     test_vkmoe(&refused, RUN, "--memory-limit", "1M");
-    assert_int_equal(refused.code, 1);
+    test_process_assert_code(&refused, 1);
     assert_string_equal(refused.out ? refused.out : "", "");
-    expect_part(refused.err, "--memory-limit grants 1.0 MiB");
-    expect_part(refused.err, "it would fit with");
-    expect_part(refused.err, "--force tries anyway");
+    test_assert_part(refused.err, "the memory limit grants 1.0 MiB");
+    test_assert_part(refused.err, "it would fit with --memory-limit ");
+    test_assert_part(refused.err, "--force tries anyway");
     assert_ptr_equal(strchr(refused.err, '\n'), refused.err + strlen(refused.err) - 1);
     test_vkmoe(&forced, RUN, "--memory-limit", "1M", "--force");
-    assert_int_equal(forced.code, 0);
+    test_process_assert_code(&forced, 0);
     assert_string_equal(forced.out, plain.out);
-    expect_part(forced.err, "experts in host memory 96 of 96 | of them ");
-    expect_part(forced.err, "t/s by that, seen ");
+    test_assert_part(forced.err, "experts in host memory 96 of 96 | of them ");
+    test_assert_part(forced.err, "t/s by that, seen ");
     test_process_free(&plain);
     test_process_free(&refused);
     test_process_free(&forced);
@@ -165,12 +158,12 @@ static void devices_tells_why_the_default_was_chosen(void **state)
         const json_t *device = json_array_get(devices, i);
         const char *reason = json_string_value(json_object_get(device, "reason"));
         bool is_default = json_is_true(json_object_get(device, "default"));
-        expect_part(reason, is_default ? "the default: " : "not the default: ");
-        expect_part(verbose.out, reason);
+        test_assert_part(reason, is_default ? "the default: " : "not the default: ");
+        test_assert_part(verbose.out, reason);
         assert_null(strstr(brief.out, reason));
     }
     /* A run says which device it took, and why. */
-    expect_part(run.err, getenv("VKMOE_DEVICE") ? "as asked for" : "the default: ");
+    test_assert_part(run.err, getenv("VKMOE_DEVICE") ? "as asked for" : "the default: ");
     json_decref(root);
     test_process_free(&brief);
     test_process_free(&verbose);

@@ -1,4 +1,5 @@
 /* The sampler draws what an independent one allows, as often as it should. */
+#include "chi_squared.h"
 #include "fixture.h"
 
 #include <math.h>
@@ -87,30 +88,6 @@ static double *expected_shares(const float *logits, uint32_t vocab, const vkmoe_
     return shares;
 }
 
-/* Pearson's statistic, standardised by the Wilson-Hilferty approximation: about normal. Tokens that
- * are expected fewer than 5 times count together. */
-static double deviation(const double *shares, const unsigned *seen, uint32_t n, uint32_t draws)
-{
-    double sum = 0, rare_expected = 0, rare_seen = 0, cells = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        double expected = shares[i] * draws;
-        if (expected < 5) {
-            rare_expected += expected;
-            rare_seen += seen[i];
-            continue;
-        }
-        sum += (seen[i] - expected) * (seen[i] - expected) / expected;
-        cells++;
-    }
-    if (rare_expected >= 5) {
-        sum += (rare_seen - rare_expected) * (rare_seen - rare_expected) / rare_expected;
-        cells++;
-    }
-    double freedom = cells - 1, spread = 2 / (9 * freedom);
-    assert_true(freedom >= 3);
-    return (cbrt(sum / freedom) - (1 - spread)) / sqrt(spread);
-}
-
 /* Draws the token after the prompt again and again, with one seed after the other. */
 static void check_draws(const struct engine *e, const vkmoe_sampling *sampling, uint32_t draws)
 {
@@ -134,7 +111,7 @@ static void check_draws(const struct engine *e, const vkmoe_sampling *sampling, 
     }
     for (uint32_t i = 0; i < vocab; i++)
         kept += shares[i] > 0;
-    double z = deviation(shares, seen, vocab, draws);
+    double z = test_chi_squared(shares, seen, vocab, draws, 3);
     print_message("t %.1f k %u p %.2f min-p %.2f penalty %.1f: %u tokens left, %.2f standard "
                   "deviations off\n",
                   (double)sampling->temperature, sampling->top_k, (double)sampling->top_p,

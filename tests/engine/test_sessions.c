@@ -239,11 +239,27 @@ static void a_token_taken_back_is_chosen_again(void **state)
 
 /* --- cancelling --- */
 
-static void *cancel_soon(void *user)
+/* A session that another thread cancels once a generation has begun. */
+struct cancelled {
+    vkmoe_session *session;
+    atomic_bool begun;
+};
+
+static void *cancel_begun(void *user)
 {
-    nanosleep(&(struct timespec){.tv_nsec = 30000000}, NULL);
-    vkmoe_session_cancel(user);
+    struct cancelled *c = user;
+    while (!atomic_load(&c->begun))
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    vkmoe_session_cancel(c->session);
     return NULL;
+}
+
+static bool note_begun(void *user, int32_t token)
+{
+    struct cancelled *c = user;
+    (void)token;
+    atomic_store(&c->begun, true);
+    return true;
 }
 
 /* Generation would take minutes: it ends when the other thread says so. */
@@ -255,13 +271,16 @@ static void another_thread_cancels_a_generation(void **state)
     size_t count = 0;
     vkmoe_session_params long_one = {.context = 100000};
     vkmoe_session *s = engine_session(&engine, &long_one);
-    const vkmoe_generate_params params = {.max_tokens = 90000, .ignore_eos = true};
+    struct cancelled cancelled = {.session = s};
+    const vkmoe_generate_params params = {
+        .max_tokens = 90000, .ignore_eos = true, .on_token = note_begun, .user = &cancelled};
     assert_ok(vkmoe_session_eval(s, prompt, 20, NULL, &err), &err);
-    assert_int_equal(pthread_create(&thread, NULL, cancel_soon, s), 0);
-    test_assert_fails(vkmoe_session_generate(s, &params, &count, &err), &err, VKMOE_CANCELLED,
-                      "cancelled");
+    assert_int_equal(pthread_create(&thread, NULL, cancel_begun, &cancelled), 0);
+    vkmoe_status status = vkmoe_session_generate(s, &params, &count, &err);
+    atomic_store(&cancelled.begun, true); /* so that the thread ends in any case */
     pthread_join(thread, NULL);
-    assert_true(count < 90000);
+    test_assert_fails(status, &err, VKMOE_CANCELLED, "cancelled");
+    assert_true(count > 0 && count < 90000);
     assert_int_equal(vkmoe_session_length(s), 20 + count);
 
     uint32_t kept = (uint32_t)(count < 8 ? count : 8);

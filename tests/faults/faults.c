@@ -1,6 +1,7 @@
 #include "faults.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "watch.h"
@@ -60,6 +61,16 @@ void fault_start(vkm_vulkan_loader *next, const struct fault_plan *plans, size_t
         faults.plans[i] = plans[i];
     pthread_mutex_unlock(&lock);
     watch_start();
+}
+
+void fault_next(enum fault_call call, VkResult result)
+{
+    pthread_mutex_lock(&lock);
+    if (faults.n_plans == VKM_COUNT(faults.plans))
+        abort(); /* a mistake of the test */
+    faults.plans[faults.n_plans++] =
+        (struct fault_plan){.call = call, .nth = faults.calls[call] + 1, .result = result};
+    pthread_mutex_unlock(&lock);
 }
 
 uint64_t fault_calls(enum fault_call call)

@@ -32,6 +32,8 @@ struct fault_plan {
 
 /* Starts counting anew, over the loader `next`, NULL for the system's. At most two plans. */
 void fault_start(vkm_vulkan_loader *next, const struct fault_plan *plans, size_t n);
+/* One more plan, for the next of these calls, whenever that is. */
+void fault_next(enum fault_call call, VkResult result);
 /* How many of these calls were made since. */
 uint64_t fault_calls(enum fault_call call);
 /* How many failed by plan. */

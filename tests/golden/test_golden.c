@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "chi_squared.h"
 #include "engine/engine.h"
 #include "process.h"
 
@@ -235,30 +236,6 @@ static void expected_shares(const float *logits, uint32_t n, double temperature,
         shares[i] /= sum;
 }
 
-/* Pearson's statistic, standardised by the Wilson-Hilferty approximation: about normal. Tokens that
- * are expected fewer than 5 times count together. */
-static double deviation(const double *shares, const unsigned *seen, uint32_t n, unsigned draws)
-{
-    double sum = 0, rare_expected = 0, rare_seen = 0, cells = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        double expected = shares[i] * draws;
-        if (expected < 5) {
-            rare_expected += expected;
-            rare_seen += seen[i];
-            continue;
-        }
-        sum += (seen[i] - expected) * (seen[i] - expected) / expected;
-        cells++;
-    }
-    if (rare_expected >= 5) {
-        sum += (rare_seen - rare_expected) * (rare_seen - rare_expected) / rare_expected;
-        cells++;
-    }
-    double freedom = cells - 1, spread = 2 / (9 * freedom);
-    assert_true(freedom >= 5);
-    return (cbrt(sum / freedom) - (1 - spread)) / sqrt(spread);
-}
-
 static void first_tokens_are_drawn_from_the_softmax(void **state)
 {
     enum { DRAWS = 2000 };
@@ -289,7 +266,7 @@ static void first_tokens_are_drawn_from_the_softmax(void **state)
             /* Taken back: the next one is drawn from the same logits. */
             assert_ok(vkmoe_session_rollback(e->session, (uint32_t)c->n_ids, &err), &err);
         }
-        double z = deviation(shares, seen, vocab, DRAWS);
+        double z = test_chi_squared(shares, seen, vocab, DRAWS, 5);
         print_message("temperature %g: %d draws, %.2f standard deviations off\n", temperatures[t],
                       DRAWS, z);
         assert_true(z < 4.5);

@@ -174,14 +174,6 @@ static void expect_refused(const vkmoe_model_params *params, const char *part)
     assert_int_equal(vkm_gpu_memory_used(device->gpu), 0);
 }
 
-static uint32_t setting(const char *reason, const char *flag)
-{
-    const char *at = strstr(reason, flag);
-    if (!at)
-        fail_msg("%s is not in: %s", flag, reason);
-    return (uint32_t)strtoul(at + strlen(flag), NULL, 10);
-}
-
 static void what_does_not_fit_is_refused_with_settings_that_do(void **state)
 {
     /* Room for the weights that cannot be moved, and for little more. */
@@ -193,18 +185,22 @@ static void what_does_not_fit_is_refused_with_settings_that_do(void **state)
     assert_false(plan.fits);
     print_message("%s\n", plan.reason);
     expect_refused(&params, plan.reason);
-    expect_refused(&params, "--force tries anyway");
-    uint32_t context = setting(plan.reason, "-c "), chunk = setting(plan.reason, "--chunk ");
-    uint32_t limit = setting(plan.reason, "fit with"); /* the first setting has a flag */
-    assert_int_equal(limit, 0);
-    const char *last = strstr(plan.reason, "or --memory-limit ");
-    assert_non_null(last);
-    limit = setting(last, "--memory-limit ");
+    expect_refused(&params, "force tries anyway");
+    const vkmoe_remedies *r = &plan.remedies;
+    assert_true(r->context > 0 && r->chunk > 0 && r->memory_limit > 0);
+    assert_false(r->together);
+    char part[256];
+    snprintf(
+        part, sizeof(part),
+        "; it would fit with a context of %u instead of 2048 or a chunk of %u instead of 512 or "
+        "a memory limit of %llu bytes",
+        r->context, r->chunk, (unsigned long long)r->memory_limit);
+    expect_refused(&params, part);
 
     vkmoe_model_params smaller = params, shorter = params, larger = params;
-    smaller.context = context;
-    shorter.chunk = chunk;
-    larger.memory_limit = limit * MIB;
+    smaller.context = r->context;
+    shorter.chunk = r->chunk;
+    larger.memory_limit = r->memory_limit;
     struct loaded l = load(device, VKMOE_TEST_MODEL, &smaller);
     unload(&l);
     l = load(device, VKMOE_TEST_MODEL, &shorter);

@@ -140,10 +140,7 @@ uint64_t workload_result(struct workload *w)
 uint64_t workload_run(struct workload *w)
 {
     vkmoe_error err;
-    struct vkm_commands *commands;
     workload_fill(w);
-    assert_ok(vkm_commands_create(w->gpu, &w->stream, false, &commands, &err), &err);
-    assert_ok(vkm_commands_run(commands, NULL, &err), &err);
-    vkm_commands_destroy(commands);
+    assert_ok(vkm_stream_run(w->gpu, &w->stream, &err), &err);
     return workload_result(w);
 }

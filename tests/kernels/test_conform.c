@@ -271,12 +271,8 @@ struct narrowed {
 /* Whether a run of the stream is reported to leave its views. */
 static bool is_reported(struct narrowed *n, struct vkm_gpu *gpu, const struct vkm_stream *stream)
 {
-    struct vkm_commands *commands = NULL;
     vkmoe_error err = {0};
-    vkmoe_status status = vkm_commands_create(gpu, stream, false, &commands, &err);
-    if (status == VKMOE_OK)
-        status = vkm_commands_run(commands, NULL, &err);
-    vkm_commands_destroy(commands);
+    vkmoe_status status = vkm_stream_run(gpu, stream, &err);
     bool reported = status == VKMOE_INTERNAL && strstr(err.message, "outside its views") &&
                     strstr(err.message, vkm_op_kernel(stream, stream->ops.items)->name);
     if (!reported && status != VKMOE_OK) {

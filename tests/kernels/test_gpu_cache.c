@@ -2,7 +2,6 @@
  * With --use FOLDER: one process of several that use that cache at once. */
 #include "gpu_fixture.h"
 
-#include <dirent.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -60,36 +59,6 @@ static int measure_expected(void **state)
 
 #define expect_same(dir, use) assert_true(use_cache((dir), (use)) == expected)
 
-static unsigned char *read_file(const char *path, size_t *size)
-{
-    unsigned char *bytes = calloc(1, 64 << 20);
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    assert_non_null(bytes);
-    *size = fread(bytes, 1, 64 << 20, file);
-    fclose(file);
-    return bytes;
-}
-
-static void write_file(const char *path, const void *bytes, size_t size)
-{
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
-}
-
-static size_t count_files(const char *dir)
-{
-    size_t n = 0;
-    DIR *d = opendir(dir);
-    assert_non_null(d);
-    for (struct dirent *entry = readdir(d); entry; entry = readdir(d))
-        n += entry->d_name[0] != '.';
-    closedir(d);
-    return n;
-}
-
 static void a_cache_is_made_and_used_again(void **state)
 {
     (void)state;
@@ -100,7 +69,7 @@ static void a_cache_is_made_and_used_again(void **state)
     expect_same(missing, &first);
     assert_int_equal(first.loaded, 0);
     assert_int_equal(stat(first.path, &st), 0);
-    assert_int_equal(count_files(missing), 1);
+    assert_int_equal(test_folder_count(missing), 1);
     assert_true(st.st_size > HEADER);
     expect_same(missing, &second);
     assert_string_equal(second.path, first.path);
@@ -110,7 +79,7 @@ static void a_cache_is_made_and_used_again(void **state)
     assert_true((again.st_mtim.tv_sec == st.st_mtim.tv_sec &&
                  again.st_mtim.tv_nsec == st.st_mtim.tv_nsec) ||
                 again.st_size != st.st_size);
-    assert_int_equal(count_files(missing), 1);
+    assert_int_equal(test_folder_count(missing), 1);
     assert_int_equal(first.log.warnings + second.log.warnings, 0);
 }
 
@@ -120,7 +89,7 @@ static void check_damaged(const char *path, const void *bytes, size_t size)
     struct test_log log;
     struct vkm_gpu_params params = gpu_test_params(&log);
     params.cache_dir = folder;
-    write_file(path, bytes, size);
+    test_file_write(path, bytes, size);
     struct vkm_gpu *gpu = gpu_test_open(&params);
     assert_int_equal(gpu->cache_loaded, 0);
     gpu_test_close(gpu, &log);
@@ -135,7 +104,7 @@ static void a_damaged_file_is_ignored_and_mended(void **state)
     struct use use;
     size_t size;
     expect_same(folder, &use);
-    unsigned char *bytes = read_file(use.path, &size);
+    unsigned char *bytes = test_file_read(use.path, &size);
     assert_true(size > HEADER + 16);
     const size_t places[] = {0, 7, 8, 15, 16, 23, HEADER, HEADER + 8, size / 2, size - 1};
     for (size_t i = 0; i < VKM_COUNT(places); i++) {
@@ -154,7 +123,7 @@ static void a_damaged_file_is_ignored_and_mended(void **state)
     expect_same(folder, &use);
     assert_true(use.loaded > 0);
     assert_int_equal(use.log.warnings, 0);
-    assert_int_equal(count_files(folder), 1);
+    assert_int_equal(test_folder_count(folder), 1);
 }
 
 /* A file that is in order as far as vkmoe can tell, with `change` made to what the driver gets. */
@@ -163,14 +132,14 @@ static void check_driver_sees(size_t at, unsigned char change, size_t length)
     struct use use;
     size_t size;
     expect_same(folder, &use);
-    unsigned char *bytes = read_file(use.path, &size);
+    unsigned char *bytes = test_file_read(use.path, &size);
     bytes[HEADER + at] ^= change;
     size = length && HEADER + length < size ? HEADER + length : size;
     uint64_t payload = size - HEADER;
     uint64_t hash = vkm_hash(VKM_HASH_INIT, bytes + HEADER, payload);
     memcpy(bytes + 8, &payload, 8);
     memcpy(bytes + 16, &hash, 8);
-    write_file(use.path, bytes, size);
+    test_file_write(use.path, bytes, size);
     free(bytes);
     expect_same(folder, &use);
     assert_int_equal(use.log.errors, 0);
@@ -221,7 +190,7 @@ static void a_folder_that_cannot_be_written_is_only_warned_about(void **state)
     assert_true(use.log.warnings > 0);
     assert_non_null(strstr(use.log.warning, "not kept"));
     snprintf(dir, sizeof(dir), "%s/file", folder);
-    write_file(dir, "text", 4);
+    test_file_write(dir, "text", 4);
     strcat(dir, "/below");
     expect_same(dir, &use);
     assert_true(use.log.warnings > 0);
@@ -285,7 +254,7 @@ static void two_processes_may_share_a_cache(void **state)
             assert_true(WIFEXITED(status));
             assert_int_equal(WEXITSTATUS(status), 0);
         }
-        assert_int_equal(count_files(folder), 1);
+        assert_int_equal(test_folder_count(folder), 1);
     }
     expect_same(folder, &use);
     assert_true(use.loaded > 0);

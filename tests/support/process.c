@@ -159,14 +159,60 @@ void test_process_free(struct test_process *p)
     p->out = p->err = NULL;
 }
 
-void test_process_assert_sentence(const struct test_process *p, int code, const char *part)
+/* A line of /proc/PID/status, after its name; false where the program is gone, or nearly so. */
+static bool read_status(pid_t pid, const char *name, char value[256])
+{
+    char path[64], line[256];
+    bool found = false, gone = false;
+    snprintf(path, sizeof(path), "/proc/%ld/status", (long)pid);
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return false;
+    while (fgets(line, sizeof(line), file)) {
+        gone = gone || strncmp(line, "State:\tZ", 8) == 0;
+        if (strncmp(line, name, strlen(name)) == 0) {
+            snprintf(value, 256, "%s", line + strlen(name));
+            found = true;
+        }
+    }
+    fclose(file);
+    return found && !gone;
+}
+
+void test_process_signal(pid_t pid, int signal)
+{
+    char pending[256];
+    assert_int_equal(kill(pid, signal), 0);
+    while (read_status(pid, "ShdPnd:", pending) &&
+           (strtoull(pending, NULL, 16) >> (signal - 1) & 1))
+        usleep(100);
+}
+
+void test_process_await_sleep(pid_t pid)
+{
+    char state[256];
+    while (read_status(pid, "State:", state) && !strchr(state, 'S'))
+        usleep(1000);
+}
+
+void test_process_assert_code(const struct test_process *p, int code)
 {
     if (p->code != code)
         fail_msg("exit code %d, expected %d: %s%s", p->code, code, p->err, p->out);
+}
+
+void test_assert_part(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("'%s' is not in: %s", part, text);
+}
+
+void test_process_assert_sentence(const struct test_process *p, int code, const char *part)
+{
+    test_process_assert_code(p, code);
     if (p->out_size > 0)
         fail_msg("stdout: %s", p->out);
-    if (!strstr(p->err, part))
-        fail_msg("'%s' is not in: %s", part, p->err);
+    test_assert_part(p->err, part);
     size_t size = strlen(p->err);
     if (size == 0 || p->err[size - 1] != '\n')
         fail_msg("not a whole line: %s", p->err);

@@ -41,6 +41,18 @@ size_t test_process_written(const struct test_process *p);
 void test_process_wait(struct test_process *p);
 void test_process_free(struct test_process *p);
 
+/* Sends a signal, and waits until the program has taken it or is gone: a second one does not merge
+ * with it. */
+void test_process_signal(pid_t pid, int signal);
+/* Waits until the program's first thread sleeps, as in a read of what is not there. */
+void test_process_await_sleep(pid_t pid);
+
+/* Fails the test unless the program ended with `code`. */
+void test_process_assert_code(const struct test_process *p, int code);
+
+/* Fails the test unless `part` is in `text`. */
+void test_assert_part(const char *text, const char *part);
+
 /* Fails the test unless the program said nothing on stdout, ended with `code`, and put exactly one
  * printable line on stderr, which has `part` in it. */
 void test_process_assert_sentence(const struct test_process *p, int code, const char *part);

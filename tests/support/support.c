@@ -1,10 +1,7 @@
 #include "support.h"
 
-#include <ftw.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static void count_line(void *user, vkmoe_log_level level, const char *line)
 {
@@ -45,25 +42,4 @@ void test_assert_fails(vkmoe_status status, const vkmoe_error *err, vkmoe_status
         print_error("'%s' is not in: %s\n", part, err->message);
     assert_non_null(strstr(err->message, part));
     assert_null(strchr(err->message, '\n'));
-}
-
-char *test_folder_make(void)
-{
-    const char *base = getenv("TMPDIR");
-    char path[4096];
-    snprintf(path, sizeof(path), "%s/vkmoe-test-XXXXXX", base && *base ? base : "/tmp");
-    assert_non_null(mkdtemp(path));
-    return strdup(path);
-}
-
-static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *ftw)
-{
-    (void)st, (void)kind, (void)ftw;
-    return remove(path);
-}
-
-void test_folder_remove(char *folder)
-{
-    nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-    free(folder);
 }

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "folder.h"
 #include "vkmoe/vkmoe.h"
 
 /* A log for devices under test: counts error lines (validation messages among them) and prints
@@ -30,10 +31,5 @@ void test_assert_ok(vkmoe_status status, const vkmoe_error *err, const char *exp
 /* Fails unless status is `expected` and the sentence has `part` in it and no newline. */
 void test_assert_fails(vkmoe_status status, const vkmoe_error *err, vkmoe_status expected,
                        const char *part);
-
-/* A new empty folder below $TMPDIR; removed, with what is in it, by test_folder_remove (which frees
- * the string). */
-char *test_folder_make(void);
-void test_folder_remove(char *folder);
 
 #endif

@@ -3,7 +3,7 @@
 #ifndef STREAM_FIXTURE_H
 #define STREAM_FIXTURE_H
 
-#include "scratch.h"
+#include "unit.h"
 
 #include "gpu/gpu.h"
 #include "gpu/hazard.h"

@@ -1,5 +1,5 @@
 /* The base layer's numbers, containers and memory hook. Files are in test_file.c. */
-#include "scratch.h"
+#include "unit.h"
 
 #include <math.h>
 

@@ -269,7 +269,7 @@ static void an_answer_ends_with_the_templates_token(void **state)
 
 static vkmoe_status find(vkmoe_chat_template *out, vkmoe_error *err)
 {
-    return vkmoe_chat_template_find(scratch_path(""), out, err);
+    return vkmoe_chat_template_find(test_folder_path(""), out, err);
 }
 
 static void expect_found(const char *config, vkmoe_chat_template wanted)
@@ -277,7 +277,7 @@ static void expect_found(const char *config, vkmoe_chat_template wanted)
     vkmoe_error err = {0};
     vkmoe_chat_template found;
     if (config)
-        scratch_write_text("tokenizer_config.json", config);
+        test_folder_write_text("tokenizer_config.json", config);
     if (find(&found, &err) != VKMOE_OK)
         fail_msg("%s", err.message);
     assert_string_equal(vkmoe_chat_template_name(found), vkmoe_chat_template_name(wanted));
@@ -288,7 +288,7 @@ static void write_config(json_t *value)
     json_t *root = json_pack("{s:o}", "chat_template", value);
     char *text = json_dumps(root, 0);
     assert_non_null(text);
-    scratch_write_text("tokenizer_config.json", text);
+    test_folder_write_text("tokenizer_config.json", text);
     free(text);
     json_decref(root);
 }
@@ -327,7 +327,7 @@ static void of_a_list_the_default_template_is_taken(void **state)
 static void a_template_file_is_looked_at_first(void **state)
 {
     (void)state;
-    scratch_write_text("chat_template.jinja", JINJA_LLAMA2);
+    test_folder_write_text("chat_template.jinja", JINJA_LLAMA2);
     write_config(json_string(JINJA_CHATML));
     expect_found(NULL, VKMOE_CHAT_LLAMA2);
 }
@@ -359,7 +359,7 @@ static void an_unknown_template_is_refused_with_the_way_out(void **state)
         vkmoe_chat_template found;
         write_config(json_string(unknown[i]));
         expect_failure(find(&found, &err), &err, VKMOE_UNSUPPORTED, "tokenizer_config.json",
-                       "--chat-template NAME");
+                       "none of the known ones");
         for (int which = VKMOE_CHAT_PLAIN; which <= VKMOE_CHAT_LLAMA2; which++)
             assert_non_null(
                 strstr(err.message, vkmoe_chat_template_name((vkmoe_chat_template)which)));
@@ -375,7 +375,7 @@ static void a_template_of_the_wrong_type_is_named(void **state)
     expect_failure(find(&found, &err), &err, VKMOE_BAD_FORMAT, "chat_template", "1");
     write_config(json_pack("[{s:s, s:s}]", "name", "tool_use", "template", JINJA_CHATML));
     expect_failure(find(&found, &err), &err, VKMOE_BAD_FORMAT, "chat_template", "default");
-    scratch_write_text("tokenizer_config.json", "{");
+    test_folder_write_text("tokenizer_config.json", "{");
     expect_failure(find(&found, &err), &err, VKMOE_BAD_FORMAT, "tokenizer_config.json", NULL);
     expect_failure(vkmoe_chat_template_find("/nowhere/at/all", &found, &err), &err, VKMOE_NOT_FOUND,
                    "/nowhere/at/all", NULL);
@@ -399,23 +399,23 @@ static void names_lead_to_templates_and_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SCRATCH_TEST(each_template_lays_conversations_out_as_models_expect),
-        SCRATCH_TEST(without_an_answer_nothing_waits_for_one),
-        SCRATCH_TEST(bos_comes_where_the_template_or_the_tokenizer_wants_it),
-        SCRATCH_TEST(white_space_around_messages_is_kept_but_in_llama2),
-        SCRATCH_TEST(words_join_across_the_borders_of_messages),
-        SCRATCH_TEST(what_a_message_spells_is_never_markup),
-        SCRATCH_TEST(an_answer_keeps_the_tokens_it_was_generated_with),
-        SCRATCH_TEST(what_cannot_be_laid_out_is_named),
-        SCRATCH_TEST(markup_that_cannot_be_spelled_out_is_refused),
-        SCRATCH_TEST(an_answer_ends_with_the_templates_token),
-        SCRATCH_TEST(a_known_template_is_recognised),
-        SCRATCH_TEST(of_a_list_the_default_template_is_taken),
-        SCRATCH_TEST(a_template_file_is_looked_at_first),
-        SCRATCH_TEST(without_a_template_messages_are_plain),
-        SCRATCH_TEST(an_unknown_template_is_refused_with_the_way_out),
-        SCRATCH_TEST(a_template_of_the_wrong_type_is_named),
-        SCRATCH_TEST(names_lead_to_templates_and_back),
+        TEST_IN_FOLDER(each_template_lays_conversations_out_as_models_expect),
+        TEST_IN_FOLDER(without_an_answer_nothing_waits_for_one),
+        TEST_IN_FOLDER(bos_comes_where_the_template_or_the_tokenizer_wants_it),
+        TEST_IN_FOLDER(white_space_around_messages_is_kept_but_in_llama2),
+        TEST_IN_FOLDER(words_join_across_the_borders_of_messages),
+        TEST_IN_FOLDER(what_a_message_spells_is_never_markup),
+        TEST_IN_FOLDER(an_answer_keeps_the_tokens_it_was_generated_with),
+        TEST_IN_FOLDER(what_cannot_be_laid_out_is_named),
+        TEST_IN_FOLDER(markup_that_cannot_be_spelled_out_is_refused),
+        TEST_IN_FOLDER(an_answer_ends_with_the_templates_token),
+        TEST_IN_FOLDER(a_known_template_is_recognised),
+        TEST_IN_FOLDER(of_a_list_the_default_template_is_taken),
+        TEST_IN_FOLDER(a_template_file_is_looked_at_first),
+        TEST_IN_FOLDER(without_a_template_messages_are_plain),
+        TEST_IN_FOLDER(an_unknown_template_is_refused_with_the_way_out),
+        TEST_IN_FOLDER(a_template_of_the_wrong_type_is_named),
+        TEST_IN_FOLDER(names_lead_to_templates_and_back),
     };
     return cmocka_run_group_tests_name("chat_template", tests, NULL, NULL);
 }

@@ -4,7 +4,7 @@
 
 #include "base/base.h"
 #include "model/config.h"
-#include "scratch.h"
+#include "unit.h"
 
 static const char small[] = "{\"vocab_size\": 100, \"hidden_size\": 64, \"intermediate_size\": 96,"
                             " \"moe_intermediate_size\": 24, \"num_hidden_layers\": 5,"
@@ -19,11 +19,11 @@ static vkmoe_status load_with(const char *changes, struct vkm_config *c, vkmoe_e
     assert_non_null(more);
     assert_int_equal(json_object_update(base, more), 0);
     char *text = json_dumps(base, JSON_INDENT(1));
-    scratch_write_text("config.json", text);
+    test_folder_write_text("config.json", text);
     free(text);
     json_decref(base);
     json_decref(more);
-    return vkm_config_load(NULL, scratch_path("."), c, err);
+    return vkm_config_load(NULL, test_folder_path("."), c, err);
 }
 
 static struct vkm_config loaded(const char *changes)
@@ -80,8 +80,8 @@ static void absent_keys_take_the_defaults_of_deepseek_config(void **state)
         "{\"vocab_size\": 10, \"hidden_size\": 8, \"intermediate_size\": 12,"
         " \"num_hidden_layers\": 2, \"num_attention_heads\": 2}";
     struct vkm_config c;
-    scratch_write_text("config.json", dense);
-    assert_int_equal(vkm_config_load(NULL, scratch_path("."), &c, NULL), VKMOE_OK);
+    test_folder_write_text("config.json", dense);
+    assert_int_equal(vkm_config_load(NULL, test_folder_path("."), &c, NULL), VKMOE_OK);
     assert_int_equal(c.num_key_value_heads, 2);
     assert_int_equal(c.head_dim, 4);
     assert_int_equal(c.moe_intermediate_size, 0);
@@ -396,11 +396,11 @@ static void a_file_that_is_no_json_object_is_refused(void **state)
     struct vkm_config c;
     vkmoe_error err;
     for (size_t i = 0; i < VKM_COUNT(texts); i++) {
-        scratch_write_text("config.json", texts[i]);
-        expect_failure(vkm_config_load(NULL, scratch_path("."), &c, &err), &err, VKMOE_BAD_FORMAT,
-                       "config.json", NULL);
+        test_folder_write_text("config.json", texts[i]);
+        expect_failure(vkm_config_load(NULL, test_folder_path("."), &c, &err), &err,
+                       VKMOE_BAD_FORMAT, "config.json", NULL);
     }
-    expect_failure(vkm_config_load(NULL, scratch_path("none"), &c, &err), &err, VKMOE_NOT_FOUND,
+    expect_failure(vkm_config_load(NULL, test_folder_path("none"), &c, &err), &err, VKMOE_NOT_FOUND,
                    "none/config.json", NULL);
 }
 
@@ -411,15 +411,15 @@ static void a_file_with_one_byte_changed_never_crashes_the_reader(void **state)
     struct vkm_config c;
     size_t size;
     uint64_t random = 1;
-    char *text = scratch_read(VKMOE_TEST_MODEL "/config.json", &size);
+    char *text = test_file_read(VKMOE_TEST_MODEL "/config.json", &size);
     for (int i = 0; i < 3000; i++) {
         static const char likely[] = "0123456789-[]{},:\"\\.eE ";
-        size_t at = scratch_random(&random) % size;
+        size_t at = random_u32(&random) % size;
         char old = text[at];
-        text[at] = i % 2 ? (char)scratch_random(&random)
-                         : likely[scratch_random(&random) % (sizeof(likely) - 1)];
-        scratch_write("config.json", text, size);
-        vkmoe_status status = vkm_config_load(NULL, scratch_path("."), &c, &err);
+        text[at] =
+            i % 2 ? (char)random_u32(&random) : likely[random_u32(&random) % (sizeof(likely) - 1)];
+        test_folder_write("config.json", text, size);
+        vkmoe_status status = vkm_config_load(NULL, test_folder_path("."), &c, &err);
         expect_sane(status, &err);
         if (status == VKMOE_OK)
             assert_int_equal(vkm_config_check(&c, "mutant", &err), VKMOE_OK);
@@ -500,26 +500,26 @@ static void the_error_may_be_null(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SCRATCH_TEST(the_shipped_model_has_the_shape_it_is_described_with),
-        SCRATCH_TEST(absent_keys_take_the_defaults_of_deepseek_config),
-        SCRATCH_TEST(given_values_are_taken),
-        SCRATCH_TEST(null_counts_as_absent),
-        SCRATCH_TEST(without_routed_experts_every_layer_is_dense),
-        SCRATCH_TEST(the_layer_pattern_follows_first_k_and_frequency),
-        SCRATCH_TEST(ffn_widths_are_needed_only_for_the_layers_that_have_them),
-        SCRATCH_TEST(rope_scaling_reads_its_type_and_factor),
-        SCRATCH_TEST(of_a_list_of_eos_ids_the_first_is_kept),
-        SCRATCH_TEST(the_published_shapes_are_accepted),
-        SCRATCH_TEST(every_required_key_is_missed_by_name),
-        SCRATCH_TEST(every_key_of_a_wrong_type_is_refused_by_name),
-        SCRATCH_TEST(every_value_out_of_range_or_in_contradiction_is_refused),
-        SCRATCH_TEST(what_another_runtime_could_serve_is_unsupported_by_name),
-        SCRATCH_TEST(a_file_that_is_no_json_object_is_refused),
-        SCRATCH_TEST(a_file_with_one_byte_changed_never_crashes_the_reader),
-        SCRATCH_TEST(a_configuration_made_elsewhere_is_checked_the_same_way),
-        SCRATCH_TEST(memory_running_out_at_any_allocation_is_a_status_and_no_leak),
-        SCRATCH_TEST(memory_running_out_in_the_json_library_is_a_sentence_and_no_leak),
-        SCRATCH_TEST(the_error_may_be_null),
+        TEST_IN_FOLDER(the_shipped_model_has_the_shape_it_is_described_with),
+        TEST_IN_FOLDER(absent_keys_take_the_defaults_of_deepseek_config),
+        TEST_IN_FOLDER(given_values_are_taken),
+        TEST_IN_FOLDER(null_counts_as_absent),
+        TEST_IN_FOLDER(without_routed_experts_every_layer_is_dense),
+        TEST_IN_FOLDER(the_layer_pattern_follows_first_k_and_frequency),
+        TEST_IN_FOLDER(ffn_widths_are_needed_only_for_the_layers_that_have_them),
+        TEST_IN_FOLDER(rope_scaling_reads_its_type_and_factor),
+        TEST_IN_FOLDER(of_a_list_of_eos_ids_the_first_is_kept),
+        TEST_IN_FOLDER(the_published_shapes_are_accepted),
+        TEST_IN_FOLDER(every_required_key_is_missed_by_name),
+        TEST_IN_FOLDER(every_key_of_a_wrong_type_is_refused_by_name),
+        TEST_IN_FOLDER(every_value_out_of_range_or_in_contradiction_is_refused),
+        TEST_IN_FOLDER(what_another_runtime_could_serve_is_unsupported_by_name),
+        TEST_IN_FOLDER(a_file_that_is_no_json_object_is_refused),
+        TEST_IN_FOLDER(a_file_with_one_byte_changed_never_crashes_the_reader),
+        TEST_IN_FOLDER(a_configuration_made_elsewhere_is_checked_the_same_way),
+        TEST_IN_FOLDER(memory_running_out_at_any_allocation_is_a_status_and_no_leak),
+        TEST_IN_FOLDER(memory_running_out_in_the_json_library_is_a_sentence_and_no_leak),
+        TEST_IN_FOLDER(the_error_may_be_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,6 @@
 /* Conversations: turns, and the files they are kept in. */
-#include "scratch.h"
+#include "unit.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -106,8 +105,8 @@ static void what_was_saved_is_loaded(void **state)
         .role = VKMOE_CHAT_USER, .text = awkward, .size = sizeof(awkward) - 1};
     (void)state;
     assert_true(conversation_add(&c, &m));
-    assert_true(conversation_save(&c, scratch_path("talk.json")));
-    assert_true(conversation_load(&loaded, scratch_path("talk.json")));
+    assert_true(conversation_save(&c, test_folder_path("talk.json")));
+    assert_true(conversation_load(&loaded, test_folder_path("talk.json")));
     assert_int_equal(loaded.count, c.count);
     assert_true(loaded.has_system);
     for (size_t i = 0; i < c.count; i++) {
@@ -119,17 +118,6 @@ static void what_was_saved_is_loaded(void **state)
     conversation_finish(&loaded);
 }
 
-static size_t count_files(const char *folder)
-{
-    size_t n = 0;
-    DIR *dir = opendir(folder);
-    assert_non_null(dir);
-    for (const struct dirent *entry; (entry = readdir(dir));)
-        n += entry->d_name[0] != '.';
-    closedir(dir);
-    return n;
-}
-
 static void a_failed_save_leaves_the_old_file_alone(void **state)
 {
     struct conversation c = talk(NULL);
@@ -137,8 +125,8 @@ static void a_failed_save_leaves_the_old_file_alone(void **state)
     size_t size;
     struct rlimit old, limit;
     (void)state;
-    snprintf(path, sizeof(path), "%s", scratch_path("talk.json"));
-    scratch_write_text("talk.json", "old");
+    snprintf(path, sizeof(path), "%s", test_folder_path("talk.json"));
+    test_folder_write_text("talk.json", "old");
     signal(SIGXFSZ, SIG_IGN); /* the write fails instead */
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     limit = (struct rlimit){10, old.rlim_max};
@@ -146,13 +134,13 @@ static void a_failed_save_leaves_the_old_file_alone(void **state)
     bool saved = conversation_save(&c, path);
     setrlimit(RLIMIT_FSIZE, &old);
     assert_false(saved);
-    char *text = scratch_read(path, &size);
+    char *text = test_file_read(path, &size);
     assert_string_equal(text, "old");
     free(text);
-    assert_int_equal(count_files(scratch_path("")), 1);
-    assert_false(conversation_save(&c, scratch_path("nowhere/talk.json")));
+    assert_int_equal(test_folder_count(test_folder()), 1);
+    assert_false(conversation_save(&c, test_folder_path("nowhere/talk.json")));
     assert_true(conversation_save(&c, path));
-    assert_int_equal(count_files(scratch_path("")), 1);
+    assert_int_equal(test_folder_count(test_folder()), 1);
     conversation_finish(&c);
 }
 
@@ -162,10 +150,10 @@ static void a_save_keeps_the_files_access_and_follows_a_link(void **state)
     char path[1024], link[1024], dangling[1024];
     struct stat st;
     (void)state;
-    snprintf(path, sizeof(path), "%s", scratch_path("talk.json"));
-    snprintf(link, sizeof(link), "%s", scratch_path("link.json"));
-    snprintf(dangling, sizeof(dangling), "%s", scratch_path("dangling.json"));
-    scratch_write_text("talk.json", "old");
+    snprintf(path, sizeof(path), "%s", test_folder_path("talk.json"));
+    snprintf(link, sizeof(link), "%s", test_folder_path("link.json"));
+    snprintf(dangling, sizeof(dangling), "%s", test_folder_path("dangling.json"));
+    test_folder_write_text("talk.json", "old");
     assert_int_equal(chmod(path, 0640), 0);
     assert_int_equal(symlink("talk.json", link), 0);
     assert_int_equal(symlink("new.json", dangling), 0);
@@ -180,8 +168,8 @@ static void a_save_keeps_the_files_access_and_follows_a_link(void **state)
     assert_true(conversation_save(&c, dangling));
     assert_int_equal(lstat(dangling, &st), 0);
     assert_true(S_ISLNK(st.st_mode));
-    assert_true(conversation_load(&loaded, scratch_path("new.json")));
-    assert_int_equal(count_files(scratch_path("")), 4);
+    assert_true(conversation_load(&loaded, test_folder_path("new.json")));
+    assert_int_equal(test_folder_count(test_folder()), 4);
     conversation_finish(&loaded);
     conversation_finish(&c);
 }
@@ -192,7 +180,7 @@ static void a_save_writes_to_what_is_no_regular_file(void **state)
     char pipe[1024], text[4096] = "";
     struct stat st;
     (void)state;
-    snprintf(pipe, sizeof(pipe), "%s", scratch_path("pipe"));
+    snprintf(pipe, sizeof(pipe), "%s", test_folder_path("pipe"));
     assert_int_equal(mkfifo(pipe, 0600), 0);
     int fd = open(pipe, O_RDWR); /* so that neither end waits for the other */
     assert_true(fd >= 0);
@@ -204,7 +192,7 @@ static void a_save_writes_to_what_is_no_regular_file(void **state)
     assert_true(conversation_save(&c, "/dev/null"));
     assert_int_equal(lstat("/dev/null", &st), 0);
     assert_true(S_ISCHR(st.st_mode));
-    assert_int_equal(count_files(scratch_path("")), 1);
+    assert_int_equal(test_folder_count(test_folder()), 1);
     close(fd);
     conversation_finish(&c);
 }
@@ -230,12 +218,12 @@ static void what_is_no_conversation_changes_nothing(void **state)
     struct conversation c = talk("s");
     (void)state;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        scratch_write_text("talk.json", texts[i]);
-        assert_false(conversation_load(&c, scratch_path("talk.json")));
+        test_folder_write_text("talk.json", texts[i]);
+        assert_false(conversation_load(&c, test_folder_path("talk.json")));
         expect_texts(&c, "s u1 a1 u2 a2");
     }
-    assert_false(conversation_load(&c, scratch_path("nowhere.json")));
-    assert_false(conversation_load(&c, scratch_path("")));
+    assert_false(conversation_load(&c, test_folder_path("nowhere.json")));
+    assert_false(conversation_load(&c, test_folder_path("")));
     expect_texts(&c, "s u1 a1 u2 a2");
     conversation_finish(&c);
 }
@@ -246,11 +234,11 @@ int main(void)
         cmocka_unit_test(turns_go_from_either_end_and_leave_the_system_prompt),
         cmocka_unit_test(the_system_prompt_comes_and_goes),
         cmocka_unit_test(messages_are_copies),
-        SCRATCH_TEST(what_was_saved_is_loaded),
-        SCRATCH_TEST(a_failed_save_leaves_the_old_file_alone),
-        SCRATCH_TEST(a_save_keeps_the_files_access_and_follows_a_link),
-        SCRATCH_TEST(a_save_writes_to_what_is_no_regular_file),
-        SCRATCH_TEST(what_is_no_conversation_changes_nothing),
+        TEST_IN_FOLDER(what_was_saved_is_loaded),
+        TEST_IN_FOLDER(a_failed_save_leaves_the_old_file_alone),
+        TEST_IN_FOLDER(a_save_keeps_the_files_access_and_follows_a_link),
+        TEST_IN_FOLDER(a_save_writes_to_what_is_no_regular_file),
+        TEST_IN_FOLDER(what_is_no_conversation_changes_nothing),
     };
     return cmocka_run_group_tests_name("conversation", tests, NULL, NULL);
 }

@@ -1,7 +1,6 @@
 /* The base layer's files: maps, whole files, and writes that appear whole or not at all. */
-#include "scratch.h"
+#include "unit.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -13,18 +12,11 @@
 
 #define NOBODY 65534
 
-static int open_scratch(void **state)
+/* Others, too, may look into it: some tests run as another user. */
+static int open_folder(void **state)
 {
-    *state = NULL;
-    /* Others, too, may look into it: some tests run as another user. */
-    return chmod(scratch_open(), 0755);
-}
-
-static int close_scratch(void **state)
-{
-    (void)state;
-    scratch_close();
-    return 0;
+    test_folder_setup(state);
+    return chmod(test_folder(), 0755);
 }
 
 /* Permissions do not hold root back: until be_owner, act as a user without rights. */
@@ -40,21 +32,10 @@ static void be_owner(void)
         assert_int_equal(seteuid(0), 0);
 }
 
-static size_t count_files(void)
-{
-    size_t n = 0;
-    DIR *dir = opendir(scratch_path("."));
-    assert_non_null(dir);
-    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir))
-        n += entry->d_name[0] != '.';
-    closedir(dir);
-    return n;
-}
-
 static void expect_content(const char *name, const char *text)
 {
     size_t size;
-    char *content = scratch_read(scratch_path(name), &size);
+    char *content = test_file_read(test_folder_path(name), &size);
     assert_string_equal(content, text);
     assert_int_equal(size, strlen(text));
     free(content);
@@ -68,8 +49,8 @@ static void a_file_is_read_at_any_place(void **state)
     vkmoe_error err;
     struct vkm_file file;
     char part[8] = "";
-    const char *path = scratch_path("file");
-    scratch_write_text("file", "what is in it");
+    const char *path = test_folder_path("file");
+    test_folder_write_text("file", "what is in it");
     assert_int_equal(vkm_file_open(path, &file, &err), VKMOE_OK);
     assert_int_equal(file.size, 13);
     assert_int_equal(vkm_file_read_at(&file, 8, part, 5, &err), VKMOE_OK);
@@ -87,9 +68,9 @@ static void a_file_cut_while_it_is_open_is_an_io_failure(void **state)
     vkmoe_error err;
     struct vkm_file file;
     char part[10000];
-    const char *path = scratch_path("file");
+    const char *path = test_folder_path("file");
     memset(part, 7, sizeof(part));
-    scratch_write("file", part, sizeof(part));
+    test_folder_write("file", part, sizeof(part));
     assert_int_equal(vkm_file_open(path, &file, &err), VKMOE_OK);
     assert_int_equal(truncate(path, 5000), 0);
     assert_int_equal(vkm_file_read_at(&file, 0, part, 5000, &err), VKMOE_OK);
@@ -108,9 +89,9 @@ static void what_is_no_file_is_refused_without_waiting(void **state)
     struct vkm_file file;
     char *data = NULL;
     size_t size = 0;
-    scratch_write_text("file", "text");
-    assert_int_equal(mkfifo(scratch_path("pipe"), 0600), 0);
-    assert_int_equal(symlink("loop", scratch_path("loop")), 0);
+    test_folder_write_text("file", "text");
+    assert_int_equal(mkfifo(test_folder_path("pipe"), 0600), 0);
+    assert_int_equal(symlink("loop", test_folder_path("loop")), 0);
     const struct {
         const char *path;
         vkmoe_status status;
@@ -120,7 +101,7 @@ static void what_is_no_file_is_refused_without_waiting(void **state)
         {"loop", VKMOE_IO},
     };
     for (size_t i = 0; i < VKM_COUNT(cases); i++) {
-        const char *path = scratch_path(cases[i].path);
+        const char *path = test_folder_path(cases[i].path);
         expect_failure(vkm_file_open(path, &file, &err), &err, cases[i].status, path, NULL);
         vkm_file_close(&file);
         expect_failure(vkm_file_read(NULL, path, 100, &data, &size, &err), &err, cases[i].status,
@@ -138,11 +119,11 @@ static void a_file_that_may_not_be_read_is_an_io_failure(void **state)
     struct vkm_file file;
     char *data;
     size_t size;
-    scratch_write_text("secret", "text");
-    assert_int_equal(chmod(scratch_path("secret"), 0), 0);
+    test_folder_write_text("secret", "text");
+    assert_int_equal(chmod(test_folder_path("secret"), 0), 0);
     be_stranger();
-    vkmoe_status opened = vkm_file_open(scratch_path("secret"), &file, &err);
-    vkmoe_status read = vkm_file_read(NULL, scratch_path("secret"), 100, &data, &size, &err);
+    vkmoe_status opened = vkm_file_open(test_folder_path("secret"), &file, &err);
+    vkmoe_status read = vkm_file_read(NULL, test_folder_path("secret"), 100, &data, &size, &err);
     be_owner();
     assert_int_equal(opened, VKMOE_IO);
     expect_failure(read, &err, VKMOE_IO, "secret", strerror(EACCES));
@@ -154,15 +135,17 @@ static void a_whole_file_is_read_up_to_the_limit(void **state)
     vkmoe_error err;
     char *data = NULL;
     size_t size = 99;
-    scratch_write("file", "ten\0bytes!", 10);
-    assert_int_equal(vkm_file_read(NULL, scratch_path("file"), 10, &data, &size, &err), VKMOE_OK);
+    test_folder_write("file", "ten\0bytes!", 10);
+    assert_int_equal(vkm_file_read(NULL, test_folder_path("file"), 10, &data, &size, &err),
+                     VKMOE_OK);
     assert_int_equal(size, 10);
     assert_memory_equal(data, "ten\0bytes!", 11);
     vkm_free(NULL, data);
-    expect_failure(vkm_file_read(NULL, scratch_path("file"), 9, &data, &size, &err), &err,
+    expect_failure(vkm_file_read(NULL, test_folder_path("file"), 9, &data, &size, &err), &err,
                    VKMOE_BAD_FORMAT, "10 bytes", "at most 9");
-    scratch_write_text("file", "");
-    assert_int_equal(vkm_file_read(NULL, scratch_path("file"), 0, &data, &size, &err), VKMOE_OK);
+    test_folder_write_text("file", "");
+    assert_int_equal(vkm_file_read(NULL, test_folder_path("file"), 0, &data, &size, &err),
+                     VKMOE_OK);
     assert_int_equal(size, 0);
     assert_string_equal(data, "");
     vkm_free(NULL, data);
@@ -176,8 +159,8 @@ static void reading_without_memory_fails_cleanly(void **state)
     size_t size = 0;
     struct scarce scarce = {.fail_at = 0};
     vkmoe_allocator a = scarce_allocator(&scarce);
-    scratch_write_text("file", "text");
-    expect_failure(vkm_file_read(&a, scratch_path("file"), 100, &data, &size, &err), &err,
+    test_folder_write_text("file", "text");
+    expect_failure(vkm_file_read(&a, test_folder_path("file"), 100, &data, &size, &err), &err,
                    VKMOE_OUT_OF_HOST_MEMORY, "file", NULL);
     assert_null(data);
     assert_int_equal(scarce.live, 0);
@@ -189,7 +172,7 @@ static struct vkm_writer *open_writer(const char *name)
 {
     vkmoe_error err;
     struct vkm_writer *w = NULL;
-    if (vkm_writer_open(NULL, scratch_path(name), &w, &err) != VKMOE_OK)
+    if (vkm_writer_open(NULL, test_folder_path(name), &w, &err) != VKMOE_OK)
         fail_msg("%s", err.message);
     return w;
 }
@@ -200,8 +183,8 @@ static void a_commit_replaces_the_old_file_whole(void **state)
     vkmoe_error err;
     struct vkm_file before;
     char old[12];
-    scratch_write_text("out", "the old text");
-    assert_int_equal(vkm_file_open(scratch_path("out"), &before, &err), VKMOE_OK);
+    test_folder_write_text("out", "the old text");
+    assert_int_equal(vkm_file_open(test_folder_path("out"), &before, &err), VKMOE_OK);
     struct vkm_writer *w = open_writer("out");
     vkm_writer_write(w, "new ", 4);
     vkm_writer_write(w, NULL, 0);
@@ -209,7 +192,7 @@ static void a_commit_replaces_the_old_file_whole(void **state)
     expect_content("out", "the old text");
     assert_int_equal(vkm_writer_commit(w, &err), VKMOE_OK);
     expect_content("out", "new text");
-    assert_int_equal(count_files(), 1);
+    assert_int_equal(test_folder_count(test_folder()), 1);
     /* who has the old one open keeps it */
     assert_int_equal(vkm_file_read_at(&before, 0, old, sizeof(old), &err), VKMOE_OK);
     assert_memory_equal(old, "the old text", 12);
@@ -219,7 +202,7 @@ static void a_commit_replaces_the_old_file_whole(void **state)
 static void an_abort_leaves_nothing_behind(void **state)
 {
     (void)state;
-    scratch_write_text("out", "the old text");
+    test_folder_write_text("out", "the old text");
     struct vkm_writer *w = open_writer("out");
     vkm_writer_write(w, "new", 3);
     vkm_writer_abort(w);
@@ -227,7 +210,7 @@ static void an_abort_leaves_nothing_behind(void **state)
     vkm_writer_abort(w);
     vkm_writer_abort(NULL);
     expect_content("out", "the old text");
-    assert_int_equal(count_files(), 1);
+    assert_int_equal(test_folder_count(test_folder()), 1);
 }
 
 static void two_writers_of_one_path_do_not_meet(void **state)
@@ -241,7 +224,7 @@ static void two_writers_of_one_path_do_not_meet(void **state)
     expect_content("out", "second");
     assert_int_equal(vkm_writer_commit(first, &err), VKMOE_OK);
     expect_content("out", "first");
-    assert_int_equal(count_files(), 1);
+    assert_int_equal(test_folder_count(test_folder()), 1);
 }
 
 static void the_mode_is_what_the_umask_leaves(void **state)
@@ -253,11 +236,11 @@ static void the_mode_is_what_the_umask_leaves(void **state)
     for (size_t i = 0; i < VKM_COUNT(masks); i++) {
         struct stat st;
         umask(masks[i]);
-        unlink(scratch_path("out"));
+        unlink(test_folder_path("out"));
         struct vkm_writer *w = open_writer("out");
         mode_t during = umask(masks[i]);
         assert_int_equal(vkm_writer_commit(w, &err), VKMOE_OK);
-        assert_int_equal(stat(scratch_path("out"), &st), 0);
+        assert_int_equal(stat(test_folder_path("out"), &st), 0);
         assert_int_equal(st.st_mode & 0777, 0666 & ~masks[i]);
         assert_int_equal(during, masks[i]);
     }
@@ -278,16 +261,16 @@ static void a_file_keeps_its_mode_and_a_link_its_target(void **state)
     struct stat st;
     char target[4096];
     write_over("out");
-    assert_int_equal(chmod(scratch_path("out"), 0640), 0);
-    snprintf(target, sizeof(target), "%s", scratch_path("out"));
-    assert_int_equal(symlink(target, scratch_path("link")), 0);
+    assert_int_equal(chmod(test_folder_path("out"), 0640), 0);
+    snprintf(target, sizeof(target), "%s", test_folder_path("out"));
+    assert_int_equal(symlink(target, test_folder_path("link")), 0);
     write_over("link");
-    assert_int_equal(lstat(scratch_path("link"), &st), 0);
+    assert_int_equal(lstat(test_folder_path("link"), &st), 0);
     assert_true(S_ISLNK(st.st_mode));
     expect_content("out", "new");
-    assert_int_equal(stat(scratch_path("out"), &st), 0);
+    assert_int_equal(stat(test_folder_path("out"), &st), 0);
     assert_int_equal(st.st_mode & 0777, 0640);
-    assert_int_equal(count_files(), 2);
+    assert_int_equal(test_folder_count(test_folder()), 2);
 }
 
 static void a_pipe_is_written_to_as_it_is(void **state)
@@ -295,16 +278,16 @@ static void a_pipe_is_written_to_as_it_is(void **state)
     (void)state;
     struct stat st;
     char text[8] = "";
-    assert_int_equal(mkfifo(scratch_path("pipe"), 0600), 0);
-    int reader = open(scratch_path("pipe"), O_RDONLY | O_NONBLOCK);
+    assert_int_equal(mkfifo(test_folder_path("pipe"), 0600), 0);
+    int reader = open(test_folder_path("pipe"), O_RDONLY | O_NONBLOCK);
     assert_true(reader >= 0);
     write_over("pipe");
     assert_int_equal(read(reader, text, sizeof(text)), 3);
     assert_string_equal(text, "new");
     close(reader);
-    assert_int_equal(lstat(scratch_path("pipe"), &st), 0);
+    assert_int_equal(lstat(test_folder_path("pipe"), &st), 0);
     assert_true(S_ISFIFO(st.st_mode));
-    assert_int_equal(count_files(), 1);
+    assert_int_equal(test_folder_count(test_folder()), 1);
 }
 
 /* A full disk, as far as one can be had without a disk: files may not grow beyond `bytes`. */
@@ -314,7 +297,7 @@ static void check_full_disk(rlim_t bytes, size_t size)
     struct rlimit old, limit;
     unsigned char *data = calloc(size, 1);
     assert_non_null(data);
-    scratch_write_text("out", "the old text");
+    test_folder_write_text("out", "the old text");
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     limit = (struct rlimit){.rlim_cur = bytes, .rlim_max = old.rlim_max};
     void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
@@ -328,7 +311,7 @@ static void check_full_disk(rlim_t bytes, size_t size)
     free(data);
     expect_failure(status, &err, VKMOE_IO, "out", strerror(EFBIG));
     expect_content("out", "the old text");
-    assert_int_equal(count_files(), 1);
+    assert_int_equal(test_folder_count(test_folder()), 1);
 }
 
 static void a_write_that_does_not_fit_leaves_the_old_file(void **state)
@@ -349,13 +332,13 @@ static void a_folder_is_not_written_to(void **state)
     vkmoe_error err;
     struct stat st;
     struct vkm_writer *w = NULL;
-    assert_int_equal(mkdir(scratch_path("folder"), 0755), 0);
-    expect_failure(vkm_writer_open(NULL, scratch_path("folder"), &w, &err), &err, VKMOE_IO,
+    assert_int_equal(mkdir(test_folder_path("folder"), 0755), 0);
+    expect_failure(vkm_writer_open(NULL, test_folder_path("folder"), &w, &err), &err, VKMOE_IO,
                    "folder", strerror(EISDIR));
     assert_null(w);
-    assert_int_equal(stat(scratch_path("folder"), &st), 0);
+    assert_int_equal(stat(test_folder_path("folder"), &st), 0);
     assert_true(S_ISDIR(st.st_mode));
-    assert_int_equal(count_files(), 1);
+    assert_int_equal(test_folder_count(test_folder()), 1);
 }
 
 static void a_folder_that_may_not_be_written_is_an_io_failure(void **state)
@@ -363,21 +346,21 @@ static void a_folder_that_may_not_be_written_is_an_io_failure(void **state)
     (void)state;
     vkmoe_error err;
     struct vkm_writer *w = NULL;
-    scratch_write_text("out", "the old text");
-    assert_int_equal(chmod(scratch_path("."), 0555), 0);
+    test_folder_write_text("out", "the old text");
+    assert_int_equal(chmod(test_folder_path("."), 0555), 0);
     be_stranger();
-    vkmoe_status status = vkm_writer_open(NULL, scratch_path("out"), &w, &err);
+    vkmoe_status status = vkm_writer_open(NULL, test_folder_path("out"), &w, &err);
     be_owner();
-    assert_int_equal(chmod(scratch_path("."), 0755), 0);
+    assert_int_equal(chmod(test_folder_path("."), 0755), 0);
     expect_failure(status, &err, VKMOE_IO, "out", strerror(EACCES));
     assert_null(w);
-    expect_failure(vkm_writer_open(NULL, scratch_path("no/where"), &w, &err), &err, VKMOE_IO,
+    expect_failure(vkm_writer_open(NULL, test_folder_path("no/where"), &w, &err), &err, VKMOE_IO,
                    "no/where", strerror(ENOENT));
-    expect_failure(vkm_writer_open(NULL, scratch_path("out/below"), &w, &err), &err, VKMOE_IO,
+    expect_failure(vkm_writer_open(NULL, test_folder_path("out/below"), &w, &err), &err, VKMOE_IO,
                    "out/below", strerror(ENOTDIR));
     assert_null(w);
     expect_content("out", "the old text");
-    assert_int_equal(count_files(), 1);
+    assert_int_equal(test_folder_count(test_folder()), 1);
 }
 
 static void writing_without_memory_fails_cleanly(void **state)
@@ -388,7 +371,7 @@ static void writing_without_memory_fails_cleanly(void **state)
     for (long n = 0;; n++) {
         struct scarce scarce = {.fail_at = n};
         vkmoe_allocator a = scarce_allocator(&scarce);
-        if (vkm_writer_open(&a, scratch_path("out"), &w, &err) == VKMOE_OK) {
+        if (vkm_writer_open(&a, test_folder_path("out"), &w, &err) == VKMOE_OK) {
             assert_true(n >= 3);
             vkm_writer_abort(w);
             assert_int_equal(scarce.live, 0);
@@ -397,10 +380,10 @@ static void writing_without_memory_fails_cleanly(void **state)
         assert_int_equal(err.status, VKMOE_OUT_OF_HOST_MEMORY);
         assert_int_equal(scarce.live, 0);
     }
-    assert_int_equal(count_files(), 0);
+    assert_int_equal(test_folder_count(test_folder()), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_scratch, close_scratch)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_folder, test_folder_teardown)
 
 int main(void)
 {

@@ -1,7 +1,7 @@
 /* generation_config.json: what is read, what is left alone, and what is refused. */
 #include "base/base.h"
 #include "model/config.h"
-#include "scratch.h"
+#include "unit.h"
 
 static const struct vkm_generation_defaults start = {
     true, {.temperature = 0.5f, .top_k = 7, .top_p = 0.25f}, {5, 6}, 2};
@@ -11,8 +11,8 @@ static vkmoe_status load_generation(const char *text, struct vkm_generation_defa
 {
     *d = start;
     if (text)
-        scratch_write_text("generation_config.json", text);
-    return vkm_generation_load(NULL, scratch_path("."), d, err);
+        test_folder_write_text("generation_config.json", text);
+    return vkm_generation_load(NULL, test_folder_path("."), d, err);
 }
 
 static void generation_defaults_are_read(void **state)
@@ -108,11 +108,11 @@ static void the_error_may_be_null(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SCRATCH_TEST(generation_defaults_are_read),
-        SCRATCH_TEST(absent_generation_defaults_leave_what_was_there),
-        SCRATCH_TEST(malformed_generation_defaults_are_refused_and_change_nothing),
-        SCRATCH_TEST(memory_running_out_at_any_allocation_is_a_status_and_no_leak),
-        SCRATCH_TEST(the_error_may_be_null),
+        TEST_IN_FOLDER(generation_defaults_are_read),
+        TEST_IN_FOLDER(absent_generation_defaults_leave_what_was_there),
+        TEST_IN_FOLDER(malformed_generation_defaults_are_refused_and_change_nothing),
+        TEST_IN_FOLDER(memory_running_out_at_any_allocation_is_a_status_and_no_leak),
+        TEST_IN_FOLDER(the_error_may_be_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -34,11 +34,11 @@ static int close_reference(void **state)
 
 static struct vkm_view random_view(uint64_t *random)
 {
-    uint32_t r = scratch_random(random);
+    uint32_t r = random_u32(random);
     if (r % 8 == 0)
         return (struct vkm_view){0};
-    uint64_t offset = scratch_random(random) % (BYTES / 16) * 16;
-    uint64_t size = scratch_random(random) % (r % 3 == 0 ? 33 : 200);
+    uint64_t offset = random_u32(random) % (BYTES / 16) * 16;
+    uint64_t size = random_u32(random) % (r % 3 == 0 ? 33 : 200);
     return range(buffers[r / 8 % BUFFERS], offset, size < BYTES - offset ? size : BYTES - offset);
 }
 
@@ -51,16 +51,16 @@ static void record_random(struct fixture *f, uint64_t *random)
         struct params_matrix matrix;
     } p;
     struct vkm_dispatch d = {
-        .kernel = scratch_random(random) % FIXTURE_KERNELS, .spec = {64}, .params = &p};
+        .kernel = random_u32(random) % FIXTURE_KERNELS, .spec = {64}, .params = &p};
     for (int i = 0; i < 3; i++)
-        d.groups[i] = 1 + scratch_random(random) % 9;
-    if (scratch_random(random) % 5 == 0)
-        d.indirect = range(buffers[scratch_random(random) % BUFFERS],
-                           scratch_random(random) % ((BYTES - 12) / 4) * 4, 12);
+        d.groups[i] = 1 + random_u32(random) % 9;
+    if (random_u32(random) % 5 == 0)
+        d.indirect = range(buffers[random_u32(random) % BUFFERS],
+                           random_u32(random) % ((BYTES - 12) / 4) * 4, 12);
     switch (d.kernel) {
     case MIX:
         p.mix = (struct params_mix){random_view(random), random_view(random), random_view(random),
-                                    scratch_random(random)};
+                                    random_u32(random)};
         break;
     case UPDATE:
         p.update = (struct params_update){random_view(random), random_view(random), 7};
@@ -200,7 +200,7 @@ static void fill(unsigned char memory[BUFFERS][BYTES])
     uint64_t random = 99;
     for (int i = 0; i < BUFFERS; i++)
         for (int j = 0; j < BYTES; j++)
-            memory[i][j] = (unsigned char)scratch_random(&random);
+            memory[i][j] = (unsigned char)random_u32(&random);
 }
 
 /* Runs the stream on fresh memory; what it leaves goes to `after`. */

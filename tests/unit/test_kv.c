@@ -1,5 +1,5 @@
 /* The paged KV cache: which sequence holds which blocks, through growing, shrinking and sharing. */
-#include "scratch.h"
+#include "unit.h"
 
 #include <limits.h>
 
@@ -259,10 +259,10 @@ static void the_books_balance_after_any_history(void **state)
     uint64_t random = 5;
     unsigned full = 0, forks = 0;
     for (int step = 0; step < 20000; step++) {
-        struct vkm_kv_sequence *s = &sequences[scratch_random(&random) % SEQUENCES];
+        struct vkm_kv_sequence *s = &sequences[random_u32(&random) % SEQUENCES];
         vkmoe_error err;
-        uint32_t n = scratch_random(&random) % 200;
-        switch (scratch_random(&random) % 4) {
+        uint32_t n = random_u32(&random) % 200;
+        switch (random_u32(&random) % 4) {
         case 0:
         case 1:
             if (vkm_kv_extend(&kv, s, n, &err) == VKMOE_OK)
@@ -271,10 +271,10 @@ static void the_books_balance_after_any_history(void **state)
                 full++;
             break;
         case 2:
-            vkm_kv_truncate(&kv, s, scratch_random(&random) % (s->length + 1));
+            vkm_kv_truncate(&kv, s, random_u32(&random) % (s->length + 1));
             break;
         default: {
-            struct vkm_kv_sequence *to = &sequences[scratch_random(&random) % SEQUENCES];
+            struct vkm_kv_sequence *to = &sequences[random_u32(&random) % SEQUENCES];
             if (to == s)
                 break;
             vkm_kv_truncate(&kv, to, 0);

@@ -324,6 +324,44 @@ static void nothing_is_marked_as_undone(void **state)
     assert_int_equal(complaints, 0);
 }
 
+/* Whether a string literal of the line names an option of the program: --word, or -x by itself. */
+static bool names_option(const char *line)
+{
+    bool inside = false;
+    for (const char *p = line; *p; p++) {
+        if (*p == '"' && (p == line || p[-1] != '\\'))
+            inside = !inside;
+        if (!inside || *p != '-' || !strchr(" \"`'(", p[-1]))
+            continue;
+        bool is_long = p[1] == '-';
+        char letter = p[1 + is_long];
+        if (letter >= 'a' && letter <= 'z' && (is_long || strchr(" \"`')", p[2])))
+            return true;
+    }
+    return false;
+}
+
+/* Programs that embed the library have no options of ours. What a bundle says is said to somebody
+ * who has the program. */
+static void check_options(const char *file, unsigned number, const char *line)
+{
+    if (starts_with(file, "runtime/") && strcmp(file, "runtime/conform/bundle_readme.c") != 0 &&
+        names_option(line)) {
+        print_error("%s:%u: %s", file, number, line);
+        complaints++;
+    }
+}
+
+static void no_message_of_the_library_names_an_option(void **state)
+{
+    (void)state;
+    assert_true(names_option("    fail(\"too long; -c makes\");"));
+    assert_true(names_option("    fail(\"%s (--force tries)\", x);"));
+    assert_false(names_option("    fail(\"%-5s - %d\", --n);"));
+    walk(sources, check_options, NULL);
+    assert_int_equal(complaints, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +369,7 @@ int main(void)
         cmocka_unit_test(includes_that_go_up_or_sideways_are_found),
         cmocka_unit_test(no_file_is_longer_than_600_lines),
         cmocka_unit_test(nothing_is_marked_as_undone),
+        cmocka_unit_test(no_message_of_the_library_names_an_option),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

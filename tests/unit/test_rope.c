@@ -1,5 +1,5 @@
 /* The tables of rotary position embedding against cosines and sines taken directly. */
-#include "scratch.h"
+#include "unit.h"
 
 #include <math.h>
 
@@ -58,7 +58,7 @@ static void check(const struct tables *t, const double *frequencies)
         for (uint32_t p = power - 1; p <= power + 1 && p < t->context; p++)
             worst = fmax(worst, worst_error(t, p, frequencies));
     for (int i = 0; i < 2000; i++)
-        worst = fmax(worst, worst_error(t, scratch_random(&random) % t->context, frequencies));
+        worst = fmax(worst, worst_error(t, random_u32(&random) % t->context, frequencies));
     worst = fmax(worst, worst_error(t, t->context - 1, frequencies));
     print_message("worst error %.2e\n", worst);
     assert_true(worst <= 3e-7);

@@ -5,7 +5,7 @@
 
 #include "base/base.h"
 #include "model/safetensors.h"
-#include "scratch.h"
+#include "unit.h"
 
 /* All bytes of a tensor, to be freed. */
 static void *bytes_of(const struct vkm_tensor *t)
@@ -22,7 +22,7 @@ static void *bytes_of(const struct vkm_tensor *t)
 static vkmoe_status try_file(const char *name, vkmoe_error *err)
 {
     struct vkm_checkpoint *c = NULL;
-    const char *path = scratch_path(name);
+    const char *path = test_folder_path(name);
     vkmoe_status status = vkm_checkpoint_open_file(NULL, path, &c, err);
     if (status != VKMOE_OK)
         return status;
@@ -114,7 +114,7 @@ static void written_tensors_read_back_bit_for_bit(void **state)
     (void)state;
     vkmoe_error err;
     struct vkm_checkpoint *c;
-    const char *path = scratch_path("out.safetensors");
+    const char *path = test_folder_path("out.safetensors");
     assert_int_equal(vkm_safetensors_write(NULL, path, samples, VKM_COUNT(samples), &err),
                      VKMOE_OK);
     assert_int_equal(vkm_checkpoint_open_file(NULL, path, &c, &err), VKMOE_OK);
@@ -147,10 +147,12 @@ static void the_order_of_the_tensors_does_not_change_the_file(void **state)
     size_t size[2], n = VKM_COUNT(samples);
     for (size_t i = 0; i < n; i++)
         reversed[i] = samples[n - 1 - i];
-    assert_int_equal(vkm_safetensors_write(NULL, scratch_path("1"), samples, n, NULL), VKMOE_OK);
-    assert_int_equal(vkm_safetensors_write(NULL, scratch_path("2"), reversed, n, NULL), VKMOE_OK);
-    char *first = scratch_read(scratch_path("1"), &size[0]);
-    char *second = scratch_read(scratch_path("2"), &size[1]);
+    assert_int_equal(vkm_safetensors_write(NULL, test_folder_path("1"), samples, n, NULL),
+                     VKMOE_OK);
+    assert_int_equal(vkm_safetensors_write(NULL, test_folder_path("2"), reversed, n, NULL),
+                     VKMOE_OK);
+    char *first = test_file_read(test_folder_path("1"), &size[0]);
+    char *second = test_file_read(test_folder_path("2"), &size[1]);
     assert_int_equal(size[0], size[1]);
     assert_memory_equal(first, second, size[0]);
     assert_int_equal((unsigned char)first[0] % 8, 0);
@@ -163,7 +165,8 @@ static void no_tensors_at_all_make_a_valid_file(void **state)
 {
     (void)state;
     vkmoe_error err;
-    assert_int_equal(vkm_safetensors_write(NULL, scratch_path("none"), samples, 0, &err), VKMOE_OK);
+    assert_int_equal(vkm_safetensors_write(NULL, test_folder_path("none"), samples, 0, &err),
+                     VKMOE_OK);
     assert_int_equal(try_file("none", &err), VKMOE_OK);
 }
 
@@ -191,7 +194,7 @@ static void the_writer_refuses_what_no_reader_would_take(void **state)
     };
     for (size_t i = 0; i < VKM_COUNT(rows); i++) {
         vkmoe_error err;
-        const char *path = scratch_path("refused");
+        const char *path = test_folder_path("refused");
         vkmoe_status status = vkm_safetensors_write(NULL, path, rows[i].tensors, 2, &err);
         expect_failure(status, &err, VKMOE_INVALID_ARGUMENT, rows[i].text, "refused");
         assert_int_not_equal(access(path, F_OK), 0);
@@ -202,7 +205,8 @@ static void a_folder_that_does_not_exist_cannot_be_written_to(void **state)
 {
     (void)state;
     vkmoe_error err;
-    vkmoe_status status = vkm_safetensors_write(NULL, scratch_path("no/such"), samples, 1, &err);
+    vkmoe_status status =
+        vkm_safetensors_write(NULL, test_folder_path("no/such"), samples, 1, &err);
     expect_failure(status, &err, VKMOE_IO, "no/such", NULL);
 }
 
@@ -210,16 +214,16 @@ static void tensors_of_dtypes_the_runtime_lacks_are_listed_under_their_name(void
 {
     (void)state;
     struct vkm_checkpoint *c;
-    scratch_write_tensors("f",
-                          "{\"__metadata__\":{\"format\":\"pt\"},"
-                          "\"a\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[0,16]},"
-                          "\"b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[16,19]},"
-                          "\"c\":{\"dtype\":\"F8_E4M3\",\"shape\":[1],\"data_offsets\":[19,20]},"
-                          "\"d\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[21,29]},"
-                          "\"e\":{\"dtype\":\"F4\",\"shape\":[2],\"data_offsets\":[20,21]},"
-                          "\"f\":{\"dtype\":\"Q99\",\"shape\":[2],\"data_offsets\":[29,34]}}",
-                          34);
-    assert_int_equal(vkm_checkpoint_open_file(NULL, scratch_path("f"), &c, NULL), VKMOE_OK);
+    tensors_write("f",
+                  "{\"__metadata__\":{\"format\":\"pt\"},"
+                  "\"a\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[0,16]},"
+                  "\"b\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[16,19]},"
+                  "\"c\":{\"dtype\":\"F8_E4M3\",\"shape\":[1],\"data_offsets\":[19,20]},"
+                  "\"d\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[21,29]},"
+                  "\"e\":{\"dtype\":\"F4\",\"shape\":[2],\"data_offsets\":[20,21]},"
+                  "\"f\":{\"dtype\":\"Q99\",\"shape\":[2],\"data_offsets\":[29,34]}}",
+                  34);
+    assert_int_equal(vkm_checkpoint_open_file(NULL, test_folder_path("f"), &c, NULL), VKMOE_OK);
     static const char *const names[] = {"F64", "U8", "F8_E4M3", "I64", "F4", "Q99"};
     assert_int_equal(vkm_checkpoint_count(c), 6);
     for (size_t i = 0; i < 6; i++) {
@@ -287,9 +291,9 @@ static void every_malformed_header_is_refused_with_its_reason(void **state)
     };
     for (size_t i = 0; i < VKM_COUNT(rows); i++) {
         vkmoe_error err;
-        scratch_write_tensors("bad", rows[i].header, rows[i].size);
+        tensors_write("bad", rows[i].header, rows[i].size);
         expect_failure(try_file("bad", &err), &err, VKMOE_BAD_FORMAT, rows[i].text, rows[i].text2);
-        assert_non_null(strstr(err.message, scratch_path("bad")));
+        assert_non_null(strstr(err.message, test_folder_path("bad")));
     }
 }
 
@@ -297,7 +301,7 @@ static void more_dimensions_than_the_runtime_holds_are_unsupported(void **state)
 {
     (void)state;
     vkmoe_error err;
-    scratch_write_tensors("f", "{\"a\":" ENTRY("\"F32\"", "[1,1,1,1,1]", 0, 4) "}", 4);
+    tensors_write("f", "{\"a\":" ENTRY("\"F32\"", "[1,1,1,1,1]", 0, 4) "}", 4);
     expect_failure(try_file("f", &err), &err, VKMOE_UNSUPPORTED, "5 dimensions", "at most 4");
 }
 
@@ -307,7 +311,7 @@ static void a_tensor_off_its_elements_alignment_is_refused(void **state)
     vkmoe_error err;
     static const char header[] = "{\"a\":" ENTRY("\"F16\"", "[1]", 0, 2) "}";
     for (size_t length = strlen(header); length < strlen(header) + 4; length++) {
-        scratch_write_padded("f", header, length, 2);
+        tensors_write_padded("f", header, length, 2);
         if (length % 2 == 0)
             assert_int_equal(try_file("f", &err), VKMOE_OK);
         else
@@ -325,7 +329,7 @@ static void a_long_name_leaves_room_for_the_rest_of_the_sentence(void **state)
     for (size_t i = 2; i < 4000; i += 2)
         memcpy(header + i, "\xc3\xa9", 2);
     strcpy(header + 4000, "\":{\"dtype\":5}}");
-    scratch_write_tensors("f", header, 0);
+    tensors_write("f", header, 0);
     expect_failure(try_file("f", &err), &err, VKMOE_BAD_FORMAT, "\xc3\xa9...\" has no dtype", NULL);
 }
 
@@ -338,13 +342,13 @@ static void a_header_longer_than_the_file_or_the_format_allows_is_refused(void *
         vkmoe_error err;
         unsigned char bytes[16] = "........{      }";
         memcpy(bytes, lengths[i], 8);
-        scratch_write("f", bytes, sizeof(bytes));
+        test_folder_write("f", bytes, sizeof(bytes));
         expect_failure(try_file("f", &err), &err, VKMOE_BAD_FORMAT, "header claims", "at most 8");
     }
     vkmoe_error err;
     unsigned char length[8] = {1, 0xe1, 0xf5, 5}; /* 100 000 001 */
-    scratch_write("f", length, sizeof(length));
-    assert_int_equal(truncate(scratch_path("f"), 200000000), 0);
+    test_folder_write("f", length, sizeof(length));
+    assert_int_equal(truncate(test_folder_path("f"), 200000000), 0);
     expect_failure(try_file("f", &err), &err, VKMOE_BAD_FORMAT, "claims 100000001",
                    "at most 100000000");
 }
@@ -354,12 +358,12 @@ static void a_file_cut_at_any_byte_is_refused(void **state)
     (void)state;
     vkmoe_error err;
     size_t size;
-    const char *path = scratch_path("whole");
+    const char *path = test_folder_path("whole");
     assert_int_equal(vkm_safetensors_write(NULL, path, samples, VKM_COUNT(samples), &err),
                      VKMOE_OK);
-    char *bytes = scratch_read(path, &size);
+    char *bytes = test_file_read(path, &size);
     for (size_t n = 0; n < size; n++) {
-        scratch_write("cut", bytes, n);
+        test_folder_write("cut", bytes, n);
         expect_failure(try_file("cut", &err), &err, VKMOE_BAD_FORMAT, "cut",
                        n < 8 ? "expected at least 8" : NULL);
     }
@@ -372,18 +376,18 @@ static void a_file_with_one_byte_changed_never_crashes_the_reader(void **state)
     vkmoe_error err;
     size_t size;
     uint64_t random = 1;
-    const char *path = scratch_path("whole");
+    const char *path = test_folder_path("whole");
     assert_int_equal(vkm_safetensors_write(NULL, path, samples, VKM_COUNT(samples), &err),
                      VKMOE_OK);
-    char *bytes = scratch_read(path, &size);
+    char *bytes = test_file_read(path, &size);
     size_t header = 8 + (unsigned char)bytes[0] + 256u * (unsigned char)bytes[1];
     static const char likely[] = "0123456789-[]{},:\"\\.eE \n";
     for (int i = 0; i < 4000; i++) {
-        size_t at = scratch_random(&random) % header;
+        size_t at = random_u32(&random) % header;
         char old = bytes[at];
-        bytes[at] = i % 2 ? (char)scratch_random(&random)
-                          : likely[scratch_random(&random) % (sizeof(likely) - 1)];
-        scratch_write("mutant", bytes, size);
+        bytes[at] =
+            i % 2 ? (char)random_u32(&random) : likely[random_u32(&random) % (sizeof(likely) - 1)];
+        test_folder_write("mutant", bytes, size);
         expect_sane(try_file("mutant", &err), &err);
         bytes[at] = old;
     }
@@ -394,12 +398,12 @@ static void only_regular_files_are_opened(void **state)
 {
     (void)state;
     vkmoe_error err;
-    assert_int_equal(mkdir(scratch_path("folder"), 0700), 0);
-    assert_int_equal(mkfifo(scratch_path("pipe"), 0600), 0);
-    scratch_write("empty", "", 0);
-    scratch_write_tensors("good", "{}", 0);
-    assert_int_equal(symlink("good", scratch_path("link")), 0);
-    assert_int_equal(symlink("nowhere", scratch_path("dangling")), 0);
+    assert_int_equal(mkdir(test_folder_path("folder"), 0700), 0);
+    assert_int_equal(mkfifo(test_folder_path("pipe"), 0600), 0);
+    test_folder_write("empty", "", 0);
+    tensors_write("good", "{}", 0);
+    assert_int_equal(symlink("good", test_folder_path("link")), 0);
+    assert_int_equal(symlink("nowhere", test_folder_path("dangling")), 0);
     expect_failure(try_file("folder", &err), &err, VKMOE_BAD_FORMAT, "not a regular file", NULL);
     expect_failure(try_file("pipe", &err), &err, VKMOE_BAD_FORMAT, "not a regular file", NULL);
     expect_failure(try_file("empty", &err), &err, VKMOE_BAD_FORMAT, "0 bytes", "at least 8");
@@ -420,7 +424,7 @@ static void tens_of_thousands_of_tensors_are_found_by_name(void **state)
                  i / 500, i % 500);
         tensors[i] = (struct vkm_tensor_out){names[i], VKM_DTYPE_F32, 1, {1}, floats + i % 6};
     }
-    const char *path = scratch_path("many");
+    const char *path = test_folder_path("many");
     assert_int_equal(vkm_safetensors_write(NULL, path, tensors, N, NULL), VKMOE_OK);
     assert_int_equal(vkm_checkpoint_open_file(NULL, path, &c, NULL), VKMOE_OK);
     assert_int_equal(vkm_checkpoint_count(c), N);
@@ -444,12 +448,12 @@ static void memory_running_out_at_any_allocation_is_a_status_and_no_leak(void **
         struct scarce scarce = {.fail_at = n};
         vkmoe_allocator a = scarce_allocator(&scarce);
         vkmoe_error err;
-        status =
-            vkm_safetensors_write(&a, scratch_path("written"), samples, VKM_COUNT(samples), &err);
+        status = vkm_safetensors_write(&a, test_folder_path("written"), samples, VKM_COUNT(samples),
+                                       &err);
         if (status != VKMOE_OK)
             expect_failure(status, &err, VKMOE_OUT_OF_HOST_MEMORY, NULL, NULL);
         assert_int_equal(scarce.live, 0);
-        assert_int_equal(access(scratch_path("written"), F_OK) == 0, status == VKMOE_OK);
+        assert_int_equal(access(test_folder_path("written"), F_OK) == 0, status == VKMOE_OK);
     }
 }
 
@@ -461,8 +465,8 @@ static void memory_running_out_in_the_json_library_is_a_sentence_and_no_leak(voi
         assert_true(n < 1000);
         vkmoe_error err;
         scarce_json(n);
-        status =
-            vkm_safetensors_write(NULL, scratch_path("written"), samples, VKM_COUNT(samples), &err);
+        status = vkm_safetensors_write(NULL, test_folder_path("written"), samples,
+                                       VKM_COUNT(samples), &err);
         scarce_json(-1);
         if (status != VKMOE_OK)
             expect_failure(status, &err, VKMOE_OUT_OF_HOST_MEMORY, NULL, NULL);
@@ -473,7 +477,7 @@ static void memory_running_out_in_the_json_library_is_a_sentence_and_no_leak(voi
         struct vkm_checkpoint *c = NULL;
         vkmoe_error err;
         scarce_json(n);
-        status = vkm_checkpoint_open_file(NULL, scratch_path("written"), &c, &err);
+        status = vkm_checkpoint_open_file(NULL, test_folder_path("written"), &c, &err);
         scarce_json(-1);
         expect_sane(status, &err); /* the library calls some of these a syntax error */
         if (status == VKMOE_OK)
@@ -485,10 +489,10 @@ static void memory_running_out_in_the_json_library_is_a_sentence_and_no_leak(voi
 static void the_error_may_be_null(void **state)
 {
     (void)state;
-    scratch_write_tensors("bad", "{\"a\":1}", 0);
+    tensors_write("bad", "{\"a\":1}", 0);
     assert_int_equal(try_file("bad", NULL), VKMOE_BAD_FORMAT);
     assert_int_equal(try_file("absent", NULL), VKMOE_NOT_FOUND);
-    assert_int_equal(vkm_safetensors_write(NULL, scratch_path("no/such"), samples, 1, NULL),
+    assert_int_equal(vkm_safetensors_write(NULL, test_folder_path("no/such"), samples, 1, NULL),
                      VKMOE_IO);
     vkm_checkpoint_close(NULL);
 }
@@ -496,26 +500,26 @@ static void the_error_may_be_null(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SCRATCH_TEST(the_shipped_model_opens_with_every_tensor_in_place),
-        SCRATCH_TEST(golden_files_hold_the_tokens_of_their_manifest),
-        SCRATCH_TEST(written_tensors_read_back_bit_for_bit),
-        SCRATCH_TEST(the_order_of_the_tensors_does_not_change_the_file),
-        SCRATCH_TEST(no_tensors_at_all_make_a_valid_file),
-        SCRATCH_TEST(the_writer_refuses_what_no_reader_would_take),
-        SCRATCH_TEST(a_folder_that_does_not_exist_cannot_be_written_to),
-        SCRATCH_TEST(tensors_of_dtypes_the_runtime_lacks_are_listed_under_their_name),
-        SCRATCH_TEST(every_malformed_header_is_refused_with_its_reason),
-        SCRATCH_TEST(more_dimensions_than_the_runtime_holds_are_unsupported),
-        SCRATCH_TEST(a_tensor_off_its_elements_alignment_is_refused),
-        SCRATCH_TEST(a_long_name_leaves_room_for_the_rest_of_the_sentence),
-        SCRATCH_TEST(a_header_longer_than_the_file_or_the_format_allows_is_refused),
-        SCRATCH_TEST(a_file_cut_at_any_byte_is_refused),
-        SCRATCH_TEST(a_file_with_one_byte_changed_never_crashes_the_reader),
-        SCRATCH_TEST(only_regular_files_are_opened),
-        SCRATCH_TEST(tens_of_thousands_of_tensors_are_found_by_name),
-        SCRATCH_TEST(memory_running_out_at_any_allocation_is_a_status_and_no_leak),
-        SCRATCH_TEST(memory_running_out_in_the_json_library_is_a_sentence_and_no_leak),
-        SCRATCH_TEST(the_error_may_be_null),
+        TEST_IN_FOLDER(the_shipped_model_opens_with_every_tensor_in_place),
+        TEST_IN_FOLDER(golden_files_hold_the_tokens_of_their_manifest),
+        TEST_IN_FOLDER(written_tensors_read_back_bit_for_bit),
+        TEST_IN_FOLDER(the_order_of_the_tensors_does_not_change_the_file),
+        TEST_IN_FOLDER(no_tensors_at_all_make_a_valid_file),
+        TEST_IN_FOLDER(the_writer_refuses_what_no_reader_would_take),
+        TEST_IN_FOLDER(a_folder_that_does_not_exist_cannot_be_written_to),
+        TEST_IN_FOLDER(tensors_of_dtypes_the_runtime_lacks_are_listed_under_their_name),
+        TEST_IN_FOLDER(every_malformed_header_is_refused_with_its_reason),
+        TEST_IN_FOLDER(more_dimensions_than_the_runtime_holds_are_unsupported),
+        TEST_IN_FOLDER(a_tensor_off_its_elements_alignment_is_refused),
+        TEST_IN_FOLDER(a_long_name_leaves_room_for_the_rest_of_the_sentence),
+        TEST_IN_FOLDER(a_header_longer_than_the_file_or_the_format_allows_is_refused),
+        TEST_IN_FOLDER(a_file_cut_at_any_byte_is_refused),
+        TEST_IN_FOLDER(a_file_with_one_byte_changed_never_crashes_the_reader),
+        TEST_IN_FOLDER(only_regular_files_are_opened),
+        TEST_IN_FOLDER(tens_of_thousands_of_tensors_are_found_by_name),
+        TEST_IN_FOLDER(memory_running_out_at_any_allocation_is_a_status_and_no_leak),
+        TEST_IN_FOLDER(memory_running_out_in_the_json_library_is_a_sentence_and_no_leak),
+        TEST_IN_FOLDER(the_error_may_be_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,14 +1,14 @@
 /* Checkpoints in several files under an index. */
 #include "base/base.h"
 #include "model/safetensors.h"
-#include "scratch.h"
+#include "unit.h"
 
 #define INDEX "model.safetensors.index.json"
 
 static vkmoe_status try_folder(const char *sub, vkmoe_error *err, size_t *count)
 {
     struct vkm_checkpoint *c = NULL;
-    vkmoe_status status = vkm_checkpoint_open(NULL, scratch_path(sub), &c, err);
+    vkmoe_status status = vkm_checkpoint_open(NULL, test_folder_path(sub), &c, err);
     if (status == VKMOE_OK)
         *count = vkm_checkpoint_count(c);
     vkm_checkpoint_close(c);
@@ -17,10 +17,10 @@ static vkmoe_status try_folder(const char *sub, vkmoe_error *err, size_t *count)
 
 static void write_shards(void)
 {
-    scratch_write_tensors(
+    tensors_write(
         "one.safetensors",
         "{\"a\":" ENTRY("\"F32\"", "[1]", 0, 4) ",\"b\":" ENTRY("\"F32\"", "[1]", 4, 8) "}", 8);
-    scratch_write_tensors(
+    tensors_write(
         "two.safetensors",
         "{\"b\":" ENTRY("\"F32\"", "[1]", 0, 4) ",\"z\":" ENTRY("\"F32\"", "[1]", 4, 8) "}", 8);
 }
@@ -31,9 +31,9 @@ static void shards_open_as_one_checkpoint_of_what_the_index_maps(void **state)
     vkmoe_error err = {VKMOE_OK, "untouched"};
     struct vkm_checkpoint *c;
     write_shards();
-    scratch_write_text(INDEX, "{\"metadata\":{\"total_size\":8},\"weight_map\":"
-                              "{\"b\":\"two.safetensors\",\"a\":\"one.safetensors\"}}");
-    assert_int_equal(vkm_checkpoint_open(NULL, scratch_path("."), &c, &err), VKMOE_OK);
+    test_folder_write_text(INDEX, "{\"metadata\":{\"total_size\":8},\"weight_map\":"
+                                  "{\"b\":\"two.safetensors\",\"a\":\"one.safetensors\"}}");
+    assert_int_equal(vkm_checkpoint_open(NULL, test_folder_path("."), &c, &err), VKMOE_OK);
     assert_string_equal(err.message, "untouched");
     assert_int_equal(vkm_checkpoint_count(c), 2);
     assert_string_equal(vkm_checkpoint_at(c, 0)->name, "a");
@@ -51,11 +51,11 @@ static void one_file_is_preferred_to_an_index(void **state)
     (void)state;
     vkmoe_error err;
     size_t count = 9;
-    scratch_write_text(INDEX, "broken");
-    scratch_write_tensors("model.safetensors", "{}", 0);
+    test_folder_write_text(INDEX, "broken");
+    tensors_write("model.safetensors", "{}", 0);
     assert_int_equal(try_folder(".", &err, &count), VKMOE_OK);
     assert_int_equal(count, 0);
-    scratch_write_text("model.safetensors", "broken");
+    test_folder_write_text("model.safetensors", "broken");
     expect_failure(try_folder(".", &err, &count), &err, VKMOE_BAD_FORMAT,
                    "/model.safetensors:", NULL);
 }
@@ -103,7 +103,7 @@ static void every_malformed_index_is_refused_with_its_reason(void **state)
     for (size_t i = 0; i < VKM_COUNT(rows); i++) {
         vkmoe_error err;
         size_t count;
-        scratch_write_text(INDEX, rows[i].map);
+        test_folder_write_text(INDEX, rows[i].map);
         expect_failure(try_folder(".", &err, &count), &err, rows[i].status, rows[i].text,
                        rows[i].text2);
     }
@@ -114,15 +114,15 @@ static void memory_running_out_at_any_allocation_is_a_status_and_no_leak(void **
     (void)state;
     vkmoe_status status = VKMOE_OUT_OF_HOST_MEMORY;
     write_shards();
-    scratch_write_text(INDEX, "{\"weight_map\":{\"b\":\"two.safetensors\","
-                              "\"a\":\"one.safetensors\"}}");
+    test_folder_write_text(INDEX, "{\"weight_map\":{\"b\":\"two.safetensors\","
+                                  "\"a\":\"one.safetensors\"}}");
     for (long n = 0; status != VKMOE_OK; n++) {
         assert_true(n < 1000);
         struct scarce scarce = {.fail_at = n};
         vkmoe_allocator a = scarce_allocator(&scarce);
         struct vkm_checkpoint *c = NULL;
         vkmoe_error err;
-        status = vkm_checkpoint_open(&a, scratch_path("."), &c, &err);
+        status = vkm_checkpoint_open(&a, test_folder_path("."), &c, &err);
         if (status != VKMOE_OK)
             expect_failure(status, &err, VKMOE_OUT_OF_HOST_MEMORY, NULL, NULL);
         else
@@ -142,12 +142,12 @@ static void the_error_may_be_null(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SCRATCH_TEST(shards_open_as_one_checkpoint_of_what_the_index_maps),
-        SCRATCH_TEST(one_file_is_preferred_to_an_index),
-        SCRATCH_TEST(a_folder_without_weights_is_not_found_by_both_names),
-        SCRATCH_TEST(every_malformed_index_is_refused_with_its_reason),
-        SCRATCH_TEST(memory_running_out_at_any_allocation_is_a_status_and_no_leak),
-        SCRATCH_TEST(the_error_may_be_null),
+        TEST_IN_FOLDER(shards_open_as_one_checkpoint_of_what_the_index_maps),
+        TEST_IN_FOLDER(one_file_is_preferred_to_an_index),
+        TEST_IN_FOLDER(a_folder_without_weights_is_not_found_by_both_names),
+        TEST_IN_FOLDER(every_malformed_index_is_refused_with_its_reason),
+        TEST_IN_FOLDER(memory_running_out_at_any_allocation_is_a_status_and_no_leak),
+        TEST_IN_FOLDER(the_error_may_be_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -197,8 +197,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(characters_are_never_split),
         cmocka_unit_test(a_character_is_written_as_soon_as_it_is_whole),
-        cmocka_unit_test_setup_teardown(tokens_that_are_bytes_make_characters, fixture_open,
-                                        fixture_close),
+        cmocka_unit_test_setup_teardown(tokens_that_are_bytes_make_characters, test_folder_setup,
+                                        test_folder_teardown),
         cmocka_unit_test(half_a_character_at_the_end_is_replaced),
         cmocka_unit_test(bytes_that_are_no_text_are_replaced),
         cmocka_unit_test(text_ends_before_a_stop_however_it_comes),

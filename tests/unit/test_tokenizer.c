@@ -14,7 +14,7 @@ static int load_shipped(void **state)
     static struct shipped s;
     vkmoe_error err = {0};
     json_error_t error;
-    fixture_open(state);
+    test_folder_setup(state);
     s.golden = json_load_file(VKMOE_GOLDEN "/manifest.json", JSON_ALLOW_NUL, &error);
     assert_non_null(s.golden);
     if (vkmoe_tokenizer_load(VKMOE_TEST_MODEL, NULL, &s.tokenizer, &err) != VKMOE_OK)
@@ -28,7 +28,7 @@ static int drop_shipped(void **state)
     struct shipped *s = *state;
     vkmoe_tokenizer_destroy(s->tokenizer);
     json_decref(s->golden);
-    return fixture_close(state);
+    return test_folder_teardown(state);
 }
 
 static void expect_golden(const vkmoe_tokenizer *t, const json_t *entry, bool bos)
@@ -137,13 +137,13 @@ static void random_texts_survive_a_round_trip(void **state)
     for (int round = 0; round < 4000; round++) {
         char text[4 * 64];
         size_t size = 0;
-        uint32_t length = scratch_random(&seed) % 64;
-        size_t kind = scratch_random(&seed) % (sizeof(ranges) / sizeof(ranges[0]) + 1);
+        uint32_t length = random_u32(&seed) % 64;
+        size_t kind = random_u32(&seed) % (sizeof(ranges) / sizeof(ranges[0]) + 1);
         for (uint32_t i = 0; i < length; i++) {
             size_t k = kind < sizeof(ranges) / sizeof(ranges[0])
                            ? kind
-                           : scratch_random(&seed) % (sizeof(ranges) / sizeof(ranges[0]));
-            size += put(text + size, ranges[k].low + scratch_random(&seed) % ranges[k].count);
+                           : random_u32(&seed) % (sizeof(ranges) / sizeof(ranges[0]));
+            size += put(text + size, ranges[k].low + random_u32(&seed) % ranges[k].count);
         }
         expect_round_trip(t, text, size);
     }
@@ -370,7 +370,7 @@ static void merging_follows_the_ranks(void **state)
         size_t known = 3, n = 0;
         json_t *root = fixture_new();
         for (int attempt = 0; attempt < 1000 && n < MERGES; attempt++) {
-            size_t x = scratch_random(&random) % known, y = scratch_random(&random) % known;
+            size_t x = random_u32(&random) % known, y = random_u32(&random) % known;
             char joined[128];
             snprintf(joined, sizeof(joined), "%s%s", texts[x], texts[y]);
             if (strlen(joined) > 12 ||
@@ -387,9 +387,9 @@ static void merging_follows_the_ranks(void **state)
         for (int round = 0; round < 50; round++) {
             char text[80];
             int32_t wanted[80], *found = NULL;
-            size_t size = scratch_random(&random) % sizeof(text), count;
+            size_t size = random_u32(&random) % sizeof(text), count;
             for (size_t i = 0; i < size; i++)
-                wanted[i] = text[i] = (char)('a' + scratch_random(&random) % 3);
+                wanted[i] = text[i] = (char)('a' + random_u32(&random) % 3);
             size_t n_wanted = merge_by_definition(merges, n, wanted, size);
             assert_int_equal(vkmoe_tokenizer_encode(t, text, size, false, &found, &count, NULL),
                              VKMOE_OK);

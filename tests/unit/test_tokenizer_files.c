@@ -132,8 +132,8 @@ static void merges_must_join_tokens_of_the_vocabulary(void **state)
 static vkmoe_status try_text(const char *text, size_t size, vkmoe_error *err)
 {
     vkmoe_tokenizer *t = NULL;
-    scratch_write("tokenizer.json", text, size);
-    vkmoe_status status = vkmoe_tokenizer_load(scratch_path(""), NULL, &t, err);
+    test_folder_write("tokenizer.json", text, size);
+    vkmoe_status status = vkmoe_tokenizer_load(test_folder_path(""), NULL, &t, err);
     vkmoe_tokenizer_destroy(t);
     return status;
 }
@@ -143,7 +143,7 @@ static void a_missing_file_is_not_found(void **state)
     vkmoe_error err = {0};
     vkmoe_tokenizer *t = NULL;
     (void)state;
-    expect_failure(vkmoe_tokenizer_load(scratch_path("nowhere"), NULL, &t, &err), &err,
+    expect_failure(vkmoe_tokenizer_load(test_folder_path("nowhere"), NULL, &t, &err), &err,
                    VKMOE_NOT_FOUND, "nowhere/tokenizer.json", NULL);
     assert_null(t);
 }
@@ -169,16 +169,16 @@ static void a_damaged_file_never_crashes_the_reader(void **state)
     size_t size;
     uint64_t random = 7;
     (void)state;
-    char *text = scratch_read(VKMOE_TEST_MODEL "/tokenizer.json", &size);
+    char *text = test_file_read(VKMOE_TEST_MODEL "/tokenizer.json", &size);
     for (int round = 0; round < 300; round++) {
         char kept[4];
         size_t at[4];
         vkmoe_error err = {0};
         for (int i = 0; i < 4; i++) {
             size_t range = round % 2 ? size : 2600; /* the parts before the vocabulary */
-            at[i] = scratch_random(&random) % range;
+            at[i] = random_u32(&random) % range;
             kept[i] = text[at[i]];
-            text[at[i]] = "\"{}[],:0a\\"[scratch_random(&random) % 10];
+            text[at[i]] = "\"{}[],:0a\\"[random_u32(&random) % 10];
         }
         expect_sane(try_text(text, size, &err), &err);
         for (int i = 4; i-- > 0;)
@@ -284,7 +284,7 @@ static bool survives_scarcity(long n)
     int32_t *ids = NULL;
     char *bytes = NULL;
     size_t count, size;
-    vkmoe_status status = vkmoe_tokenizer_load(scratch_path(""), &params, &t, &err);
+    vkmoe_status status = vkmoe_tokenizer_load(test_folder_path(""), &params, &t, &err);
     if (status == VKMOE_OK)
         status = vkmoe_tokenizer_encode(t, text, sizeof(text) - 1, true, &ids, &count, &err);
     if (status == VKMOE_OK)
@@ -323,5 +323,5 @@ int main(void)
         cmocka_unit_test(a_malformed_configuration_is_refused),
         cmocka_unit_test(memory_may_run_out_at_any_allocation),
     };
-    return cmocka_run_group_tests(tests, fixture_open, fixture_close);
+    return cmocka_run_group_tests(tests, test_folder_setup, test_folder_teardown);
 }

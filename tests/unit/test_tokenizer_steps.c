@@ -348,5 +348,5 @@ int main(void)
         cmocka_unit_test(text_takes_the_normal_form),
         cmocka_unit_test(marks_take_canonical_order_however_many),
     };
-    return cmocka_run_group_tests(tests, fixture_open, fixture_close);
+    return cmocka_run_group_tests(tests, test_folder_setup, test_folder_teardown);
 }

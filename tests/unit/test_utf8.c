@@ -2,7 +2,7 @@
 #include "base/base.h"
 #include "base/json.h"
 #include "base/utf8.h"
-#include "scratch.h"
+#include "unit.h"
 
 static void malformed_text_is_found_at_its_first_bad_byte(void **state)
 {

@@ -2,20 +2,6 @@
 
 #include "text/byte_level.h"
 
-int fixture_open(void **state)
-{
-    (void)state;
-    scratch_open();
-    return 0;
-}
-
-int fixture_close(void **state)
-{
-    (void)state;
-    scratch_close();
-    return 0;
-}
-
 static json_t *parse(const char *text)
 {
     json_error_t error;
@@ -83,12 +69,12 @@ static void write(json_t *root, const char *config)
 {
     char *text = json_dumps(root, 0);
     assert_non_null(text);
-    scratch_write_text("tokenizer.json", text);
+    test_folder_write_text("tokenizer.json", text);
     free(text);
     json_decref(root);
-    remove(scratch_path("tokenizer_config.json"));
+    remove(test_folder_path("tokenizer_config.json"));
     if (config)
-        scratch_write_text("tokenizer_config.json", config);
+        test_folder_write_text("tokenizer_config.json", config);
 }
 
 vkmoe_tokenizer *fixture_load(json_t *root, const char *config)
@@ -96,7 +82,7 @@ vkmoe_tokenizer *fixture_load(json_t *root, const char *config)
     vkmoe_error err = {0};
     vkmoe_tokenizer *t = NULL;
     write(root, config);
-    if (vkmoe_tokenizer_load(scratch_path(""), NULL, &t, &err) != VKMOE_OK)
+    if (vkmoe_tokenizer_load(test_folder_path(""), NULL, &t, &err) != VKMOE_OK)
         fail_msg("%s", err.message);
     return t;
 }
@@ -105,7 +91,7 @@ vkmoe_status fixture_try(json_t *root, const char *config, vkmoe_error *err)
 {
     vkmoe_tokenizer *t = NULL;
     write(root, config);
-    vkmoe_status status = vkmoe_tokenizer_load(scratch_path(""), NULL, &t, err);
+    vkmoe_status status = vkmoe_tokenizer_load(test_folder_path(""), NULL, &t, err);
     assert_true((status == VKMOE_OK) == (t != NULL));
     vkmoe_tokenizer_destroy(t);
     return status;

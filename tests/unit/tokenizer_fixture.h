@@ -1,15 +1,11 @@
-/* Small tokenizers made up for a test, written to the scratch folder as a model's files. */
+/* Small tokenizers made up for a test, written to the test's folder as a model's files. */
 #ifndef TOKENIZER_FIXTURE_H
 #define TOKENIZER_FIXTURE_H
 
 #include <jansson.h>
 
-#include "scratch.h"
+#include "unit.h"
 #include "vkmoe/tokenizer.h"
-
-/* cmocka setup and teardown: the scratch folder. */
-int fixture_open(void **state);
-int fixture_close(void **state);
 
 /* A tokenizer.json whose tokens are the 256 bytes (the id is the byte), without merges or added
  * tokens; its pre-tokenizer is one ByteLevel step that does not split. */
