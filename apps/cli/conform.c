@@ -17,6 +17,7 @@ static const char help[] =
     "      --full             the matrix shapes of real models and longer checks too\n"
     "      --list             list the cases and run none\n"
     "      --json FILE        write a report as JSON\n"
+    "      --summary FILE     write one without the cases that passed, to be kept\n"
     "      --html FILE        write a report as a page\n"
     "      --export DIR       write each kernel's case that fails to a folder of its own\n"
     "      --replay DIR       run the case of such a folder alone\n"
@@ -31,6 +32,7 @@ enum {
     OPTION_FULL,
     OPTION_LIST,
     OPTION_JSON,
+    OPTION_SUMMARY,
     OPTION_HTML,
     OPTION_EXPORT,
     OPTION_REPLAY,
@@ -46,6 +48,7 @@ static const struct option long_options[] = {
     {"full", no_argument, NULL, OPTION_FULL},
     {"list", no_argument, NULL, OPTION_LIST},
     {"json", required_argument, NULL, OPTION_JSON},
+    {"summary", required_argument, NULL, OPTION_SUMMARY},
     {"html", required_argument, NULL, OPTION_HTML},
     {"export", required_argument, NULL, OPTION_EXPORT},
     {"replay", required_argument, NULL, OPTION_REPLAY},
@@ -56,7 +59,7 @@ static const struct option long_options[] = {
 struct options {
     struct cli_common common;
     vkmoe_conform_params params;
-    const char *json, *html, *replay;
+    const char *json, *summary, *html, *replay;
     bool check_addresses;
 };
 
@@ -91,6 +94,9 @@ static int parse_own(struct options *o, int option)
     case OPTION_JSON:
         o->json = optarg;
         return -1;
+    case OPTION_SUMMARY:
+        o->summary = optarg;
+        return -1;
     case OPTION_HTML:
         o->html = optarg;
         return -1;
@@ -123,9 +129,9 @@ static int parse(int argc, char **argv, struct options *o)
         (o->params.list || o->params.export_dir || o->params.kernels || o->params.cases))
         return cli_usage("conform: --replay runs what is in the folder; it does not go with "
                          "--list, --export, --kernel or --case");
-    if (o->params.list && (o->json || o->html || o->params.export_dir))
-        return cli_usage("conform: --list runs nothing; it does not go with --json, --html or "
-                         "--export");
+    if (o->params.list && (o->json || o->summary || o->html || o->params.export_dir))
+        return cli_usage("conform: --list runs nothing; it does not go with --json, --summary, "
+                         "--html or --export");
     o->params.model = cli_model_path(&o->common);
     return -1;
 }
@@ -305,7 +311,9 @@ int cmd_conform(int argc, char **argv)
         report.n_devices = 1;
         code = run_device(&o, &report, 0, o.common.device);
     }
-    if (o.json && conform_write_json(&report, o.json) != EXIT_DONE)
+    if (o.json && conform_write_json(&report, CONFORM_EVERY_CASE, o.json) != EXIT_DONE)
+        code = EXIT_FAILED;
+    if (o.summary && conform_write_json(&report, CONFORM_SUMMARY, o.summary) != EXIT_DONE)
         code = EXIT_FAILED;
     if (o.html && conform_write_html(&report, o.html) != EXIT_DONE)
         code = EXIT_FAILED;

@@ -64,7 +64,11 @@ void conform_element(FILE *to, const struct conform_case *c);
 
 /* --- conform_json.c, conform_html.c: an exit code, after saying why --- */
 
-int conform_write_json(const struct conform_report *r, const char *path);
+/* A summary leaves out times, errors by size, and cases that passed and measured nothing. */
+enum conform_detail { CONFORM_EVERY_CASE, CONFORM_SUMMARY };
+
+int conform_write_json(const struct conform_report *r, enum conform_detail detail,
+                       const char *path);
 int conform_write_html(const struct conform_report *r, const char *path);
 
 #endif

@@ -128,7 +128,7 @@ static void cell(FILE *f, const struct conform_test *t, size_t device, size_t in
     column_name(f, t);
     fprintf(f, "</span> <b>%s</b> ", t->failed ? "failed" : "ok");
     if (t->failed)
-        fprintf(f, "%u of %zu", t->failed, t->n_cases);
+        fprintf(f, "%u/%zu", t->failed, t->n_cases);
     else
         fprintf(f, "%zu", t->n_cases);
     fputs("</a>\n", f);
@@ -238,7 +238,7 @@ static void case_facts(FILE *f, const struct conform_report *r, const struct con
              (unsigned long long)c->worst.index);
         fact(f, "Got", "%.9g", c->worst.got);
         fact(f, "Expected", "%.9g", c->worst.expected);
-        fact(f, "NMSE", "%.3g", c->nmse);
+        fact(f, "Worst NMSE", "%.3g", c->nmse);
     }
     if (!c->passed) {
         fact(f, "Seed", "%llu", (unsigned long long)r->seed);
@@ -271,6 +271,23 @@ static void failure(FILE *f, const struct conform_report *r, const struct confor
     fputs("</div>\n", f);
 }
 
+/* All are in the page; the first few are seen at once. */
+static void failures(FILE *f, const struct conform_report *r, const struct conform_device *d,
+                     const struct conform_test *t)
+{
+    enum { SEEN = 3 };
+    uint32_t n = 0;
+    for (size_t i = 0; i < t->n_cases; i++) {
+        if (t->cases[i].passed)
+            continue;
+        if (n++ == SEEN)
+            fprintf(f, "<details class=\"more\"><summary>%u more</summary>\n", t->failed - SEEN);
+        failure(f, r, d, t, &t->cases[i]);
+    }
+    if (n > SEEN)
+        fputs("</details>\n", f);
+}
+
 static void detail(FILE *f, const struct conform_report *r, const struct conform_device *d,
                    size_t device, size_t index)
 {
@@ -286,10 +303,9 @@ static void detail(FILE *f, const struct conform_report *r, const struct conform
     else
         fprintf(f, "<span class=\"good\">%zu ok</span>", t->n_cases);
     fputs("</summary>\n", f);
+    failures(f, r, d, t);
     for (size_t i = 0; i < t->n_cases; i++)
-        if (!t->cases[i].passed)
-            failure(f, r, d, t, &t->cases[i]);
-        else if (t->cases[i].note[0])
+        if (t->cases[i].passed && t->cases[i].note[0])
             case_facts(f, r, t, &t->cases[i]);
     const struct conform_case *worst = &t->cases[t->worst];
     if (!t->failed && !worst->note[0]) {
@@ -298,6 +314,21 @@ static void detail(FILE *f, const struct conform_report *r, const struct conform
     }
     histogram(f, t);
     fputs("</details>\n", f);
+}
+
+/* Those that failed, or those that did not. */
+static void details(FILE *f, const struct conform_report *r, size_t device, bool failed)
+{
+    const struct conform_device *d = &r->devices[device];
+    bool any = false;
+    for (size_t i = 0; i < d->n_tests; i++) {
+        if ((d->tests[i].failed > 0) != failed)
+            continue;
+        if (!any)
+            fprintf(f, "<h3>%s</h3>\n", failed ? "What failed" : "What passed");
+        any = true;
+        detail(f, r, d, device, i);
+    }
 }
 
 static void device_section(FILE *f, const struct conform_report *r, size_t index)
@@ -321,9 +352,8 @@ static void device_section(FILE *f, const struct conform_report *r, size_t index
         fprintf(f, "%s%u cases passed.", passed ? "All " : "", d->totals.cases);
     fputs("</p>\n<h3>Kernels and variants</h3>\n", f);
     grid(f, d, index);
-    fputs("<h3>In detail</h3>\n", f);
-    for (size_t i = 0; i < d->n_tests; i++)
-        detail(f, r, d, index, i);
+    details(f, r, index, true);
+    details(f, r, index, false);
     fputs("</section>\n", f);
 }
 

@@ -1,4 +1,4 @@
-/* The conformance report as JSON. */
+/* The conformance report as JSON: one line for each device, test and case. */
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -50,27 +50,41 @@ static json_t *case_json(const struct conform_report *r, const struct conform_de
     return out;
 }
 
-static json_t *test_json(const struct conform_report *r, const struct conform_device *d,
-                         const struct conform_test *t)
+static json_t *errors_json(const struct conform_test *t)
 {
-    json_t *cases = json_array(), *errors = json_array();
-    for (size_t i = 0; i < t->n_cases; i++)
-        json_array_append_new(cases, case_json(r, d, t, &t->cases[i]));
+    json_t *errors = json_array();
     for (int i = 0; i < VKMOE_CONFORM_BINS; i++)
         json_array_append_new(errors, json_integer((json_int_t)t->errors[i]));
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:s, s:o, s:o}", "kernel", t->kernel,
-                     "weights", t->weights, "path", t->path, "subgroup_size",
-                     (json_int_t)t->subgroup_size, "cases_run", (json_int_t)t->n_cases, "failed",
-                     (json_int_t)t->failed, "nmse", number(t->nmse), "worst_case",
-                     t->cases[t->worst].name, "errors", errors, "cases", cases);
+    return errors;
 }
 
-static json_t *device_json(const struct conform_report *r, const struct conform_device *d)
+static json_t *test_json(const struct conform_report *r, const struct conform_device *d,
+                         const struct conform_test *t, enum conform_detail detail)
+{
+    json_t *cases = json_array();
+    for (size_t i = 0; i < t->n_cases; i++)
+        if (detail == CONFORM_EVERY_CASE || !t->cases[i].passed || t->cases[i].note[0])
+            json_array_append_new(cases, case_json(r, d, t, &t->cases[i]));
+    json_t *out =
+        json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:s}", "kernel", t->kernel, "weights",
+                  t->weights, "path", t->path, "subgroup_size", (json_int_t)t->subgroup_size,
+                  "cases_run", (json_int_t)t->n_cases, "failed", (json_int_t)t->failed, "nmse",
+                  number(t->nmse), "worst_case", t->cases[t->worst].name);
+    if (detail == CONFORM_EVERY_CASE)
+        json_object_set_new(out, "errors", errors_json(t));
+    if (json_array_size(cases) > 0)
+        json_object_set(out, "cases", cases);
+    json_decref(cases);
+    return out;
+}
+
+static json_t *device_json(const struct conform_report *r, const struct conform_device *d,
+                           enum conform_detail detail)
 {
     const vkmoe_device_info *info = &d->info;
     json_t *tests = json_array();
     for (size_t i = 0; i < d->n_tests; i++)
-        json_array_append_new(tests, test_json(r, d, &d->tests[i]));
+        json_array_append_new(tests, test_json(r, d, &d->tests[i], detail));
     json_t *key =
         json_pack("{s:s, s:I, s:I}", "device_uuid", info->uuid, "driver_id",
                   (json_int_t)info->driver_id, "driver_version", (json_int_t)info->driver_version);
@@ -83,23 +97,67 @@ static json_t *device_json(const struct conform_report *r, const struct conform_
         (json_int_t)info->shared_memory, "max_invocations", (json_int_t)info->max_invocations,
         "cases_run", (json_int_t)d->totals.cases, "failed", (json_int_t)d->totals.failed, "seconds",
         d->seconds, "tests", tests);
+    if (detail == CONFORM_SUMMARY)
+        json_object_del(out, "seconds"); /* of a machine that may have been busy */
     set_text(out, "stopped", d->error.message);
     return out;
 }
 
-int conform_write_json(const struct conform_report *r, const char *path)
+/* --- as text --- */
+
+static void write_value(FILE *f, const json_t *value, int depth);
+
+static void write_members(FILE *f, const json_t *object, int depth)
+{
+    const char *key, *before = "{";
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
+        fprintf(f, "%s\"%s\": ", before, key); /* keys are our own: plain words */
+        write_value(f, value, depth);
+        before = ", ";
+    }
+    fputs("}", f);
+}
+
+/* Objects in an array stand on lines of their own, all else beside each other: lines that can be
+ * read, and compared between reports. */
+static void write_value(FILE *f, const json_t *value, int depth)
+{
+    size_t n = json_array_size(value);
+    if (json_is_object(value)) {
+        write_members(f, value, depth);
+    } else if (n > 0 && json_is_object(json_array_get(value, 0))) {
+        for (size_t i = 0; i < n; i++) {
+            fprintf(f, "%s\n%*s", i ? "," : "[", depth + 1, "");
+            write_value(f, json_array_get(value, i), depth + 1);
+        }
+        fputs("]", f);
+    } else {
+        /* Ten digits tell any float32 and any 32-bit integer from all others. */
+        json_dumpf(value, f, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(10));
+    }
+}
+
+int conform_write_json(const struct conform_report *r, enum conform_detail detail, const char *path)
 {
     json_t *devices = json_array();
+    char *text = NULL;
+    size_t size = 0;
     for (size_t i = 0; i < r->n_devices; i++)
-        json_array_append_new(devices, device_json(r, &r->devices[i]));
+        json_array_append_new(devices, device_json(r, &r->devices[i], detail));
     json_t *root = json_pack("{s:s, s:I, s:s, s:b, s:o}", "vkmoe", VKMOE_VERSION, "seed",
                              (json_int_t)r->seed, "level", r->full ? "full" : "quick", "passed",
                              conform_report_passed(r), "devices", devices);
-    char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
+    FILE *f = root ? open_memstream(&text, &size) : NULL;
+    if (f) {
+        write_value(f, root, 0);
+        fputs("\n", f);
+    }
     json_decref(root);
-    if (!text)
-        return cli_fail("%s: the report cannot be put as JSON", path);
-    int code = cli_write_file(path, text, strlen(text));
+    bool complete = f && fclose(f) == 0;
+    int code =
+        complete ? cli_write_file(path, text, size) : cli_fail("host memory ran out for %s", path);
     free(text);
     return code;
 }

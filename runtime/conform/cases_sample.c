@@ -32,11 +32,20 @@ struct sampling {
     uint32_t repeat_last;
 };
 
+/* The NaN next to infinity. */
+static float least_nan(void)
+{
+    const uint32_t bits = 0x7f800001u;
+    float nan;
+    memcpy(&nan, &bits, sizeof(nan));
+    return nan;
+}
+
 static float vocab_logit(struct vkm_random *r, enum vocab_kind kind, uint32_t i, uint32_t vocab)
 {
     uint32_t die = vkm_random_below(r, 64);
     if (kind == VOCAB_NAN || (kind == VOCAB_SPECIAL && (i / VKM_VOCAB_BLOCK == 1 || die < 8)))
-        return NAN;
+        return die % 2 ? NAN : least_nan();
     if (kind == VOCAB_SPECIAL && (i / VKM_VOCAB_BLOCK == 2 || die < 16))
         return -INFINITY;
     if (kind == VOCAB_INFINITE && die < 2)
@@ -226,6 +235,9 @@ void vkm_cases_sample_cut(struct vkm_suite *s)
     sample_cut(s, &(struct sampling){8192, 3, VOCAB_PLAIN, 1, true, 0, 0.9f, 0, 0});
     sample_cut(s, &(struct sampling){102400, 1, VOCAB_PLAIN, 0.8f, false, 40, 0.95f, 0.05f, 0});
     sample_cut(s, &(struct sampling){700, 33, VOCAB_PLAIN, 1, true, 7, 0.8f, 0, 0});
+    /* The least share; as many tokens as there are, and some more and fewer. */
+    sample_cut(s, &(struct sampling){513, 6, VOCAB_PLAIN, 1, false, 0, 0x1p-32f, 0, 0});
+    sample_cut(s, &(struct sampling){35, 9, VOCAB_PLAIN, 1, true, 33, 0, 0, 0});
     sample_cut(s, &(struct sampling){64, 9, VOCAB_NEAR, 1, false, 7, 0.7f, 0, 0});
 }
 

@@ -117,18 +117,47 @@ static size_t count_lines(const char *text)
     return n;
 }
 
+/* It says of every test what the whole report says, on a line of its own, and of cases only those
+ * that measured something: none of a kernel's that passed. */
+static void check_summary(const char *path, const json_t *whole)
+{
+    size_t size, t;
+    json_t *test, *root = load_json(path);
+    const json_t *device = json_array_get(json_object_get(root, "devices"), 0);
+    const json_t *other = json_array_get(json_object_get(whole, "devices"), 0);
+    const json_t *tests = json_object_get(device, "tests");
+    assert_true(json_equal(json_object_get(root, "passed"), json_object_get(whole, "passed")));
+    assert_true(json_equal(json_object_get(device, "key"), json_object_get(other, "key")));
+    assert_int_equal(json_array_size(tests), json_array_size(json_object_get(other, "tests")));
+    json_array_foreach(tests, t, test)
+    {
+        const json_t *full = json_array_get(json_object_get(other, "tests"), t);
+        assert_string_equal(string(test, "kernel"), string(full, "kernel"));
+        assert_int_equal(integer(test, "cases_run"), integer(full, "cases_run"));
+        assert_true(json_equal(json_object_get(test, "nmse"), json_object_get(full, "nmse")));
+        assert_null(json_object_get(test, "cases"));
+    }
+    char *text = read_text(path, &size);
+    /* And one line for the report, one for the device. */
+    assert_int_equal(count_lines(text), json_array_size(tests) + 2);
+    free(text);
+    json_decref(root);
+}
+
 static void a_good_driver_passes_and_the_reports_are_complete(void **state)
 {
     struct test_process list = {0}, run = {0};
-    const char *json, *html;
+    const char *json, *summary, *html;
     json_int_t failed;
     size_t size;
     (void)state;
     json = test_folder_path("report.json");
+    summary = test_folder_path("summary.json");
     html = test_folder_path("report.html");
     test_vkmoe(&list, "conform", "--list", "--kernel", "s*m*");
     test_process_assert_code(&list, 0);
-    test_vkmoe(&run, "conform", "--kernel", "s*m*", "--json", json, "--html", html);
+    test_vkmoe(&run, "conform", "--kernel", "s*m*", "--json", json, "--summary", summary, "--html",
+               html);
     test_process_assert_code(&run, 0);
     assert_non_null(strstr(run.out, "softmax"));
     assert_non_null(strstr(run.out, "sample_cut"));
@@ -138,6 +167,7 @@ static void a_good_driver_passes_and_the_reports_are_complete(void **state)
     json_int_t cases = check_sums(root, &failed);
     assert_int_equal(failed, 0);
     assert_int_equal(cases + 2, count_lines(list.out)); /* two lines tell the device */
+    check_summary(summary, root);
     json_decref(root);
     char *page = test_file_read(html, &size);
     assert_well_formed(page);

@@ -52,13 +52,18 @@ static void blank_debug(char *code)
 }
 
 /* Lines that only declare: the size of shared memory or a default that the host overrides decides
- * nothing by itself. Of the preprocessor's, only what #define stands for is code. */
+ * nothing by itself, nor do the bytes of an access, which only address checking looks at. Of the
+ * preprocessor's, only what #define stands for is code. */
 static bool declares(const char *line)
 {
+    static const char *const words[] = {"layout(", "shared ", "VKM_LOAD(", "VKM_STORE("};
     line += strspn(line, " \t");
     if (line[0] == '#')
         return strncmp(line, "#define", 7) != 0;
-    return strncmp(line, "layout(", 7) == 0 || strncmp(line, "shared ", 7) == 0;
+    for (size_t i = 0; i < VKM_COUNT(words); i++)
+        if (strncmp(line, words[i], strlen(words[i])) == 0)
+            return true;
+    return false;
 }
 
 static void blank_declarations(char *code)

@@ -107,24 +107,6 @@ void shaders_mutants(const struct shaders *s, struct mutants *list)
         mutants_add(list, i, s->names[i], s->sources[i]);
 }
 
-static void hash_file(void *user, const char *path, const char *name)
-{
-    uint64_t *hash = user;
-    char *text = read_text(path);
-    (void)name;
-    *hash = vkm_hash(*hash, text, strlen(text));
-    free(text);
-}
-
-uint64_t shaders_hash(const struct shaders *s)
-{
-    uint64_t hash = VKM_HASH_INIT;
-    for (unsigned i = 0; i < s->count; i++)
-        hash = vkm_hash(hash, s->sources[i], strlen(s->sources[i]));
-    for_files("runtime/conform", ".c", hash_file, &hash);
-    return hash;
-}
-
 /* --- who includes whom --- */
 
 static unsigned find(const struct shaders *s, const char *folder, const char *name, size_t n)

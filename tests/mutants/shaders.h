@@ -22,8 +22,6 @@ void shaders_free(struct shaders *s);
 void shaders_mutants(const struct shaders *s, struct mutants *list);
 /* Whether the kernel's source is this file or includes it. */
 bool shaders_reach(const struct shaders *s, enum vkm_kernel_id kernel, unsigned file);
-/* A hash of what decides which mutants there are and which die: the shaders and the cases. */
-uint64_t shaders_hash(const struct shaders *s);
 
 /* Copies the shaders to a folder, the mutant (or NULL) in its file's place. */
 void shaders_write(const struct shaders *s, const struct mutant *m, const char *folder);
