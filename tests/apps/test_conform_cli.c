@@ -137,7 +137,7 @@ static void check_summary(const char *path, const json_t *whole)
         assert_true(json_equal(json_object_get(test, "nmse"), json_object_get(full, "nmse")));
         assert_null(json_object_get(test, "cases"));
     }
-    char *text = read_text(path, &size);
+    char *text = test_file_read(path, &size);
     /* And one line for the report, one for the device. */
     assert_int_equal(count_lines(text), json_array_size(tests) + 2);
     free(text);
