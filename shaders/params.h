@@ -8,9 +8,10 @@
  * GLSL sees a view as a uvec2 address; C sees a struct vkm_view. K is passed through.
  *
  * Shapes are row-major, outermost first. `ld` of a width n is n rounded up to VKM_PAD elements; the
- * elements between n and ld are zero, in weights and in activations: a kernel that writes rows of
- * ld elements writes those zeros too, one that adds to rows leaves them alone. Activations are
- * float32.
+ * elements between n and ld are zero in activations, and in weights, but for Q4, where they may be
+ * anything finite: a kernel that writes rows of ld elements writes those zeros too, one that adds to
+ * rows leaves them alone. Activations are float32, weights of the variant's storage type (see
+ * runtime/base/rows.h).
  * An expert id that is not below n_experts stands for no expert: the sort leaves its pair out, its
  * h is zero, and it adds nothing.
  * rows: struct of 4 uints for each batch row: token, position, sequence, 0.

@@ -2,6 +2,7 @@
 #ifndef VKM_WEIGHTS_H
 #define VKM_WEIGHTS_H
 
+#include "base/rows.h"
 #include "gpu/gpu.h"
 #include "kernels/kernels.h"
 #include "model/config.h"

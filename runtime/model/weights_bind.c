@@ -11,9 +11,8 @@
 
 uint64_t vkm_ffn_bytes(const struct vkm_config *config, uint32_t width, enum vkm_dtype dtype)
 {
-    uint64_t elements = 2 * (uint64_t)width * vkm_ld(config->hidden_size) +
-                        (uint64_t)config->hidden_size * vkm_ld(width);
-    return elements * vkm_dtype_size(dtype);
+    return 2 * (uint64_t)width * vkm_row_bytes(dtype, vkm_ld(config->hidden_size)) +
+           (uint64_t)config->hidden_size * vkm_row_bytes(dtype, vkm_ld(width));
 }
 
 struct binder {
@@ -129,7 +128,7 @@ static uint64_t parts_bytes(const struct part *parts, size_t n, enum vkm_dtype d
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < n; i++)
-        bytes += (uint64_t)parts[i].rows * vkm_ld(parts[i].cols) * vkm_dtype_size(dtype);
+        bytes += parts[i].rows * vkm_row_bytes(dtype, vkm_ld(parts[i].cols));
     return bytes;
 }
 
@@ -290,7 +289,7 @@ static uint32_t count_experts(const struct binder *b, const struct expert_chain 
 static struct vkm_matrix as_rows(const struct vkm_config *c, struct vkm_buffer *buffer,
                                  enum vkm_dtype dtype)
 {
-    uint64_t row = (uint64_t)vkm_ld(c->hidden_size) * vkm_dtype_size(dtype);
+    uint64_t row = vkm_row_bytes(dtype, vkm_ld(c->hidden_size));
     return (struct vkm_matrix){.view = vkm_buffer_view(buffer),
                                .n_out = (uint32_t)(buffer->size / row),
                                .n_in = c->hidden_size,

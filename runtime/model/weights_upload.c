@@ -11,7 +11,7 @@
 
 static uint64_t row_bytes(const struct vkm_piece *p)
 {
-    return (uint64_t)p->ld * vkm_dtype_size(p->dtype);
+    return vkm_row_bytes(p->dtype, p->ld);
 }
 
 static size_t source_row_bytes(const struct vkm_piece *p)
