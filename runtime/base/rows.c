@@ -36,7 +36,7 @@ uint64_t vkm_row_bytes(enum vkm_dtype dtype, uint64_t ld)
 
 struct group {
     float scale, minimum; /* as f16 holds them */
-    uint8_t quants[VKM_GROUP];
+    int32_t quants[VKM_GROUP];
 };
 
 /* Where the f16 of a group begin. */
@@ -45,7 +45,7 @@ static size_t scales_at(enum vkm_dtype dtype, size_t ld, size_t group)
     return quant_bytes(dtype, ld) + group * formats[dtype].scales * sizeof(uint16_t);
 }
 
-/* The half of a byte that element i of a group of Q4 lies in, and the byte. */
+/* The byte that element i of a group of Q4 lies in, and its half. */
 static size_t q4_byte(size_t i)
 {
     return i / 8 * 4 + i % 4;
@@ -89,76 +89,114 @@ static float scale_for(float largest, float steps)
                                                                                 : h);
 }
 
-/* x to the nearest integer in [0, most]. */
-static int nearest(float x, int most)
+/* The loops below have a fixed length and LANES sums side by side, so that compilers make vectors
+ * of them: all weights of a quantised model come through here. */
+#define LANES 8
+
+static float sum_lanes(const float lanes[LANES])
 {
-    return x <= 0 ? 0 : x >= (float)most ? most : (int)(x + 0.5f);
+    return (lanes[0] + lanes[4]) + (lanes[1] + lanes[5]) + (lanes[2] + lanes[6]) +
+           (lanes[3] + lanes[7]);
 }
 
-static bool quantise_q8(const float *x, size_t n, struct group *g)
+/* The least and the largest value. */
+static void find_range(const float x[VKM_GROUP], float *low, float *high)
 {
-    float largest = 0;
-    for (size_t i = 0; i < n; i++)
-        largest = fmaxf(largest, fabsf(x[i]));
-    *g = (struct group){.scale = scale_for(largest, Q8_MAX)};
-    float inverse = g->scale > 0 ? 1 / g->scale : 0;
-    for (size_t i = 0; i < n; i++) {
-        int q = nearest(fabsf(x[i]) * inverse, Q8_MAX);
-        g->quants[i] = (uint8_t)(x[i] < 0 ? -q : q);
+    float lows[LANES], highs[LANES];
+    memcpy(lows, x, sizeof(lows));
+    memcpy(highs, x, sizeof(highs));
+    for (size_t i = LANES; i < VKM_GROUP; i += LANES) {
+        for (size_t j = 0; j < LANES; j++) {
+            lows[j] = x[i + j] < lows[j] ? x[i + j] : lows[j];
+            highs[j] = x[i + j] > highs[j] ? x[i + j] : highs[j];
+        }
     }
+    *low = lows[0];
+    *high = highs[0];
+    for (size_t j = 1; j < LANES; j++) {
+        *low = lows[j] < *low ? lows[j] : *low;
+        *high = highs[j] > *high ? highs[j] : *high;
+    }
+}
+
+/* The nearest integers to (x - from) / step, in [0, most]. */
+static void round_all(const float x[VKM_GROUP], float from, float step, float most,
+                      int32_t quants[VKM_GROUP])
+{
+    float inverse = step > 0 ? 1 / step : 0;
+    for (size_t i = 0; i < VKM_GROUP; i++) {
+        float q = (x[i] - from) * inverse + 0.5f;
+        q = q > 0 ? q : 0;
+        q = q < most + 0.5f ? q : most + 0.5f;
+        quants[i] = (int32_t)q;
+    }
+}
+
+static bool quantise_q8(const float x[VKM_GROUP], struct group *g)
+{
+    float low, high;
+    find_range(x, &low, &high);
+    float largest = fmaxf(-low, high);
+    g->scale = scale_for(largest, Q8_MAX);
+    g->minimum = 0;
+    round_all(x, -Q8_MAX * g->scale, g->scale, 2 * Q8_MAX, g->quants);
+    for (size_t i = 0; i < VKM_GROUP; i++)
+        g->quants[i] = g->scale > 0 ? g->quants[i] - Q8_MAX : 0;
     return largest <= F16_MAX * Q8_MAX;
 }
 
 /* Rounds x to a scale and a minimum; returns the sum of squared errors. */
-static float round_q4(const float *x, size_t n, float scale, float minimum, struct group *g)
+static float round_q4(const float x[VKM_GROUP], float scale, float minimum, struct group *g)
 {
-    float error = 0, inverse = scale > 0 ? 1 / scale : 0;
+    float errors[LANES] = {0};
     g->scale = scale;
     g->minimum = minimum;
-    for (size_t i = 0; i < n; i++) {
-        int q = nearest((x[i] - minimum) * inverse, Q4_MAX);
-        float off = scale * (float)q + minimum - x[i];
-        g->quants[i] = (uint8_t)q;
-        error += off * off;
+    round_all(x, minimum, scale, Q4_MAX, g->quants);
+    for (size_t i = 0; i < VKM_GROUP; i += LANES) {
+        for (size_t j = 0; j < LANES; j++) {
+            float off = scale * (float)g->quants[i + j] + minimum - x[i + j];
+            errors[j] += off * off;
+        }
     }
-    return error;
+    return sum_lanes(errors);
 }
 
 /* The scale and minimum that suit the quants of g best, in least squares; false where all quants
  * are alike. */
-static bool refit_q4(const float *x, size_t n, const struct group *g, float *scale, float *minimum)
+static bool refit_q4(const float x[VKM_GROUP], const struct group *g, float *scale, float *minimum)
 {
-    float sum_q = 0, sum_qq = 0, sum_x = 0, sum_qx = 0, count = (float)n;
-    for (size_t i = 0; i < n; i++) {
-        float q = (float)g->quants[i];
-        sum_q += q;
-        sum_qq += q * q;
-        sum_x += x[i];
-        sum_qx += q * x[i];
+    float sum_x[LANES] = {0}, sum_qx[LANES] = {0};
+    int32_t sum_q = 0, sum_qq = 0;
+    for (size_t i = 0; i < VKM_GROUP; i += LANES) {
+        for (size_t j = 0; j < LANES; j++) {
+            sum_x[j] += x[i + j];
+            sum_qx[j] += (float)g->quants[i + j] * x[i + j];
+        }
     }
-    float determinant = count * sum_qq - sum_q * sum_q;
+    for (size_t i = 0; i < VKM_GROUP; i++) {
+        sum_q += g->quants[i];
+        sum_qq += g->quants[i] * g->quants[i];
+    }
+    float n = VKM_GROUP, determinant = n * (float)sum_qq - (float)sum_q * (float)sum_q;
     if (determinant <= 0)
         return false;
-    *scale = to_f16((count * sum_qx - sum_q * sum_x) / determinant);
-    *minimum = to_f16((sum_x - *scale * sum_q) / count);
+    float total = sum_lanes(sum_x);
+    *scale = to_f16((n * sum_lanes(sum_qx) - (float)sum_q * total) / determinant);
+    *minimum = to_f16((total - *scale * (float)sum_q) / n);
     return *scale > 0;
 }
 
-#define Q4_REFITS 3 /* each lowers the error; later ones hardly */
+#define Q4_REFITS 3 /* each lowers the error; later ones hardly: see SPEED.md */
 
-static bool quantise_q4(const float *x, size_t n, struct group *g)
+static bool quantise_q4(const float x[VKM_GROUP], struct group *g)
 {
-    float low = x[0], high = x[0], scale, minimum;
-    for (size_t i = 1; i < n; i++) {
-        low = fminf(low, x[i]);
-        high = fmaxf(high, x[i]);
-    }
-    struct group next = {0};
+    float low, high, scale, minimum;
+    struct group next;
+    find_range(x, &low, &high);
     minimum = to_f16(low);
-    *g = next;
-    float error = round_q4(x, n, scale_for(high - minimum, Q4_MAX), minimum, g);
-    for (int i = 0; i < Q4_REFITS && refit_q4(x, n, g, &scale, &minimum); i++) {
-        float lower = round_q4(x, n, scale, minimum, &next);
+    float error = round_q4(x, scale_for(high - minimum, Q4_MAX), minimum, g);
+    for (int i = 0; i < Q4_REFITS && refit_q4(x, g, &scale, &minimum); i++) {
+        float lower = round_q4(x, scale, minimum, &next);
         if (lower >= error)
             break;
         error = lower;
@@ -176,12 +214,24 @@ static void put_group(uint8_t *bytes, enum vkm_dtype dtype, size_t ld, size_t gr
     uint16_t scales[2] = {vkm_f32_f16(g->scale), vkm_f32_f16(g->minimum)};
     memcpy(bytes + scales_at(dtype, ld, group), scales, formats[dtype].scales * sizeof(*scales));
     if (dtype == VKM_DTYPE_Q8) {
-        memcpy(quants, g->quants, VKM_GROUP);
+        for (size_t i = 0; i < VKM_GROUP; i++)
+            quants[i] = (uint8_t)g->quants[i];
         return;
     }
-    memset(quants, 0, VKM_GROUP / 2);
-    for (size_t i = 0; i < VKM_GROUP; i++)
-        quants[q4_byte(i)] |= (uint8_t)(g->quants[i] << q4_shift(i));
+    for (size_t i = 0; i < VKM_GROUP; i += 8)
+        for (size_t j = 0; j < 4; j++)
+            quants[q4_byte(i + j)] = (uint8_t)(g->quants[i + j] | g->quants[i + j + 4] << 4);
+}
+
+/* The values of a group. Behind the end of the row Q8 has zeros; zero may lie far from what Q4 can
+ * tell apart, so it repeats the last value there. */
+static void take_group(const float *values, size_t n, enum vkm_dtype dtype, float x[VKM_GROUP])
+{
+    size_t count = n < VKM_GROUP ? n : VKM_GROUP;
+    float rest = dtype == VKM_DTYPE_Q4 && count > 0 ? values[count - 1] : 0;
+    memcpy(x, values, count * sizeof(*x));
+    for (size_t i = count; i < VKM_GROUP; i++)
+        x[i] = rest;
 }
 
 static bool store_quantised(uint8_t *bytes, enum vkm_dtype dtype, size_t ld, const float *values,
@@ -189,12 +239,11 @@ static bool store_quantised(uint8_t *bytes, enum vkm_dtype dtype, size_t ld, con
 {
     bool good = true;
     for (size_t first = 0; first < ld; first += VKM_GROUP) {
-        struct group g = {0};
-        size_t left = n > first ? n - first : 0, count = left < VKM_GROUP ? left : VKM_GROUP;
-        if (count > 0 && dtype == VKM_DTYPE_Q8)
-            good &= quantise_q8(values + first, count, &g);
-        else if (count > 0)
-            good &= quantise_q4(values + first, count, &g);
+        struct group g;
+        float x[VKM_GROUP];
+        size_t at = first < n ? first : n;
+        take_group(values + at, n - at, dtype, x);
+        good &= dtype == VKM_DTYPE_Q8 ? quantise_q8(x, &g) : quantise_q4(x, &g);
         put_group(bytes, dtype, ld, first / VKM_GROUP, &g);
     }
     size_t end = scales_at(dtype, ld, ld / VKM_GROUP);

@@ -26,7 +26,7 @@ bool vkm_dtype_is_quantised(enum vkm_dtype dtype);
 uint64_t vkm_row_bytes(enum vkm_dtype dtype, uint64_t ld);
 /* Element i of a row, as float32. */
 float vkm_row_load(const void *row, enum vkm_dtype dtype, size_t ld, size_t i);
-/* Writes n finite values and pads them to ld, with zeros, or in Q4 with the last group's minimum.
+/* Writes n finite values and pads them to ld, with zeros, or in Q4 with the last of them.
  * Quantised types round to the nearest value they have. False where values are too large for the
  * type's scale. */
 bool vkm_row_store(void *row, enum vkm_dtype dtype, size_t ld, const float *values, size_t n);
