@@ -20,7 +20,7 @@ static const enum vkm_dtype quantised[] = {VKM_DTYPE_Q8, VKM_DTYPE_Q4};
 struct stored {
     enum vkm_dtype dtype;
     bool good;
-    unsigned char bytes[GUARD + 4 * LD + GUARD];
+    _Alignas(16) unsigned char bytes[GUARD + 4 * LD + GUARD];
 };
 
 static struct stored store(enum vkm_dtype dtype, const float *values, size_t n, size_t ld)
