@@ -3,6 +3,7 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
+#include "lib/math.glsl"
 #include "lib/weights.glsl"
 
 void main()
@@ -14,7 +15,7 @@ void main()
     uvec2 source = weight_row(p.table, known ? token : 0u, p.ld);
     uvec2 y = addr_row(p.y, r, p.ld * 4u);
     for (uint i = gl_LocalInvocationID.x; i < p.ld / 4u; i += gl_WorkGroupSize.x)
-        st_vec4(y, i, known ? ld_weights(source, i) : vec4(0.0));
+        st_vec4(y, i, known ? ld_weights(source, p.ld, i) : vec4(0.0));
     if (gl_LocalInvocationID.x == 0u && row.y < p.history_ld)
         st_u32(addr_row(p.history, row.z, p.history_ld * 4u), row.y, token);
 }

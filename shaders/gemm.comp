@@ -11,8 +11,8 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
-#include "lib/weights.glsl"
 #include "lib/math.glsl"
+#include "lib/weights.glsl"
 
 #ifdef SWIGLU
 #define VKM_SUM vec2 /* gate, up */

@@ -8,8 +8,8 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
-#include "lib/weights.glsl"
 #include "lib/math.glsl"
+#include "lib/weights.glsl"
 
 layout(constant_id = 1) const uint NR = 4;
 layout(constant_id = 2) const uint RB = 1;
@@ -75,14 +75,14 @@ void main()
 #endif
         x[r] = addr_row(p.x, row, p.k_ld * 4u);
     }
-    uint k4 = p.k_ld / 4u;
+    uint n_runs = row_runs(p.k_ld);
 #ifdef EXPERTS
     uint expert = ld_u32(p.ids, first_row);
     uvec2 w = uvec2(0u);
     if (expert < p.n_experts)
         w = ld_uvec2(p.experts, expert);
     else
-        k4 = 0u;
+        n_runs = 0u;
 #else
     uvec2 w = p.w;
 #endif
@@ -101,25 +101,49 @@ void main()
     VKM_SUM sums[VKM_SUMS];
     [[unroll]] for (uint i = 0u; i < VKM_SUMS; i++)
         sums[i] = VKM_SUM(0);
-    for (uint k = team_lane(); k < k4; k += team_lanes()) {
-        vec4 weights[NR];
+    for (uint run = team_lane(); run < n_runs; run += team_lanes()) {
+        weight_run runs[NR];
 #ifdef SWIGLU
-        vec4 up_weights[NR];
+        weight_run up_runs[NR];
 #endif
         [[unroll]] for (uint n = 0u; n < NR; n++) {
-            weights[n] = ld_weights(rows[n], k);
+            runs[n] = ld_run(rows[n], p.k_ld, run);
 #ifdef SWIGLU
-            up_weights[n] = ld_weights(up_rows[n], k);
+            up_runs[n] = ld_run(up_rows[n], p.k_ld, run);
 #endif
         }
-        [[unroll]] for (uint r = 0u; r < RB; r++) {
-            vec4 v = ld_vec4(x[r], k);
+        if (RB == 1u) {
+            vec4 v[RUN4] = ld_x_run(x[0], run);
+            float v_sum = x_run_sum(v);
             [[unroll]] for (uint n = 0u; n < NR; n++) {
 #ifdef SWIGLU
-                sums[r * NR + n] += vec2(dot4(weights[n], v), dot4(up_weights[n], v));
+                sums[n] += vec2(run_dot(runs[n], v, v_sum), run_dot(up_runs[n], v, v_sum));
 #else
-                sums[r * NR + n] += dot4(weights[n], v);
+                sums[n] += run_dot(runs[n], v, v_sum);
 #endif
+            }
+            continue;
+        }
+        [[unroll]] for (uint i = 0u; i < RUN4; i++) {
+            vec4 weights[NR];
+#ifdef SWIGLU
+            vec4 up_weights[NR];
+#endif
+            [[unroll]] for (uint n = 0u; n < NR; n++) {
+                weights[n] = run_weights(runs[n], i);
+#ifdef SWIGLU
+                up_weights[n] = run_weights(up_runs[n], i);
+#endif
+            }
+            [[unroll]] for (uint r = 0u; r < RB; r++) {
+                vec4 v = ld_vec4(x[r], run * RUN4 + i);
+                [[unroll]] for (uint n = 0u; n < NR; n++) {
+#ifdef SWIGLU
+                    sums[r * NR + n] += vec2(dot4(weights[n], v), dot4(up_weights[n], v));
+#else
+                    sums[r * NR + n] += dot4(weights[n], v);
+#endif
+                }
             }
         }
     }

@@ -5,8 +5,8 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
-#include "lib/weights.glsl"
 #include "lib/math.glsl"
+#include "lib/weights.glsl"
 
 layout(constant_id = 1) const uint NR = 4;
 
@@ -33,10 +33,11 @@ void add_ffn(inout float sums[NR], uvec2 ffn, uint width, uvec2 h, uint width_ld
         rows[n] = ffn_down(ffn, o, width, p.x_ld, width_ld);
         dots[n] = 0.0;
     }
-    for (uint k = team_lane(); k < width_ld / 4u; k += team_lanes()) {
-        vec4 v = ld_vec4(h, k);
+    for (uint run = team_lane(); run < row_runs(width_ld); run += team_lanes()) {
+        vec4 v[RUN4] = ld_x_run(h, run);
+        float v_sum = x_run_sum(v);
         [[unroll]] for (uint n = 0u; n < NR; n++)
-            dots[n] += dot4(ld_weights(rows[n], k), v);
+            dots[n] += run_dot(ld_run(rows[n], width_ld, run), v, v_sum);
     }
     [[unroll]] for (uint n = 0u; n < NR; n++)
         sums[n] += gate * dots[n];

@@ -8,9 +8,10 @@
  * GLSL sees a view as a uvec2 address; C sees a struct vkm_view. K is passed through.
  *
  * Shapes are row-major, outermost first. `ld` of a width n is n rounded up to VKM_PAD elements; the
- * elements between n and ld are zero, in weights and in activations: a kernel that writes rows of
- * ld elements writes those zeros too, one that adds to rows leaves them alone. Activations are
- * float32.
+ * elements between n and ld are zero in activations, and in weights, but for Q4, where they may be
+ * anything finite: a kernel that writes rows of ld elements writes those zeros too, one that adds to
+ * rows leaves them alone. Activations are float32, weights of the variant's storage type (see
+ * runtime/base/rows.h).
  * An expert id that is not below n_experts stands for no expert: the sort leaves its pair out, its
  * h is zero, and it adds nothing.
  * rows: struct of 4 uints for each batch row: token, position, sequence, 0.
@@ -141,10 +142,12 @@
 #define VKM_PARAMS_kv_copy(K, R, W, I, X, T, U, F)                                                 \
     X(K, k_cache) X(K, v_cache) U(K, words) U(K, from) U(K, to)
 
-/* w[i] = (hash of seed and i, restricted to mask) | base, for the uints of a view: weights of any
- * storage type that nobody trained, to measure with. */
+/* Weights of any storage type that nobody trained, to measure with: w[i] = (hash of seed and i,
+ * restricted to mask) | base for the first row_head uints of every row_words, and `scales` for the
+ * rest of them. */
 #define VKM_PARAMS_random_words(K, R, W, I, X, T, U, F)                                            \
-    I(K, w) U(K, words) U(K, seed) U(K, mask) U(K, base)
+    I(K, w) U(K, words) U(K, seed) U(K, mask) U(K, base) U(K, row_words) U(K, row_head)            \
+    U(K, scales)
 
 /* Sampling. Output row i samples for batch row j = index[i] if use_index else i, with
  * samplers[rows[j].sequence], two uvec4 each, in the order of struct vkm_sampler.

@@ -21,6 +21,7 @@ struct cli_common {
     uint32_t context; /* of the session; 0: the library's default. No common option sets it. */
     uint32_t chunk;
     uint64_t memory_limit;
+    vkmoe_weights weights;
     bool force;
 };
 
@@ -35,6 +36,7 @@ enum {
     CLI_OPTION_CHUNK,
     CLI_OPTION_MEMORY_LIMIT,
     CLI_OPTION_FORCE,
+    CLI_OPTION_WEIGHTS,
     CLI_OPTION_OWN /* a command's own long options count from here */
 };
 #define CLI_COMMON_LONG                                                                            \
@@ -47,6 +49,7 @@ enum {
         {"chunk", required_argument, NULL, CLI_OPTION_CHUNK},                                      \
         {"memory-limit", required_argument, NULL, CLI_OPTION_MEMORY_LIMIT},                        \
         {"force", no_argument, NULL, CLI_OPTION_FORCE},                                            \
+        {"weights", required_argument, NULL, CLI_OPTION_WEIGHTS},                                  \
     {                                                                                              \
         "tiled-rows", required_argument, NULL, CLI_OPTION_TILED_ROWS                               \
     }
@@ -56,6 +59,8 @@ enum {
     "                         (default: $VKMOE_DEVICE, else the fastest kind there is)\n"          \
     "      --memory-limit N   use at most N bytes of device memory (500M, 1.5G): experts beyond\n" \
     "                         are read from host memory (default: what the device has)\n"          \
+    "      --weights KIND     bf16: as the file has them; q8, q4: quantised while loading\n"       \
+    "                         (default: bf16)\n"                                                   \
     "      --chunk N          prompt tokens computed in one step (default: 256)\n"                 \
     "      --force            try to load what does not fit by the plan\n"                         \
     "      --no-cache         do not read or write the pipeline cache\n"                           \

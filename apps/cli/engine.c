@@ -150,6 +150,7 @@ vkmoe_model_params cli_model_params(const struct cli_common *common)
         .context = common->context,
         .chunk = common->chunk,
         .memory_limit = common->memory_limit,
+        .weights = common->weights,
         .force = common->force,
     };
 }

@@ -1,4 +1,5 @@
 /* Inputs for cases. */
+#include "base/rows.h"
 #include "conform/case.h"
 #include "kernels/ref.h"
 
@@ -26,18 +27,23 @@ struct vkm_view vkm_case_uints(struct vkm_suite *s, uint64_t n, uint32_t limit)
 static uint64_t fill_rows(struct vkm_suite *s, enum vkm_dtype dtype, unsigned char *data,
                           uint64_t rows, uint32_t width, float size)
 {
-    uint32_t ld = vkm_ld(width);
-    memset(data, 0, rows * ld * vkm_dtype_size(dtype));
-    for (uint64_t r = 0; r < rows; r++)
+    uint64_t bytes = vkm_row_bytes(dtype, vkm_ld(width));
+    float *values = vkm_malloc(vkm_gpu_allocator(s->gpu), width, sizeof(*values));
+    if (!values)
+        vkm_fail_memory(&s->error, width * sizeof(*values), "a case's weights");
+    for (uint64_t r = 0; r < rows && values; r++) {
         for (uint32_t i = 0; i < width; i++)
-            vkm_store_f32(data, dtype, r * ld + i, vkm_random_f32(&s->random, -size, size));
-    return rows * ld * vkm_dtype_size(dtype);
+            values[i] = vkm_random_f32(&s->random, -size, size);
+        vkm_row_store(data + r * bytes, dtype, vkm_ld(width), values, width);
+    }
+    vkm_free(vkm_gpu_allocator(s->gpu), values);
+    return rows * bytes;
 }
 
 static struct vkm_view typed_rows(struct vkm_suite *s, enum vkm_dtype dtype, uint64_t rows,
                                   uint32_t width, float size)
 {
-    struct vkm_view view = vkm_case_alloc(s, rows * vkm_ld(width) * vkm_dtype_size(dtype));
+    struct vkm_view view = vkm_case_alloc(s, rows * vkm_row_bytes(dtype, vkm_ld(width)));
     if (view.size > 0)
         fill_rows(s, dtype, vkm_case_host(view), rows, width, size);
     return view;
@@ -90,8 +96,8 @@ struct vkm_view vkm_case_batch(struct vkm_suite *s, uint32_t n, uint32_t vocab, 
 
 static uint64_t ffn_bytes(const struct vkm_suite *s, uint32_t hidden, uint32_t width)
 {
-    uint64_t elements = 2 * (uint64_t)width * vkm_ld(hidden) + (uint64_t)hidden * vkm_ld(width);
-    return elements * vkm_dtype_size(s->dtype);
+    return 2 * (uint64_t)width * vkm_row_bytes(s->dtype, vkm_ld(hidden)) +
+           (uint64_t)hidden * vkm_row_bytes(s->dtype, vkm_ld(width));
 }
 
 static void fill_ffn(struct vkm_suite *s, unsigned char *data, uint32_t hidden, uint32_t width)

@@ -49,7 +49,7 @@ static vkmoe_status time_product(struct vkm_gpu *gpu, const struct vkm_params_ge
 vkmoe_status vkm_measure_reads(struct vkm_gpu *gpu, const struct vkm_matrix *m,
                                double *bytes_per_second, vkmoe_error *err)
 {
-    uint64_t row = (uint64_t)vkm_ld(m->n_in) * vkm_dtype_size(m->dtype);
+    uint64_t row = vkm_row_bytes(m->dtype, vkm_ld(m->n_in));
     uint64_t most = SAMPLE_BYTES / row > 0 ? SAMPLE_BYTES / row : 1;
     uint32_t rows = m->n_out < most ? m->n_out : (uint32_t)most;
     uint64_t x_bytes = vkm_ld(m->n_in) * sizeof(float);

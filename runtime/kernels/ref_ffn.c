@@ -22,9 +22,7 @@ void vkm_ref_ffn_up(const struct vkm_ref *ref, const struct vkm_ref_ffn *ffn, co
 double vkm_ref_ffn_down(const struct vkm_ref *ref, const struct vkm_ref_ffn *ffn, size_t o,
                         const float *h)
 {
-    size_t gate_up = 2 * ffn->width * ffn->hidden_ld;
-    const unsigned char *down = ffn->weights;
-    down += gate_up * vkm_dtype_size(ref->dtype);
+    const void *down = vkm_ref_row(ref, ffn->weights, 2 * ffn->width, ffn->hidden_ld);
     return vkm_ref_dot(ref, down, o, ffn->width_ld, h, ffn->width);
 }
 

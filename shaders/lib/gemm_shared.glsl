@@ -48,9 +48,9 @@ void tile_product()
             uint at = (load_row + i * (128u / STEP4)) * PITCH + load_k;
             uint k = s * STEP4 + load_k;
             shared_x[at] = ld_vec4(x_rows[i], k);
-            shared_w[at] = ld_weights(columns[i], k);
+            shared_w[at] = ld_weights(columns[i], IN_LD, k);
 #ifdef SWIGLU
-            shared_up[at] = ld_weights(up_columns[i], k);
+            shared_up[at] = ld_weights(up_columns[i], IN_LD, k);
 #endif
         }
         barrier();

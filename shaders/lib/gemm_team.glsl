@@ -37,25 +37,37 @@ void block_product()
     VKM_SUM sums[VKM_SUMS];
     [[unroll]] for (uint i = 0u; i < VKM_SUMS; i++)
         sums[i] = VKM_SUM(0);
-    for (uint k = team_lane(); k < IN_LD / 4u; k += team_lanes()) {
-        vec4 weights[BLOCK_COLS];
+    for (uint run = team_lane(); run < row_runs(IN_LD); run += team_lanes()) {
+        weight_run runs[BLOCK_COLS];
 #ifdef SWIGLU
-        vec4 up_weights[BLOCK_COLS];
+        weight_run up_runs[BLOCK_COLS];
 #endif
         [[unroll]] for (uint c = 0u; c < BLOCK_COLS; c++) {
-            weights[c] = ld_weights(columns[c], k);
+            runs[c] = ld_run(columns[c], IN_LD, run);
 #ifdef SWIGLU
-            up_weights[c] = ld_weights(up_columns[c], k);
+            up_runs[c] = ld_run(up_columns[c], IN_LD, run);
 #endif
         }
-        [[unroll]] for (uint r = 0u; r < BLOCK_ROWS; r++) {
-            vec4 v = ld_vec4(x[r], k);
-            [[unroll]] for (uint c = 0u; c < BLOCK_COLS; c++) {
+        [[unroll]] for (uint i = 0u; i < RUN4; i++) {
+            vec4 weights[BLOCK_COLS];
 #ifdef SWIGLU
-                sums[r * BLOCK_COLS + c] += vec2(dot4(weights[c], v), dot4(up_weights[c], v));
-#else
-                sums[r * BLOCK_COLS + c] += dot4(weights[c], v);
+            vec4 up_weights[BLOCK_COLS];
 #endif
+            [[unroll]] for (uint c = 0u; c < BLOCK_COLS; c++) {
+                weights[c] = run_weights(runs[c], i);
+#ifdef SWIGLU
+                up_weights[c] = run_weights(up_runs[c], i);
+#endif
+            }
+            [[unroll]] for (uint r = 0u; r < BLOCK_ROWS; r++) {
+                vec4 v = ld_vec4(x[r], run * RUN4 + i);
+                [[unroll]] for (uint c = 0u; c < BLOCK_COLS; c++) {
+#ifdef SWIGLU
+                    sums[r * BLOCK_COLS + c] += vec2(dot4(weights[c], v), dot4(up_weights[c], v));
+#else
+                    sums[r * BLOCK_COLS + c] += dot4(weights[c], v);
+#endif
+                }
             }
         }
     }

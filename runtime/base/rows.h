@@ -1,0 +1,34 @@
+/* Rows of weights as they lie in device memory, in every storage type. lib/weights.glsl reads the
+ * same layout.
+ *
+ * A row has ld elements. F32, F16 and BF16 are plain arrays. The quantised types come in groups of
+ * VKM_GROUP elements along the row: first the quants of all groups, then the scales, and zeros up
+ * to a multiple of 16 bytes:
+ *
+ *   Q8   value = scale * q, q from -127 to 127. A byte each; per group one f16, the scale.
+ *   Q4   value = scale * q + minimum, q from 0 to 15. Four bytes hold eight elements: byte j has
+ *        element j in its low half and element 4 + j in its high half. Per group two f16, the scale
+ *        and the minimum.
+ *
+ * Scales are finite and not negative. What else files bring fits between these two lines: more bits
+ * as a further plane of quants, groups of 16 as more scales, scales of 8 bits with one f16 for 256
+ * elements as a third section, a table of 16 values in place of q; each is a row in `formats`. */
+#ifndef VKM_ROWS_H
+#define VKM_ROWS_H
+
+#include "base/dtype.h"
+
+#define VKM_GROUP 32u /* elements that share a scale */
+
+/* Whether values are stored in groups with a scale. */
+bool vkm_dtype_is_quantised(enum vkm_dtype dtype);
+/* Bytes from one row to the next; ld is a multiple of VKM_GROUP where the type is quantised. */
+uint64_t vkm_row_bytes(enum vkm_dtype dtype, uint64_t ld);
+/* Element i of a row, as float32. */
+float vkm_row_load(const void *row, enum vkm_dtype dtype, size_t ld, size_t i);
+/* Writes n finite values and pads them to ld, with zeros, or in Q4 with the last of them.
+ * Quantised types round to the nearest value they have. False where values are too large for the
+ * type's scale. */
+bool vkm_row_store(void *row, enum vkm_dtype dtype, size_t ld, const float *values, size_t n);
+
+#endif
