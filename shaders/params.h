@@ -23,12 +23,12 @@
 #ifndef VKM_PARAMS_H
 #define VKM_PARAMS_H
 
-#define VKM_PAD 32u         /* elements to which rows of weights and activations are padded */
-#define VKM_KV_BLOCK 64u    /* positions in one block of the KV cache */
-#define VKM_ROPE_SPLIT 256u /* RoPE angles are composed from position mod and div this */
-#define VKM_SORT_TILE 128u  /* (row, slot) pairs that one workgroup of the expert sort handles */
-#define VKM_TILE_ROWS 32u   /* rows in one tile of a matrix product */
-#define VKM_TILE_COLS 32u   /* output columns in one tile of a matrix product */
+#define VKM_PAD 32u          /* elements to which rows of weights and activations are padded */
+#define VKM_KV_BLOCK 64u     /* positions in one block of the KV cache */
+#define VKM_ROPE_SPLIT 256u  /* RoPE angles are composed from position mod and div this */
+#define VKM_SORT_TILE 128u   /* (row, slot) pairs that one workgroup of the expert sort handles */
+#define VKM_TILE_ROWS 32u    /* rows in one tile of a matrix product */
+#define VKM_TILE_COLS 32u    /* output columns in one tile of a matrix product */
 #define VKM_VOCAB_BLOCK 512u /* logits that one workgroup of the sampler summarises */
 #define VKM_MAX_EXPERTS_SORTED 1024u
 
@@ -57,20 +57,22 @@
 /* Rotates the query heads of qkv in place, rotates the key heads into k_cache and copies the value
  * heads into v_cache (RoPE over halves: element i pairs with i + head_dim / 2).
  * qkv [rows, qkv_ld]: n_heads queries, n_kv_heads keys, n_kv_heads values of head_dim each.
- * rope_low [256, head_dim / 2, 2]: cos and sin of (position mod 256) * frequency; rope_high likewise
- * of (256 * (position div 256)) * frequency. Workgroups: (heads, rows). */
+ * rope_low [256, head_dim / 2, 2]: cos and sin of (position mod 256) * frequency; rope_high
+ * likewise of (256 * (position div 256)) * frequency. Workgroups: (heads, rows). */
 #define VKM_PARAMS_rope_kv(K, R, W, I, X, T, U, F)                                                 \
-    R(K, rows) R(K, blocks) R(K, rope_low) R(K, rope_high) X(K, qkv) W(K, k_cache) W(K, v_cache)   \
-    U(K, n_heads) U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, block_stride)
+    R(K, rows)                                                                                     \
+    R(K, blocks) R(K, rope_low) R(K, rope_high) X(K, qkv) W(K, k_cache) W(K, v_cache)              \
+        U(K, n_heads) U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, block_stride)
 
 /* y[r, h] = sum over positions p <= rows[r].position of softmax_p(scale q[r, h] . k[p]) v[p]; query
  * head h reads key-value head h / (n_heads / n_kv_heads). y [n_rows, y_ld], zeros beyond the heads.
  * consecutive: the rows are of one sequence, each one position after the one before, so that a
  * workgroup may take several. Workgroups: (n_heads, blocks of rows). */
 #define VKM_PARAMS_attention(K, R, W, I, X, T, U, F)                                               \
-    R(K, rows) R(K, blocks) R(K, qkv) R(K, k_cache) R(K, v_cache) W(K, y)                          \
-    U(K, n_rows) U(K, consecutive) U(K, n_heads) U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld)      \
-    U(K, y_ld) U(K, block_stride) F(K, scale)
+    R(K, rows)                                                                                     \
+    R(K, blocks) R(K, qkv) R(K, k_cache) R(K, v_cache) W(K, y) U(K, n_rows) U(K, consecutive)      \
+        U(K, n_heads) U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, y_ld) U(K, block_stride)   \
+            F(K, scale)
 
 /* probs[r] = softmax(logits[r]) over n elements; [rows, ld] each, zeros beyond n. A NaN logit
  * gets 0; others are clamped to +-FLT_MAX, the exponent's argument, after the largest is taken off,
@@ -81,8 +83,8 @@
  * last. gates[r] = their probs, divided by (their sum + 1e-20) if normalise, times scale.
  * logits, probs [rows, ld]; ids, gates [rows, k]; k <= n <= 1024. One workgroup per row (y). */
 #define VKM_PARAMS_topk(K, R, W, I, X, T, U, F)                                                    \
-    R(K, logits) R(K, probs) I(K, ids) W(K, gates) U(K, n) U(K, ld) U(K, k) U(K, normalise)        \
-    F(K, scale)
+    R(K, logits)                                                                                   \
+    R(K, probs) I(K, ids) W(K, gates) U(K, n) U(K, ld) U(K, k) U(K, normalise) F(K, scale)
 
 /* Stable counting sort of the pairs i = row * k + slot by ids[i], in three kernels.
  * histogram [sort tiles, n_experts]: pairs of tile t (128 of them) that go to each expert. */
@@ -94,8 +96,9 @@
  * VKM_TILE_ROWS pairs of one expert, experts rising. args: two sets of indirect workgroup counts,
  * (up_groups, tiles, 1) and (down_groups, tiles, 1), 6 uints. One workgroup. */
 #define VKM_PARAMS_moe_scan(K, R, W, I, X, T, U, F)                                                \
-    R(K, histogram) I(K, offsets) I(K, tiles) I(K, args)                                           \
-    U(K, n_sort_tiles) U(K, n_experts) U(K, up_groups) U(K, down_groups)
+    R(K, histogram)                                                                                \
+    I(K, offsets) I(K, tiles) I(K, args) U(K, n_sort_tiles) U(K, n_experts) U(K, up_groups)        \
+        U(K, down_groups)
 
 /* order[sorted index] = pair. */
 #define VKM_PARAMS_moe_scatter(K, R, W, I, X, T, U, F)                                             \
@@ -110,30 +113,36 @@
 /* The same for routed experts in the decode form: h [rows * k, h_ld], h[r * k + s] by expert
  * ids[r * k + s]; experts [n_experts] addresses into weights. */
 #define VKM_PARAMS_moe_gemv_up(K, R, W, I, X, T, U, F)                                             \
-    R(K, x) R(K, ids) R(K, experts) T(K, weights) W(K, h)                                          \
-    U(K, k) U(K, k_ld) U(K, width) U(K, n_pairs) U(K, h_ld) U(K, n_experts)
+    R(K, x)                                                                                        \
+    R(K, ids) R(K, experts) T(K, weights) W(K, h) U(K, k) U(K, k_ld) U(K, width) U(K, n_pairs)     \
+        U(K, h_ld) U(K, n_experts)
 
 /* x[r, o] += sum over slots s of gates[r, s] (down_s[o] . h[r * k + s]), plus, if shared_width > 0,
  * down_shared[o] . shared_h[r]; down rows of expert ids[r * k + s]. x [rows, x_ld],
  * h [rows * k, h_ld], shared_h [rows, shared_ld]; the shared FFN's address is shared_w. Workgroups:
  * (columns, rows). */
 #define VKM_PARAMS_moe_gemv_down(K, R, W, I, X, T, U, F)                                           \
-    R(K, h) R(K, ids) R(K, gates) R(K, experts) R(K, shared_w) R(K, shared_h) T(K, weights) X(K, x)\
-    U(K, k) U(K, n_out) U(K, x_ld) U(K, width) U(K, h_ld) U(K, shared_width) U(K, shared_ld)       \
-    U(K, n_experts)
+    R(K, h)                                                                                        \
+    R(K, ids) R(K, gates) R(K, experts) R(K, shared_w) R(K, shared_h) T(K, weights) X(K, x)        \
+        U(K, k) U(K, n_out) U(K, x_ld) U(K, width) U(K, h_ld) U(K, shared_width) U(K, shared_ld)   \
+            U(K, n_experts)
 
 /* Grouped products over the sorted pairs; workgroup (column tile, tile), counts from args.
- * h[i] = silu(gate . x[order[i] / k]) * (up . x[order[i] / k]) for sorted index i, [pairs, h_ld]. */
+ * h[i] = silu(gate . x[order[i] / k]) * (up . x[order[i] / k]) for sorted index i, [pairs, h_ld].
+ */
 #define VKM_PARAMS_moe_gemm_up(K, R, W, I, X, T, U, F)                                             \
-    R(K, x) R(K, tiles) R(K, order) R(K, experts) T(K, weights) W(K, h)                            \
-    U(K, k) U(K, k_ld) U(K, width) U(K, h_ld) U(K, n_experts)
+    R(K, x)                                                                                        \
+    R(K, tiles) R(K, order) R(K, experts) T(K, weights) W(K, h) U(K, k) U(K, k_ld) U(K, width)     \
+        U(K, h_ld) U(K, n_experts)
 
 /* y[order[i]] = down . h[i], [pairs, y_ld]; elements n_out .. y_ld of y become zero. */
 #define VKM_PARAMS_moe_gemm_down(K, R, W, I, X, T, U, F)                                           \
-    R(K, h) R(K, tiles) R(K, order) R(K, experts) T(K, weights) W(K, y)                            \
-    U(K, k_ld) U(K, width) U(K, h_ld) U(K, n_out) U(K, y_ld) U(K, n_experts)
+    R(K, h)                                                                                        \
+    R(K, tiles) R(K, order) R(K, experts) T(K, weights) W(K, y) U(K, k_ld) U(K, width) U(K, h_ld)  \
+        U(K, n_out) U(K, y_ld) U(K, n_experts)
 
-/* x[r] += sum over slots s, in order, of gates[r, s] * y[r * k + s]; x [rows, ld], y [pairs, ld]. */
+/* x[r] += sum over slots s, in order, of gates[r, s] * y[r * k + s]; x [rows, ld], y [pairs, ld].
+ */
 #define VKM_PARAMS_moe_combine(K, R, W, I, X, T, U, F)                                             \
     R(K, y) R(K, gates) X(K, x) U(K, k) U(K, ld) U(K, n_rows)
 
@@ -157,8 +166,9 @@
  * history[sequence] up to position are divided by repeat_penalty where positive, else multiplied;
  * zeros beyond vocab. history [sequences, history_ld]. Workgroups: (vocabulary blocks, rows). */
 #define VKM_PARAMS_penalise(K, R, W, I, X, T, U, F)                                                \
-    R(K, logits) R(K, rows) R(K, index) R(K, samplers) R(K, history) W(K, y)                       \
-    U(K, vocab) U(K, ld) U(K, use_index) U(K, history_ld)
+    R(K, logits)                                                                                   \
+    R(K, rows) R(K, index) R(K, samplers) R(K, history) W(K, y) U(K, vocab) U(K, ld)               \
+        U(K, use_index) U(K, history_ld)
 
 /* cut[i]: the least key that stays after top-k, top-p and min-p, in this order; a token whose key
  * is as large stays too. top-k: the key of the top_k-th largest logit. top-p: the largest key for
@@ -167,8 +177,8 @@
  * so that sums depend on no order. min-p: the key of largest - min_p_distance. 0 where all logits
  * are NaN. One workgroup per row (y). */
 #define VKM_PARAMS_sample_cut(K, R, W, I, X, T, U, F)                                              \
-    R(K, logits) R(K, rows) R(K, index) R(K, samplers) I(K, cut) U(K, vocab) U(K, ld)              \
-    U(K, use_index)
+    R(K, logits)                                                                                   \
+    R(K, rows) R(K, index) R(K, samplers) I(K, cut) U(K, vocab) U(K, ld) U(K, use_index)
 
 /* Summarises each block of VKM_VOCAB_BLOCK logits of row i: best [rows, blocks, 2]: the largest
  * logit and the sum of exp((logit - largest) * inverse_temperature) over tokens whose key is not
@@ -176,16 +186,18 @@
  * last. Logits and the exponent's argument are clamped for the sum as in softmax, a NaN logit adds
  * nothing; where all are NaN, the largest is NaN. Workgroups: (vocabulary blocks, rows). */
 #define VKM_PARAMS_sample_blocks(K, R, W, I, X, T, U, F)                                           \
-    R(K, logits) R(K, rows) R(K, index) R(K, samplers) R(K, cut) W(K, best) I(K, at) U(K, vocab)   \
-    U(K, ld) U(K, use_index) U(K, use_cut)
+    R(K, logits)                                                                                   \
+    R(K, rows) R(K, index) R(K, samplers) R(K, cut) W(K, best) I(K, at) U(K, vocab) U(K, ld)       \
+        U(K, use_index) U(K, use_cut)
 
 /* sampled[i]: greedy, the index of the largest logit; else the token at which the running sum of
  * exp((logit - largest) * inverse_temperature), in id order over tokens that the cut leaves, passes
- * u times the total; u is ((word 0 >> 8) + 0.5) / 2^24 of Philox4x32-10 with key (seed low, seed high) and
- * counter (position, sequence, 0, 0). Token 0 if all are NaN. next_rows[i]: batch row j with the
- * sampled token and position + 1. One workgroup per row (y). */
+ * u times the total; u is ((word 0 >> 8) + 0.5) / 2^24 of Philox4x32-10 with key (seed low, seed
+ * high) and counter (position, sequence, 0, 0). Token 0 if all are NaN. next_rows[i]: batch row j
+ * with the sampled token and position + 1. One workgroup per row (y). */
 #define VKM_PARAMS_sample(K, R, W, I, X, T, U, F)                                                  \
-    R(K, logits) R(K, rows) R(K, index) R(K, samplers) R(K, cut) R(K, best) R(K, at)               \
-    I(K, sampled) I(K, next_rows) U(K, vocab) U(K, ld) U(K, use_index) U(K, use_cut)
+    R(K, logits)                                                                                   \
+    R(K, rows) R(K, index) R(K, samplers) R(K, cut) R(K, best) R(K, at) I(K, sampled)              \
+        I(K, next_rows) U(K, vocab) U(K, ld) U(K, use_index) U(K, use_cut)
 
 #endif

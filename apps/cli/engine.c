@@ -96,7 +96,7 @@ static int terminal_width(void)
 static void show_progress(double *shown, uint64_t done, uint64_t total)
 {
     double seconds = cli_now();
-    if (done < total && seconds - *shown < 0.1)
+    if (seconds - *shown < 0.1)
         return;
     *shown = seconds;
     char text[96];

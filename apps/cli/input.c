@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/select.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <editline/readline.h>
@@ -32,6 +33,17 @@ static void on_line(char *line)
     received = line;
     finished = true;
     rl_callback_handler_remove();
+}
+
+/* Ctrl-C throws away what is typed ahead, and by the kernel's rule what is printed too: even what is
+   printed after the signal. Only the former is wanted; edit_line sees to it. */
+static void keep_output_on_interrupt(void)
+{
+    struct termios settings;
+    if (tcgetattr(STDIN_FILENO, &settings) != 0)
+        return;
+    settings.c_lflag |= NOFLSH;
+    tcsetattr(STDIN_FILENO, TCSANOW, &settings);
 }
 
 static void on_signal(int signal)
@@ -88,6 +100,7 @@ static void stop(void)
     sigprocmask(SIG_SETMASK, &old_mask, NULL);
     sigaction(SIGTSTP, &old_action, NULL);
     rl_prep_terminal(1);
+    keep_output_on_interrupt();
     rl_forced_update_display();
 }
 
@@ -118,11 +131,14 @@ static enum cli_input_result edit_line(struct cli_input *in, const char *prompt,
     received = NULL;
     caught = 0;
     rl_callback_handler_install(prompt, on_line);
+    keep_output_on_interrupt();
     bool good = wait_for_line(&guard.waiting);
     int error = errno;
     if (!finished)
         rl_callback_handler_remove();
     leave_signals(&guard);
+    if (caught)
+        tcflush(STDIN_FILENO, TCIFLUSH);
     if (!finished || !received)
         fputc('\n', stderr);
     if (!good)

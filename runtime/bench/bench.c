@@ -14,6 +14,7 @@ struct bench {
     const vkmoe_bench_params *params;
     int32_t *tokens; /* as many as depth and prompt need */
     uint32_t depth;  /* at least one: generation continues something */
+    uint32_t repetitions;
     uint32_t done, total;
 };
 
@@ -148,7 +149,7 @@ static vkmoe_status measure(struct bench *b, bool prompt, vkmoe_bench_result *r,
     struct vkm_profile counted = {0}, timed;
     struct vkmoe_session *s = NULL;
     r->tokens = prompt ? p->prompt : p->generate;
-    r->repetitions = p->repetitions ? p->repetitions : DEFAULT_REPETITIONS;
+    r->repetitions = b->repetitions;
     vkmoe_status status =
         vkm_measure_reads(b->model->gpu, &b->model->weights.lm_head, &r->read_bandwidth, err);
     if (status == VKMOE_OK)
@@ -176,9 +177,12 @@ vkmoe_status vkmoe_bench_run(vkmoe_model *model, const vkmoe_bench_params *param
                              vkmoe_error *err)
 {
     VKM_REQUIRE(model && params && prompt && generate, err);
-    struct bench b = {.model = model, .params = params, .depth = vkm_max_u32(params->depth, 1)};
-    uint32_t each = (params->repetitions ? params->repetitions : DEFAULT_REPETITIONS) + 1 +
-                    (params->profile ? 2 : 0);
+    struct bench b = {.model = model,
+                      .params = params,
+                      .depth = vkm_max_u32(params->depth, 1),
+                      .repetitions =
+                          params->repetitions ? params->repetitions : DEFAULT_REPETITIONS};
+    uint32_t each = b.repetitions + 1 + (params->profile ? 2 : 0);
     *prompt = *generate = (vkmoe_bench_result){0};
     if (params->prompt == 0 && params->generate == 0)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT,

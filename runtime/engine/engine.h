@@ -72,8 +72,11 @@ struct vkmoe_session {
 
 /* At the public boundary: what must be given. */
 #define VKM_REQUIRE(argument, err)                                                                 \
-    if (!(argument))                                                                               \
-    return vkm_fail((err), VKMOE_INVALID_ARGUMENT, "%s: %s is missing (NULL)", __func__, #argument)
+    do {                                                                                           \
+        if (!(argument))                                                                           \
+            return vkm_fail((err), VKMOE_INVALID_ARGUMENT, "%s: %s is missing (NULL)", __func__,   \
+                            #argument);                                                            \
+    } while (0)
 
 /* --- device.c --- */
 

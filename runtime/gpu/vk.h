@@ -127,7 +127,7 @@ struct vkm_gpu {
     struct vkm_queue compute, transfer; /* transfer.handle is compute's where there is no other */
     VkPhysicalDeviceMemoryProperties memory_properties;
     bool memory_budget;
-    bool ignore_budget; /* ask the driver whatever it says of its budget */
+    bool ignore_budget;      /* ask the driver whatever it says of its budget */
     bool preserve_inf_nan;   /* shaders may declare SignedZeroInfNanPreserve */
     double timestamp_period; /* nanoseconds in a tick; 0: no timestamps */
     uint64_t timestamp_mask;
@@ -163,26 +163,20 @@ const char *vkm_vk_result_name(VkResult result);
 /* The status that a failed call's result stands for; `otherwise` where it is none of its own. */
 vkmoe_status vkm_vk_status(VkResult result, vkmoe_status otherwise);
 
-/* Runs gpu->vk.CALL; a failure fills err, sets `status` and jumps to the label `fail`. */
-#define VK(call)                                                                                   \
+/* Runs gpu->vk.CALL; a failure does `undo`, fills err, sets `status` and jumps to the label `fail`.
+ */
+#define VK_OR(undo, call)                                                                          \
     do {                                                                                           \
         VkResult vk_result_ = gpu->vk.call;                                                        \
         if (vk_result_ < 0) {                                                                      \
+            undo;                                                                                  \
             status = vkm_vk_fail(gpu, err, vk_result_, #call, __FILE__, __LINE__);                 \
             goto fail;                                                                             \
         }                                                                                          \
     } while (0)
-
-/* VK for a call that makes *handle, of which nothing is certain once that failed. */
-#define VK_MAKE(handle, call)                                                                      \
-    do {                                                                                           \
-        VkResult vk_result_ = gpu->vk.call;                                                        \
-        if (vk_result_ < 0) {                                                                      \
-            *(handle) = VK_NULL_HANDLE;                                                            \
-            status = vkm_vk_fail(gpu, err, vk_result_, #call, __FILE__, __LINE__);                 \
-            goto fail;                                                                             \
-        }                                                                                          \
-    } while (0)
+#define VK(call) VK_OR((void)0, call)
+/* For a call that makes *handle, of which nothing is certain once that failed. */
+#define VK_MAKE(handle, call) VK_OR(*(handle) = VK_NULL_HANDLE, call)
 
 vkmoe_status vkm_queue_init(struct vkm_gpu *gpu, struct vkm_queue *queue, vkmoe_error *err);
 /* Submits one command buffer and advances the queue's timeline, to *value. Compute waits for
