@@ -1,5 +1,4 @@
-/* The command line program as scripts see it: stdout, stderr, exit codes, and what is left behind.
- */
+/* The command line program as scripts see it: stdout, stderr, exit codes, what is left behind. */
 #include "../golden/checkpoint.h"
 #include "../golden/manifest.h"
 
