@@ -12,10 +12,10 @@ void main()
     uvec4 row = ld_uvec4(p.rows, r); /* token, position, sequence */
     uint token = row.x;
     bool known = token < p.vocab;
-    uvec2 source = weight_row(p.table, known ? token : 0u, p.ld);
+    weight_row source = row_of(p.table, known ? token : 0u, p.ld);
     uvec2 y = addr_row(p.y, r, p.ld * 4u);
     for (uint i = gl_LocalInvocationID.x; i < p.ld / 4u; i += gl_WorkGroupSize.x)
-        st_vec4(y, i, known ? ld_weights(source, p.ld, i) : vec4(0.0));
+        st_vec4(y, i, known ? ld_weights(source, i) : vec4(0.0));
     if (gl_LocalInvocationID.x == 0u && row.y < p.history_ld)
         st_u32(addr_row(p.history, row.z, p.history_ld * 4u), row.y, token);
 }

@@ -9,10 +9,12 @@
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
 #include "lib/math.glsl"
-#include "lib/weights.glsl"
 
 layout(constant_id = 1) const uint NR = 4;
 layout(constant_id = 2) const uint RB = 1;
+
+#define RUN_ROWS NR
+#include "lib/weights.glsl"
 
 #ifdef SWIGLU
 #define VKM_SUM vec2 /* gate, up */
@@ -86,15 +88,15 @@ void main()
 #else
     uvec2 w = p.w;
 #endif
-    uvec2 rows[NR];
+    weight_row rows[NR];
 #ifdef SWIGLU
-    uvec2 up_rows[NR];
+    weight_row up_rows[NR];
+    uvec2 up = ffn_up(w, p.width, p.k_ld);
 #endif
     [[unroll]] for (uint n = 0u; n < NR; n++) {
-        uint o = min(first_out + n, N_OUT - 1u);
-        rows[n] = weight_row(w, o, p.k_ld);
+        rows[n] = row_within(w, first_out + n, N_OUT, p.k_ld);
 #ifdef SWIGLU
-        up_rows[n] = ffn_up(w, o, p.width, p.k_ld);
+        up_rows[n] = row_within(up, first_out + n, N_OUT, p.k_ld);
 #endif
     }
 
@@ -106,12 +108,10 @@ void main()
 #ifdef SWIGLU
         weight_run up_runs[NR];
 #endif
-        [[unroll]] for (uint n = 0u; n < NR; n++) {
-            runs[n] = ld_run(rows[n], p.k_ld, run);
+        ld_runs(rows, run, runs);
 #ifdef SWIGLU
-            up_runs[n] = ld_run(up_rows[n], p.k_ld, run);
+        ld_runs(up_rows, run, up_runs);
 #endif
-        }
         if (RB == 1u) {
             vec4 v[RUN4] = ld_x_run(x[0], run);
             float v_sum = x_run_sum(v);

@@ -17,8 +17,8 @@
  * rows: struct of 4 uints for each batch row: token, position, sequence, 0.
  * blocks [sequences, block_stride]: which KV block holds positions 64 b .. 64 b + 63 of a sequence.
  * k_cache [blocks, n_kv_heads, head_dim, 64]; v_cache [blocks, n_kv_heads, 64, head_dim].
- * An FFN (dense, shared or one expert) is one address: gate rows [width, ld(hidden)], then up rows
- * of the same shape, then down rows [hidden, ld(width)].
+ * An FFN (dense, shared or one expert) is one address, at which three matrices follow one another:
+ * gate [width, ld(hidden)], up of the same shape, down [hidden, ld(width)].
  */
 #ifndef VKM_PARAMS_H
 #define VKM_PARAMS_H
@@ -152,10 +152,10 @@
     X(K, k_cache) X(K, v_cache) U(K, words) U(K, from) U(K, to)
 
 /* Weights of any storage type that nobody trained, to measure with: w[i] = (hash of seed and i,
- * restricted to mask) | base for the first row_head uints of every row_words, and `scales` for the
- * rest of them. */
+ * restricted to mask) | base for the first block_head uints of every block_words, and `scales` for
+ * the rest of them. */
 #define VKM_PARAMS_random_words(K, R, W, I, X, T, U, F)                                            \
-    I(K, w) U(K, words) U(K, seed) U(K, mask) U(K, base) U(K, row_words) U(K, row_head)            \
+    I(K, w) U(K, words) U(K, seed) U(K, mask) U(K, base) U(K, block_words) U(K, block_head)        \
     U(K, scales)
 
 /* Sampling. Output row i samples for batch row j = index[i] if use_index else i, with

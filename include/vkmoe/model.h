@@ -14,11 +14,12 @@ typedef struct vkmoe_model vkmoe_model;
 
 /* What weights are kept as on the device. Quantised ones (integers in groups of 32 with a scale)
  * are made of the file's while they are read: attention, FFNs and the head; embeddings, a head tied
- * to them, routers, norms and biases stay exact. */
+ * to them, routers, norms and biases stay exact, and so do queries, keys and values where their
+ * rows are no multiples of 8. */
 typedef enum vkmoe_weights {
     VKMOE_WEIGHTS_STORED, /* as the file has them */
-    VKMOE_WEIGHTS_Q8,     /* 8 bits and 0.5 for scales */
-    VKMOE_WEIGHTS_Q4,     /* 4 bits and 1 for scales and minima; the head as Q8 */
+    VKMOE_WEIGHTS_Q8,     /* 8 bits and 0.5 for scales, in blocks of 8 rows by 128 columns */
+    VKMOE_WEIGHTS_Q4,     /* 4 bits and 1 for scales and minima, likewise; the head as Q8 */
     VKMOE_WEIGHTS_COUNT   /* how many there are */
 } vkmoe_weights;
 

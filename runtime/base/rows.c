@@ -19,17 +19,40 @@ bool vkm_dtype_is_quantised(enum vkm_dtype dtype)
     return formats[dtype].bits > 0;
 }
 
+/* Bytes of the quants of n elements of a row. */
 static size_t quant_bytes(enum vkm_dtype dtype, size_t n)
 {
     return n * formats[dtype].bits / 8;
 }
 
-uint64_t vkm_row_bytes(enum vkm_dtype dtype, uint64_t ld)
+/* Bytes of the scales of one group of one row. */
+static size_t scale_bytes(enum vkm_dtype dtype)
+{
+    return formats[dtype].scales * sizeof(uint16_t);
+}
+
+static size_t block_bytes(enum vkm_dtype dtype)
+{
+    return VKM_PANEL_ROWS *
+           (quant_bytes(dtype, VKM_PANEL_COLS) + VKM_PANEL_COLS / VKM_GROUP * scale_bytes(dtype));
+}
+
+static uint64_t blocks_across(uint64_t ld)
+{
+    return vkm_align_up(ld, VKM_PANEL_COLS) / VKM_PANEL_COLS;
+}
+
+uint64_t vkm_stored_rows(enum vkm_dtype dtype, uint64_t n_rows)
+{
+    return vkm_dtype_is_quantised(dtype) ? vkm_align_up(n_rows, VKM_PANEL_ROWS) : n_rows;
+}
+
+uint64_t vkm_matrix_bytes(enum vkm_dtype dtype, uint64_t n_rows, uint64_t ld)
 {
     if (!vkm_dtype_is_quantised(dtype))
-        return ld * vkm_dtype_size(dtype);
-    uint64_t scales = ld / VKM_GROUP * formats[dtype].scales * sizeof(uint16_t);
-    return vkm_align_up(quant_bytes(dtype, ld) + scales, 16);
+        return n_rows * ld * vkm_dtype_size(dtype);
+    uint64_t panels = vkm_stored_rows(dtype, n_rows) / VKM_PANEL_ROWS;
+    return panels * blocks_across(ld) * block_bytes(dtype);
 }
 
 /* --- one group --- */
@@ -39,10 +62,21 @@ struct group {
     int32_t quants[VKM_GROUP];
 };
 
-/* Where the f16 of a group begin. */
-static size_t scales_at(enum vkm_dtype dtype, size_t ld, size_t group)
+/* Where in a matrix the quants and the scales of a row's group lie. */
+struct place {
+    size_t quants, scales;
+};
+
+static struct place place_of(enum vkm_dtype dtype, size_t ld, size_t row, size_t group)
 {
-    return quant_bytes(dtype, ld) + group * formats[dtype].scales * sizeof(uint16_t);
+    const size_t groups = VKM_PANEL_COLS / VKM_GROUP, in_panel = row % VKM_PANEL_ROWS;
+    size_t block = row / VKM_PANEL_ROWS * (size_t)blocks_across(ld) + group / groups;
+    size_t at = block * block_bytes(dtype), row_bytes = quant_bytes(dtype, VKM_PANEL_COLS);
+    return (struct place){
+        at + in_panel * row_bytes + quant_bytes(dtype, group % groups * VKM_GROUP),
+        at + VKM_PANEL_ROWS * row_bytes +
+            (group % groups * VKM_PANEL_ROWS + in_panel) * scale_bytes(dtype),
+    };
 }
 
 /* The byte that element i of a group of Q4 lies in, and its half. */
@@ -56,15 +90,14 @@ static uint32_t q4_shift(size_t i)
     return i % 8 < 4 ? 0 : 4;
 }
 
-float vkm_row_load(const void *row, enum vkm_dtype dtype, size_t ld, size_t i)
+float vkm_row_load(const void *matrix, enum vkm_dtype dtype, size_t ld, size_t row, size_t i)
 {
     if (!vkm_dtype_is_quantised(dtype))
-        return vkm_load_f32(row, dtype, i);
-    const uint8_t *bytes = row;
-    const uint8_t *quants = bytes + quant_bytes(dtype, i / VKM_GROUP * VKM_GROUP);
+        return vkm_load_f32(matrix, dtype, row * ld + i);
+    struct place place = place_of(dtype, ld, row, i / VKM_GROUP);
+    const uint8_t *quants = (const uint8_t *)matrix + place.quants;
     uint16_t scales[2] = {0};
-    memcpy(scales, bytes + scales_at(dtype, ld, i / VKM_GROUP),
-           formats[dtype].scales * sizeof(*scales));
+    memcpy(scales, (const uint8_t *)matrix + place.scales, scale_bytes(dtype));
     i %= VKM_GROUP;
     if (dtype == VKM_DTYPE_Q8)
         return vkm_f16_f32(scales[0]) * (float)(int8_t)quants[i];
@@ -207,12 +240,12 @@ static bool quantise_q4(const float x[VKM_GROUP], struct group *g)
 
 /* --- rows --- */
 
-static void put_group(uint8_t *bytes, enum vkm_dtype dtype, size_t ld, size_t group,
+static void put_group(uint8_t *matrix, enum vkm_dtype dtype, struct place place,
                       const struct group *g)
 {
-    uint8_t *quants = bytes + quant_bytes(dtype, group * VKM_GROUP);
+    uint8_t *quants = matrix + place.quants;
     uint16_t scales[2] = {vkm_f32_f16(g->scale), vkm_f32_f16(g->minimum)};
-    memcpy(bytes + scales_at(dtype, ld, group), scales, formats[dtype].scales * sizeof(*scales));
+    memcpy(matrix + place.scales, scales, scale_bytes(dtype));
     if (dtype == VKM_DTYPE_Q8) {
         for (size_t i = 0; i < VKM_GROUP; i++)
             quants[i] = (uint8_t)g->quants[i];
@@ -223,39 +256,39 @@ static void put_group(uint8_t *bytes, enum vkm_dtype dtype, size_t ld, size_t gr
             quants[q4_byte(i + j)] = (uint8_t)(g->quants[i + j] | g->quants[i + j + 4] << 4);
 }
 
-/* The values of a group. Behind the end of the row Q8 has zeros; zero may lie far from what Q4 can
- * tell apart, so it repeats the last value there. */
+/* The values of a group, at least one. Behind the end of the row Q8 has zeros; zero may lie far
+ * from what Q4 can tell apart, so it repeats the last value there. */
 static void take_group(const float *values, size_t n, enum vkm_dtype dtype, float x[VKM_GROUP])
 {
     size_t count = n < VKM_GROUP ? n : VKM_GROUP;
-    float rest = dtype == VKM_DTYPE_Q4 && count > 0 ? values[count - 1] : 0;
+    float rest = dtype == VKM_DTYPE_Q4 ? values[count - 1] : 0;
     memcpy(x, values, count * sizeof(*x));
     for (size_t i = count; i < VKM_GROUP; i++)
         x[i] = rest;
 }
 
-static bool store_quantised(uint8_t *bytes, enum vkm_dtype dtype, size_t ld, const float *values,
-                            size_t n)
+static bool store_quantised(uint8_t *matrix, enum vkm_dtype dtype, size_t ld, size_t row,
+                            const float *values, size_t n)
 {
     bool good = true;
-    for (size_t first = 0; first < ld; first += VKM_GROUP) {
-        struct group g;
+    for (size_t first = 0; first < vkm_align_up(ld, VKM_PANEL_COLS); first += VKM_GROUP) {
+        struct group g = {0};
         float x[VKM_GROUP];
-        size_t at = first < n ? first : n;
-        take_group(values + at, n - at, dtype, x);
-        good &= dtype == VKM_DTYPE_Q8 ? quantise_q8(x, &g) : quantise_q4(x, &g);
-        put_group(bytes, dtype, ld, first / VKM_GROUP, &g);
+        if (first < n) {
+            take_group(values + first, n - first, dtype, x);
+            good &= dtype == VKM_DTYPE_Q8 ? quantise_q8(x, &g) : quantise_q4(x, &g);
+        }
+        put_group(matrix, dtype, place_of(dtype, ld, row, first / VKM_GROUP), &g);
     }
-    size_t end = scales_at(dtype, ld, ld / VKM_GROUP);
-    memset(bytes + end, 0, (size_t)vkm_row_bytes(dtype, ld) - end);
     return good;
 }
 
-bool vkm_row_store(void *row, enum vkm_dtype dtype, size_t ld, const float *values, size_t n)
+bool vkm_row_store(void *matrix, enum vkm_dtype dtype, size_t ld, size_t row, const float *values,
+                   size_t n)
 {
     if (vkm_dtype_is_quantised(dtype))
-        return store_quantised(row, dtype, ld, values, n);
+        return store_quantised(matrix, dtype, ld, row, values, n);
     for (size_t i = 0; i < ld; i++)
-        vkm_store_f32(row, dtype, i, i < n ? values[i] : 0);
+        vkm_store_f32(matrix, dtype, row * ld + i, i < n ? values[i] : 0);
     return true;
 }

@@ -21,14 +21,13 @@ static void fill_row(struct vkm_suite *s, const struct shape *shape, unsigned ch
                      float value)
 {
     uint32_t ld = vkm_ld(shape->k);
-    uint64_t bytes = vkm_row_bytes(s->dtype, ld);
     float *values = vkm_malloc(vkm_gpu_allocator(s->gpu), shape->k, sizeof(*values));
     if (!values)
         vkm_fail_memory(&s->error, shape->k * sizeof(*values), "a row of weights");
     for (uint32_t i = 0; values && i < shape->k; i++)
         values[i] = value;
     if (values)
-        vkm_row_store(w + row * bytes, s->dtype, ld, values, shape->k);
+        vkm_row_store(w, s->dtype, ld, row, values, shape->k);
     vkm_free(vkm_gpu_allocator(s->gpu), values);
 }
 

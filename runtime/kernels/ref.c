@@ -5,10 +5,9 @@
 double vkm_ref_dot(const struct vkm_ref *ref, const void *weights, size_t row, size_t ld,
                    const float *x, size_t n)
 {
-    const void *w = vkm_ref_row(ref, weights, row, ld);
     double sum = 0;
     for (size_t i = 0; i < n; i++)
-        sum += vkm_ref_weight(ref, w, ld, i) * vkm_ref_f32(ref, x, i);
+        sum += vkm_ref_weight(ref, weights, row, ld, i) * vkm_ref_f32(ref, x, i);
     return sum;
 }
 

@@ -21,17 +21,18 @@ static inline double vkm_ref_f32(const struct vkm_ref *ref, const float *data, s
     return ref->magnitude ? fabs((double)data[i]) : (double)data[i];
 }
 
-/* Row `row` of weights in the dispatch's storage type, in rows of ld elements. */
-static inline const void *vkm_ref_row(const struct vkm_ref *ref, const void *weights, size_t row,
-                                      size_t ld)
+/* What lies behind a matrix of n_rows rows of ld elements, in the dispatch's storage type. */
+static inline const void *vkm_ref_behind(const struct vkm_ref *ref, const void *weights,
+                                         size_t n_rows, size_t ld)
 {
-    return (const unsigned char *)weights + row * vkm_row_bytes(ref->dtype, ld);
+    return (const unsigned char *)weights + vkm_matrix_bytes(ref->dtype, n_rows, ld);
 }
 
-/* Its element i. */
-static inline double vkm_ref_weight(const struct vkm_ref *ref, const void *row, size_t ld, size_t i)
+/* Element i of row `row` of such a matrix. */
+static inline double vkm_ref_weight(const struct vkm_ref *ref, const void *weights, size_t row,
+                                    size_t ld, size_t i)
 {
-    double value = (double)vkm_row_load(row, ref->dtype, ld, i);
+    double value = (double)vkm_row_load(weights, ref->dtype, ld, row, i);
     return ref->magnitude ? fabs(value) : value;
 }
 

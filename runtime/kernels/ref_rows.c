@@ -10,11 +10,11 @@ void vkm_ref_embed(const struct vkm_ref *ref, const void *params)
     uint32_t *history = vkm_ref_out(ref, &p->history);
     for (size_t r = 0; r < ref->groups[1]; r++) {
         size_t token = rows[r].token;
-        const void *from = vkm_ref_row(ref, table, token < p->vocab ? token : 0, p->ld);
         if (rows[r].position < p->history_ld)
             history[(size_t)rows[r].sequence * p->history_ld + rows[r].position] = rows[r].token;
         for (size_t i = 0; i < p->ld; i++)
-            y[r * p->ld + i] = token < p->vocab ? (float)vkm_ref_weight(ref, from, p->ld, i) : 0;
+            y[r * p->ld + i] =
+                token < p->vocab ? (float)vkm_ref_weight(ref, table, token, p->ld, i) : 0;
     }
 }
 
@@ -32,8 +32,8 @@ void vkm_ref_random_words(const struct vkm_ref *ref, const void *params)
     const struct vkm_params_random_words *p = params;
     uint32_t *w = vkm_ref_out(ref, &p->w);
     for (uint32_t i = 0; i < p->words; i++)
-        w[i] = i % p->row_words < p->row_head ? (hash(i ^ hash(p->seed)) & p->mask) | p->base
-                                              : p->scales;
+        w[i] = i % p->block_words < p->block_head ? (hash(i ^ hash(p->seed)) & p->mask) | p->base
+                                                  : p->scales;
 }
 
 void vkm_ref_rmsnorm(const struct vkm_ref *ref, const void *params)

@@ -11,8 +11,8 @@
 
 uint64_t vkm_ffn_bytes(const struct vkm_config *config, uint32_t width, enum vkm_dtype dtype)
 {
-    return 2 * (uint64_t)width * vkm_row_bytes(dtype, vkm_ld(config->hidden_size)) +
-           (uint64_t)config->hidden_size * vkm_row_bytes(dtype, vkm_ld(width));
+    return 2 * vkm_matrix_bytes(dtype, width, vkm_ld(config->hidden_size)) +
+           vkm_matrix_bytes(dtype, config->hidden_size, vkm_ld(width));
 }
 
 struct binder {
@@ -116,23 +116,39 @@ static vkmoe_status find_parts(struct binder *b, const char *prefix, struct part
     return VKMOE_OK;
 }
 
+/* Whether parts can be stored as a type. A panel must fit into a chunk of the upload; and parts of
+ * one matrix follow one another without a gap, so that but for the last they are whole panels. */
+static bool can_store(enum vkm_dtype dtype, const struct part *parts, size_t n, bool one_matrix)
+{
+    for (size_t i = 0; i < n; i++) {
+        bool whole = vkm_stored_rows(dtype, parts[i].rows) == parts[i].rows;
+        if (vkm_matrix_bytes(dtype, 1, vkm_ld(parts[i].cols)) > VKM_UPLOAD_CHUNK ||
+            (one_matrix && i + 1 < n && !whole))
+            return false;
+    }
+    return true;
+}
+
 /* What tensors that lie together are stored as. */
 static enum vkm_dtype stored_dtype(const struct binder *b, vkmoe_part role,
-                                   const struct part *parts, size_t n)
+                                   const struct part *parts, size_t n, bool one_matrix)
 {
     enum vkm_dtype common = parts[0].tensor->dtype;
     for (size_t i = 1; i < n; i++) {
         if (parts[i].tensor->dtype != common)
             common = VKM_DTYPE_F32;
     }
-    return vkm_weights_dtype(role, b->weights, common);
+    enum vkm_dtype wanted = vkm_weights_dtype(role, b->weights, common);
+    return can_store(wanted, parts, n, one_matrix)
+               ? wanted
+               : vkm_weights_dtype(role, VKMOE_WEIGHTS_STORED, common);
 }
 
 static uint64_t parts_bytes(const struct part *parts, size_t n, enum vkm_dtype dtype)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < n; i++)
-        bytes += parts[i].rows * vkm_row_bytes(dtype, vkm_ld(parts[i].cols));
+        bytes += vkm_matrix_bytes(dtype, parts[i].rows, vkm_ld(parts[i].cols));
     return bytes;
 }
 
@@ -164,7 +180,7 @@ static vkmoe_status bind_matrix(struct binder *b, const char *prefix, struct par
     vkmoe_status status = find_parts(b, prefix, parts, n);
     if (status != VKMOE_OK)
         return status;
-    *m = (struct vkm_matrix){.n_in = parts[0].cols, .dtype = stored_dtype(b, role, parts, n)};
+    *m = (struct vkm_matrix){.n_in = parts[0].cols, .dtype = stored_dtype(b, role, parts, n, true)};
     for (size_t i = 0; i < n; i++)
         m->n_out += parts[i].rows;
     status =
@@ -262,7 +278,7 @@ static vkmoe_status bind_ffn(struct binder *b, const char *prefix, uint32_t widt
     if (status != VKMOE_OK)
         return status;
     ffn->width = width;
-    ffn->dtype = stored_dtype(b, role, parts, VKM_COUNT(parts));
+    ffn->dtype = stored_dtype(b, role, parts, VKM_COUNT(parts), false);
     status = new_buffer(b, VKM_MEMORY_DEVICE, vkm_ffn_bytes(&b->w->config, width, ffn->dtype),
                         prefix, &buffer);
     if (status != VKMOE_OK)
@@ -293,9 +309,10 @@ static uint32_t count_experts(const struct binder *b, const struct expert_chain 
 static struct vkm_matrix as_rows(const struct vkm_config *c, struct vkm_buffer *buffer,
                                  enum vkm_dtype dtype)
 {
-    uint64_t row = vkm_row_bytes(dtype, vkm_ld(c->hidden_size));
+    uint64_t rows = vkm_stored_rows(dtype, 1);
+    uint64_t panels = buffer->size / vkm_matrix_bytes(dtype, rows, vkm_ld(c->hidden_size));
     return (struct vkm_matrix){.view = vkm_buffer_view(buffer),
-                               .n_out = (uint32_t)(buffer->size / row),
+                               .n_out = (uint32_t)(panels * rows),
                                .n_in = c->hidden_size,
                                .dtype = dtype};
 }
@@ -402,7 +419,7 @@ static vkmoe_status bind_experts(struct binder *b, const char *prefix, uint32_t 
         status = find_parts(b, name, &parts[3 * e], 3);
     }
     if (status == VKMOE_OK) {
-        layer->expert_dtype = stored_dtype(b, VKMOE_PART_ROUTED_EXPERTS, parts, 3 * n);
+        layer->expert_dtype = stored_dtype(b, VKMOE_PART_ROUTED_EXPERTS, parts, 3 * n, false);
         status = add_table(b, n, &layer->experts, &table);
     }
     if (status == VKMOE_OK)

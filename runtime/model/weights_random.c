@@ -18,13 +18,15 @@ static uint32_t exponent_for(uint32_t cols)
  * quants, with one scale (and minimum) for all that makes them as large. */
 static struct vkm_params_random_words words_of(const struct vkm_piece *p, uint32_t seed)
 {
-    uint32_t row = (uint32_t)(vkm_row_bytes(p->dtype, p->ld) / 4), e = exponent_for(p->cols);
+    /* What repeats: a block of a panel, of which the head are quants. */
+    uint32_t block = (uint32_t)(vkm_matrix_bytes(p->dtype, VKM_PANEL_ROWS, VKM_PANEL_COLS) / 4);
+    uint32_t quants = VKM_PANEL_ROWS * VKM_PANEL_COLS, e = exponent_for(p->cols);
     struct vkm_params_random_words words = {.w = p->target,
                                             .words = (uint32_t)(p->target.size / 4),
                                             .seed = seed,
                                             .mask = 0xffffffffu,
-                                            .row_words = row,
-                                            .row_head = row};
+                                            .block_words = block,
+                                            .block_head = block};
     uint32_t half = e - 112; /* the exponent as float16 has it */
     switch (p->dtype) {
     case VKM_DTYPE_BF16:
@@ -36,11 +38,11 @@ static struct vkm_params_random_words words_of(const struct vkm_piece *p, uint32
         words.base = half << 10 | half << 26;
         break;
     case VKM_DTYPE_Q8: /* quants up to 127 */
-        words.row_head = p->ld / 4;
+        words.block_head = quants / 4;
         words.scales = half > 6 ? (half - 6) << 10 | (half - 6) << 26 : 0x04000400u;
         break;
     case VKM_DTYPE_Q4: /* from -8 to 7 scales: the minimum, above the scale, is -8 of them */
-        words.row_head = p->ld / 8;
+        words.block_head = quants / 8;
         words.scales = (half - 2) << 10 | (half + 1) << 26 | 0x80000000u;
         break;
     default:

@@ -9,9 +9,9 @@
 
 #define BLOCK (128u << 10) /* bytes read at a time: they are still in the cache when repacked */
 
-static uint64_t row_bytes(const struct vkm_piece *p)
+static uint64_t stored_bytes(const struct vkm_piece *p, uint64_t rows)
 {
-    return vkm_row_bytes(p->dtype, p->ld);
+    return vkm_matrix_bytes(p->dtype, rows, p->ld);
 }
 
 static size_t source_row_bytes(const struct vkm_piece *p)
@@ -54,24 +54,35 @@ static vkmoe_status check_finite(const struct vkm_piece *p, uint64_t row, uint64
                                  : "-infinity");
 }
 
-static vkmoe_status quantise_row(struct job *job, const struct vkm_piece *p, uint64_t row,
-                                 const unsigned char *from, unsigned char *to, vkmoe_error *err)
+/* Rows `first` and on of a piece, on their way to `to`. */
+struct run {
+    const struct vkm_piece *piece;
+    uint64_t first, rows;
+    unsigned char *to;
+};
+
+/* Row i of the run. */
+static vkmoe_status quantise_row(struct job *job, const struct run *run, uint64_t i,
+                                 const unsigned char *from, vkmoe_error *err)
 {
-    for (uint32_t i = 0; i < p->cols; i++)
-        job->values[i] = vkm_load_f32(from, p->source->dtype, i);
-    if (vkm_row_store(to, p->dtype, p->ld, job->values, p->cols))
+    const struct vkm_piece *p = run->piece;
+    for (uint32_t j = 0; j < p->cols; j++)
+        job->values[j] = vkm_load_f32(from, p->source->dtype, j);
+    if (vkm_row_store(run->to, p->dtype, p->ld, i, job->values, p->cols))
         return VKMOE_OK;
     return vkm_fail(err, VKMOE_BAD_FORMAT,
                     "%s: row %" PRIu64 " of tensor %s has values too large for the scales of %s",
-                    p->source->file, row, p->source->name, vkm_dtype_name(p->dtype));
+                    p->source->file, run->first + i, p->source->name, vkm_dtype_name(p->dtype));
 }
 
-static vkmoe_status pack_row(struct job *job, const struct vkm_piece *p, uint64_t row,
-                             const unsigned char *from, unsigned char *to, vkmoe_error *err)
+static vkmoe_status pack_row(struct job *job, const struct run *run, uint64_t row,
+                             const unsigned char *from, vkmoe_error *err)
 {
+    const struct vkm_piece *p = run->piece;
     size_t size = vkm_dtype_size(p->dtype);
     if (vkm_dtype_is_quantised(p->dtype))
-        return quantise_row(job, p, row, from, to, err);
+        return quantise_row(job, run, row, from, err);
+    unsigned char *to = run->to + stored_bytes(p, row);
     if (p->dtype == p->source->dtype) {
         memcpy(to, from, p->cols * size);
     } else {
@@ -82,37 +93,41 @@ static vkmoe_status pack_row(struct job *job, const struct vkm_piece *p, uint64_
     return VKMOE_OK;
 }
 
-/* Reads `rows` rows of the piece from `row` on and writes them as they are stored. */
-static vkmoe_status pack_rows(struct job *job, const struct vkm_piece *p, uint64_t row,
-                              uint64_t rows, unsigned char *to, vkmoe_error *err)
+/* Reads the rows of the run and writes them as they are stored, and where they end in part of a
+ * panel, its other rows. */
+static vkmoe_status pack_rows(struct job *job, const struct run *run, vkmoe_error *err)
 {
+    const struct vkm_piece *p = run->piece;
     size_t size = source_row_bytes(p), per_block = job->block_size / size;
-    while (rows > 0) {
-        size_t n = rows < per_block ? (size_t)rows : per_block;
-        vkmoe_status status = vkm_tensor_read(p->source, row * size, job->block, n * size, err);
+    for (uint64_t row = 0; row < run->rows;) {
+        uint64_t left = run->rows - row;
+        size_t n = left < per_block ? (size_t)left : per_block;
+        uint64_t at = run->first + row;
+        vkmoe_status status = vkm_tensor_read(p->source, at * size, job->block, n * size, err);
         if (status == VKMOE_OK)
-            status = check_finite(p, row, n, job->block, err);
+            status = check_finite(p, at, n, job->block, err);
         for (size_t i = 0; i < n && status == VKMOE_OK; i++)
-            status = pack_row(job, p, row + i, job->block + i * size, to + i * row_bytes(p), err);
+            status = pack_row(job, run, row + i, job->block + i * size, err);
         if (status != VKMOE_OK)
             return status;
-        to += n * row_bytes(p);
         row += n;
-        rows -= n;
     }
+    for (uint64_t row = run->rows; row < vkm_stored_rows(p->dtype, run->rows); row++)
+        vkm_row_store(run->to, p->dtype, p->ld, row, NULL, 0);
     return VKMOE_OK;
 }
 
 static vkmoe_status upload_piece(struct job *job, const struct vkm_piece *p, vkmoe_error *err)
 {
-    uint64_t per_chunk = VKM_UPLOAD_CHUNK / row_bytes(p);
+    uint64_t panel = vkm_stored_rows(p->dtype, 1);
+    uint64_t per_chunk = VKM_UPLOAD_CHUNK / stored_bytes(p, panel) * panel;
     for (uint64_t row = 0; row < p->rows;) {
         uint64_t n = p->rows - row < per_chunk ? p->rows - row : per_chunk;
         void *to;
-        vkmoe_status status = vkm_uploader_begin(job->uploader, p->target, row * row_bytes(p),
-                                                 n * row_bytes(p), &to, err);
+        vkmoe_status status = vkm_uploader_begin(job->uploader, p->target, stored_bytes(p, row),
+                                                 stored_bytes(p, n), &to, err);
         if (status == VKMOE_OK)
-            status = pack_rows(job, p, row, n, to, err);
+            status = pack_rows(job, &(struct run){p, row, n, to}, err);
         if (status == VKMOE_OK)
             status = vkm_uploader_end(job->uploader, err);
         if (status != VKMOE_OK)

@@ -21,9 +21,9 @@ void tile_product()
     uint load_k = lane % STEP4;
     uint load_row = lane / STEP4; /* and each 128 / STEP4 further */
     uvec2 x_rows[LOADS];
-    uvec2 columns[LOADS];
+    weight_row columns[LOADS];
 #ifdef SWIGLU
-    uvec2 up_columns[LOADS];
+    weight_row up_columns[LOADS];
 #endif
     [[unroll]] for (uint i = 0u; i < LOADS; i++) {
         uint row = load_row + i * (128u / STEP4);
@@ -48,9 +48,9 @@ void tile_product()
             uint at = (load_row + i * (128u / STEP4)) * PITCH + load_k;
             uint k = s * STEP4 + load_k;
             shared_x[at] = ld_vec4(x_rows[i], k);
-            shared_w[at] = ld_weights(columns[i], IN_LD, k);
+            shared_w[at] = ld_weights(columns[i], k);
 #ifdef SWIGLU
-            shared_up[at] = ld_weights(up_columns[i], IN_LD, k);
+            shared_up[at] = ld_weights(up_columns[i], k);
 #endif
         }
         barrier();

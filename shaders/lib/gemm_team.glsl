@@ -1,11 +1,7 @@
 /* gemm.comp's tile by subgroups with lanes along K, as in gemv.comp: each makes blocks of
  * BLOCK_ROWS rows by BLOCK_COLS columns, without shared memory or barriers. */
 const uint BLOCK_ROWS = 8u;
-#ifdef SWIGLU
-const uint BLOCK_COLS = 4u;
-#else
-const uint BLOCK_COLS = 8u;
-#endif
+const uint BLOCK_COLS = RUN_ROWS;
 
 const uint VKM_SUMS = BLOCK_ROWS * BLOCK_COLS;
 #include "team.glsl"
@@ -22,9 +18,9 @@ void team_result(uint index, VKM_SUM sum)
 void block_product()
 {
     uvec2 x[BLOCK_ROWS];
-    uvec2 columns[BLOCK_COLS];
+    weight_row columns[BLOCK_COLS];
 #ifdef SWIGLU
-    uvec2 up_columns[BLOCK_COLS];
+    weight_row up_columns[BLOCK_COLS];
 #endif
     [[unroll]] for (uint r = 0u; r < BLOCK_ROWS; r++)
         x[r] = tile_in(block_row + r);
@@ -42,12 +38,10 @@ void block_product()
 #ifdef SWIGLU
         weight_run up_runs[BLOCK_COLS];
 #endif
-        [[unroll]] for (uint c = 0u; c < BLOCK_COLS; c++) {
-            runs[c] = ld_run(columns[c], IN_LD, run);
+        ld_runs(columns, run, runs);
 #ifdef SWIGLU
-            up_runs[c] = ld_run(up_columns[c], IN_LD, run);
+        ld_runs(up_columns, run, up_runs);
 #endif
-        }
         [[unroll]] for (uint i = 0u; i < RUN4; i++) {
             vec4 weights[BLOCK_COLS];
 #ifdef SWIGLU

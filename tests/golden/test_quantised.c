@@ -1,6 +1,6 @@
 /* Weights quantised while they are loaded: the device computes with them what the reference
  * executor does, in less memory. What they cost in quality is test_quality's. */
-#include "trace.h"
+#include "checkpoint.h"
 
 #define BOS 1534 /* of the shipped model */
 
@@ -47,18 +47,15 @@ static void unload(struct loaded *l)
     vkmoe_model_destroy(l->model);
 }
 
-static void quantised_weights_compute_what_the_reference_does(void **state)
+static void compare_with_reference(const char *folder, const int32_t *tokens, uint32_t count)
 {
-    static const int32_t tokens[] = {BOS, 887, 58, 12, 700, 3, 3, 1000, 401, 9, 77, 512};
-    const uint32_t count = sizeof(tokens) / sizeof(tokens[0]);
     vkmoe_device *reference;
     vkmoe_error err;
-    (void)state;
     vkmoe_device_params params = {.selector = "reference", .log = &device_log.log};
     assert_ok(vkmoe_device_open(&params, &reference, &err), &err);
     for (int w = VKMOE_WEIGHTS_Q8; w < VKMOE_WEIGHTS_COUNT; w++) {
-        struct loaded exact = load(reference, VKMOE_TEST_MODEL, (vkmoe_weights)w);
-        struct loaded l = load(device, VKMOE_TEST_MODEL, (vkmoe_weights)w);
+        struct loaded exact = load(reference, folder, (vkmoe_weights)w);
+        struct loaded l = load(device, folder, (vkmoe_weights)w);
         struct test_trace expected = test_trace_eval(exact.model, exact.session, tokens, count);
         struct test_trace got = test_trace_eval(l.model, l.session, tokens, count);
         test_trace_compare(&expected, 0, &got, names[w], NULL);
@@ -68,6 +65,30 @@ static void quantised_weights_compute_what_the_reference_does(void **state)
         unload(&exact);
     }
     vkmoe_device_close(reference);
+}
+
+static void quantised_weights_compute_what_the_reference_does(void **state)
+{
+    static const int32_t tokens[] = {BOS, 887, 58, 12, 700, 3, 3, 1000, 401, 9, 77, 512};
+    (void)state;
+    compare_with_reference(VKMOE_TEST_MODEL, tokens, sizeof(tokens) / sizeof(tokens[0]));
+}
+
+/* Heads of 6: queries, keys and values are no whole panels, and stay as stored. */
+static void rows_that_are_no_whole_panels_compute_what_the_reference_does(void **state)
+{
+    static const int32_t tokens[] = {1, 8, 5, 1, 2, 7, 3};
+    const struct test_shape shape = test_shape_complete(&(struct test_shape){.hidden = 54,
+                                                                             .heads = 9,
+                                                                             .kv_heads = 3,
+                                                                             .dense_width = 131,
+                                                                             .expert_width = 13,
+                                                                             .shared = 1});
+    (void)state;
+    char *folder = test_folder_make();
+    checkpoint_write(&shape, folder);
+    compare_with_reference(folder, tokens, sizeof(tokens) / sizeof(tokens[0]));
+    test_folder_remove(folder);
 }
 
 static uint64_t weight_bytes(vkmoe_weights weights)
@@ -82,8 +103,9 @@ static void quantised_weights_take_less_memory(void **state)
 {
     (void)state;
     double as_stored = (double)weight_bytes(VKMOE_WEIGHTS_STORED);
-    assert_true((double)weight_bytes(VKMOE_WEIGHTS_Q8) < 0.6 * as_stored);
-    assert_true((double)weight_bytes(VKMOE_WEIGHTS_Q4) < 0.4 * as_stored);
+    /* More than their bits say: an expert's 64 columns fill half a block. */
+    assert_true((double)weight_bytes(VKMOE_WEIGHTS_Q8) < 0.7 * as_stored);
+    assert_true((double)weight_bytes(VKMOE_WEIGHTS_Q4) < 0.5 * as_stored);
 }
 
 static void a_kind_of_weights_that_is_not_listed_is_refused(void **state)
@@ -100,6 +122,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quantised_weights_compute_what_the_reference_does),
+        cmocka_unit_test(rows_that_are_no_whole_panels_compute_what_the_reference_does),
         cmocka_unit_test(quantised_weights_take_less_memory),
         cmocka_unit_test(a_kind_of_weights_that_is_not_listed_is_refused),
     };

@@ -12,23 +12,24 @@
 
 #define WIDTH 100 /* three groups and a part of one */
 #define LD 128
+#define ROW 5u /* in its panel */
 #define GUARD 16
 
 static const enum vkm_dtype quantised[] = {VKM_DTYPE_Q8, VKM_DTYPE_Q4};
 
-/* A row between guard bytes. */
+/* A panel with one row between guard bytes; of the plain types the rows before it too. */
 struct stored {
     enum vkm_dtype dtype;
     bool good;
-    _Alignas(16) unsigned char bytes[GUARD + 4 * LD + GUARD];
+    _Alignas(16) unsigned char bytes[GUARD + 4 * LD * (ROW + 1) + GUARD];
 };
 
 static struct stored store(enum vkm_dtype dtype, const float *values, size_t n, size_t ld)
 {
     struct stored s = {.dtype = dtype};
-    size_t size = (size_t)vkm_row_bytes(dtype, ld);
+    size_t size = (size_t)vkm_matrix_bytes(dtype, ROW + 1, ld);
     memset(s.bytes, 0xa5, sizeof(s.bytes));
-    s.good = vkm_row_store(s.bytes + GUARD, dtype, ld, values, n);
+    s.good = vkm_row_store(s.bytes + GUARD, dtype, ld, ROW, values, n);
     for (size_t i = 0; i < GUARD; i++) {
         assert_int_equal(s.bytes[i], 0xa5);
         assert_int_equal(s.bytes[GUARD + size + i], 0xa5);
@@ -38,53 +39,95 @@ static struct stored store(enum vkm_dtype dtype, const float *values, size_t n, 
 
 static double loaded(const struct stored *s, size_t ld, size_t i)
 {
-    return (double)vkm_row_load(s->bytes + GUARD, s->dtype, ld, i);
+    return (double)vkm_row_load(s->bytes + GUARD, s->dtype, ld, ROW, i);
 }
 
-static void rows_take_the_bytes_of_quants_and_scales_up_to_a_multiple_of_16(void **state)
+static void matrices_take_whole_panels_where_they_are_quantised(void **state)
 {
     (void)state;
     static const struct {
-        uint64_t ld, f32, bf16, q8, q4;
-    } rows[] = {
-        {32, 128, 64, 48, 32}, {1408, 5632, 2816, 1504, 880}, {2048, 8192, 4096, 2176, 1280}};
-    for (size_t i = 0; i < VKM_COUNT(rows); i++) {
-        assert_int_equal(vkm_row_bytes(VKM_DTYPE_F32, rows[i].ld), rows[i].f32);
-        assert_int_equal(vkm_row_bytes(VKM_DTYPE_BF16, rows[i].ld), rows[i].bf16);
-        assert_int_equal(vkm_row_bytes(VKM_DTYPE_Q8, rows[i].ld), rows[i].q8);
-        assert_int_equal(vkm_row_bytes(VKM_DTYPE_Q4, rows[i].ld), rows[i].q4);
+        uint64_t rows, ld, f32, bf16, q8, q4;
+    } sizes[] = {{1, 32, 128, 64, 1088, 640},
+                 {8, 128, 4096, 2048, 1088, 640},
+                 {9, 2048, 73728, 36864, 34816, 20480},
+                 {2048, 1408, 11534336, 5767168, 3063808, 1802240}};
+    for (size_t i = 0; i < VKM_COUNT(sizes); i++) {
+        uint64_t n = sizes[i].rows, ld = sizes[i].ld;
+        assert_int_equal(vkm_matrix_bytes(VKM_DTYPE_F32, n, ld), sizes[i].f32);
+        assert_int_equal(vkm_matrix_bytes(VKM_DTYPE_BF16, n, ld), sizes[i].bf16);
+        assert_int_equal(vkm_matrix_bytes(VKM_DTYPE_Q8, n, ld), sizes[i].q8);
+        assert_int_equal(vkm_matrix_bytes(VKM_DTYPE_Q4, n, ld), sizes[i].q4);
     }
-    assert_int_equal(vkm_row_bytes(VKM_DTYPE_F32, 3), 12); /* biases are not padded */
+    assert_int_equal(vkm_matrix_bytes(VKM_DTYPE_F32, 1, 3), 12); /* biases are not padded */
+    assert_int_equal(vkm_stored_rows(VKM_DTYPE_BF16, 9), 9);
+    assert_int_equal(vkm_stored_rows(VKM_DTYPE_Q8, 9), 16);
 }
+
+/* Two panels of two blocks; the place of row 11's elements from 128 on. */
+#define WIDE (LD + 32)
 
 static void bytes_lie_as_described(void **state)
 {
     (void)state;
-    float values[LD] = {0};
-    for (int i = 0; i < 32; i++)
-        values[i] = (float)(i % 16) * 0.5f - 4; /* Q4: scale 0.5, minimum -4 */
-    struct stored q4 = store(VKM_DTYPE_Q4, values, 64, 64);
-    const unsigned char *row = q4.bytes + GUARD;
-    assert_int_equal(row[0], 0x40); /* elements 0 and 4 */
-    assert_int_equal(row[3], 0x73);
-    assert_int_equal(row[4], 0xc8); /* 8 and 12 */
+    unsigned char q4[4 * 640], q8[4 * 1088];
+    float values[WIDE] = {0};
     uint16_t scales[2];
-    memcpy(scales, row + 32, sizeof(scales));
+    for (int i = 0; i < 32; i++)
+        values[LD + i] = (float)(i % 16) * 0.5f - 4; /* Q4: scale 0.5, minimum -4 */
+    assert_true(vkm_row_store(q4, VKM_DTYPE_Q4, WIDE, 11, values, WIDE));
+    const unsigned char *block = q4 + 3 * 640;
+    assert_int_equal(block[3 * 64], 0x40); /* elements 0 and 4 */
+    assert_int_equal(block[3 * 64 + 3], 0x73);
+    assert_int_equal(block[3 * 64 + 4], 0xc8); /* 8 and 12 */
+    memcpy(scales, block + 512 + 3 * 4, sizeof(scales));
     assert_int_equal(scales[0], 0x3800); /* 0.5 */
     assert_int_equal(scales[1], 0xc400); /* -4 */
-    for (size_t i = 0; i < 64; i++)
-        assert_true(loaded(&q4, 64, i) == (double)values[i]);
+    for (size_t i = 0; i < WIDE; i++)
+        assert_true(vkm_row_load(q4, VKM_DTYPE_Q4, WIDE, 11, i) == values[i]);
 
     for (int i = 0; i < 32; i++)
         values[32 + i] = (float)(i * 8 - 121) * 0.25f; /* Q8: scale 0.25, from -121 to 127 */
-    struct stored q8 = store(VKM_DTYPE_Q8, values, 64, 64);
-    row = q8.bytes + GUARD;
-    assert_int_equal((int8_t)row[32], -121);
-    assert_int_equal((int8_t)row[63], 127);
-    memcpy(scales, row + 64, sizeof(scales));
-    assert_int_equal(scales[1], 0x3400); /* 0.25 */
+    assert_true(vkm_row_store(q8, VKM_DTYPE_Q8, WIDE, 11, values, WIDE));
+    block = q8 + 2 * 1088;
+    assert_int_equal((int8_t)block[3 * 128 + 32], -121);
+    assert_int_equal((int8_t)block[3 * 128 + 63], 127);
+    memcpy(scales, block + 1024 + (8 + 3) * 2, sizeof(*scales));
+    assert_int_equal(scales[0], 0x3400); /* 0.25 */
     for (size_t i = 32; i < 64; i++)
-        assert_true(loaded(&q8, 64, i) == (double)values[i]);
+        assert_true(vkm_row_load(q8, VKM_DTYPE_Q8, WIDE, 11, i) == values[i]);
+}
+
+static void rows_of_a_panel_do_not_touch_one_another(void **state)
+{
+    (void)state;
+    struct vkm_random random = {.key = 8};
+    for (size_t t = 0; t < VKM_COUNT(quantised); t++) {
+        unsigned char together[2 * 2 * 1088], alone[sizeof(together)];
+        float values[16][WIDE];
+        memset(together, 0xa5, sizeof(together));
+        for (size_t r = 0; r < 16; r++) {
+            for (size_t i = 0; i < WIDE; i++)
+                values[r][i] = vkm_random_f32(&random, -1, 1);
+            vkm_row_store(together, quantised[t], WIDE, r, values[r], WIDE);
+        }
+        for (size_t r = 0; r < 16; r++) {
+            vkm_row_store(alone, quantised[t], WIDE, r, values[r], WIDE);
+            for (size_t i = 0; i < WIDE; i++)
+                assert_true(vkm_row_load(together, quantised[t], WIDE, r, i) ==
+                            vkm_row_load(alone, quantised[t], WIDE, r, i));
+        }
+    }
+}
+
+static void rows_that_fill_a_panel_are_zeros(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < VKM_COUNT(quantised); t++) {
+        struct stored s = store(quantised[t], NULL, 0, LD);
+        assert_true(s.good);
+        for (size_t i = 0; i < LD; i++)
+            assert_true(loaded(&s, LD, i) == 0);
+    }
 }
 
 /* Spread by rounding to even steps: step / sqrt(12). */
@@ -184,8 +227,10 @@ static void values_beyond_a_scale_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_take_the_bytes_of_quants_and_scales_up_to_a_multiple_of_16),
+        cmocka_unit_test(matrices_take_whole_panels_where_they_are_quantised),
         cmocka_unit_test(bytes_lie_as_described),
+        cmocka_unit_test(rows_of_a_panel_do_not_touch_one_another),
+        cmocka_unit_test(rows_that_fill_a_panel_are_zeros),
         cmocka_unit_test(values_come_back_as_near_as_the_steps_allow),
         cmocka_unit_test(rows_end_in_padding_that_is_finite_and_zero_where_it_can_be),
         cmocka_unit_test(zeros_stay_zeros_and_the_smallest_values_keep_their_size),
