@@ -3,6 +3,7 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
+#include "lib/math.glsl"
 #include "lib/weights.glsl"
 
 void main()
@@ -11,7 +12,7 @@ void main()
     uvec4 row = ld_uvec4(p.rows, r); /* token, position, sequence */
     uint token = row.x;
     bool known = token < p.vocab;
-    uvec2 source = weight_row(p.table, known ? token : 0u, p.ld);
+    weight_row source = row_of(p.table, known ? token : 0u, p.ld);
     uvec2 y = addr_row(p.y, r, p.ld * 4u);
     for (uint i = gl_LocalInvocationID.x; i < p.ld / 4u; i += gl_WorkGroupSize.x)
         st_vec4(y, i, known ? ld_weights(source, i) : vec4(0.0));

@@ -11,8 +11,15 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
-#include "lib/weights.glsl"
 #include "lib/math.glsl"
+#ifdef PATH_SUBGROUP /* columns of a block in lib/gemm_team.glsl */
+#ifdef SWIGLU
+#define RUN_ROWS 4u
+#else
+#define RUN_ROWS 8u
+#endif
+#endif
+#include "lib/weights.glsl"
 
 #ifdef SWIGLU
 #define VKM_SUM vec2 /* gate, up */
@@ -34,11 +41,14 @@
 #endif
 
 /* The tile: its first column, its first row (of the batch or of the sorted pairs), how many rows it
- * has, and the matrix or FFN. */
+ * has, and the matrices. */
 uint tile_col;
 uint tile_row;
 uint tile_rows;
 uvec2 tile_weights;
+#ifdef SWIGLU
+uvec2 tile_up_weights;
+#endif
 
 /* False where there is nothing to do, for the whole workgroup alike. */
 bool tile_begin()
@@ -51,10 +61,16 @@ bool tile_begin()
     tile_row = tile.y;
     tile_rows = tile.z;
     tile_weights = ld_uvec2(p.experts, tile.x);
+#ifndef SWIGLU
+    tile_weights = ffn_down(tile_weights, p.width, p.k_ld);
+#endif
 #else
     tile_row = gl_WorkGroupID.y * VKM_TILE_ROWS;
     tile_rows = min(p.n_rows - tile_row, VKM_TILE_ROWS);
     tile_weights = p.w;
+#endif
+#ifdef SWIGLU
+    tile_up_weights = ffn_up(tile_weights, p.width, p.k_ld);
 #endif
     return tile_col < OUT_LD;
 }
@@ -70,22 +86,15 @@ uvec2 tile_in(uint r)
 }
 
 /* The weights of the tile's column c, likewise. */
-uvec2 tile_column(uint c)
+weight_row tile_column(uint c)
 {
-    uint o = min(tile_col + c, N_OUT - 1u);
-#if defined(SWIGLU)
-    return ffn_gate(tile_weights, o, p.k_ld);
-#elif defined(EXPERTS)
-    return ffn_down(tile_weights, o, p.width, p.k_ld, p.h_ld);
-#else
-    return weight_row(tile_weights, o, p.k_ld);
-#endif
+    return row_within(tile_weights, tile_col + c, N_OUT, IN_LD);
 }
 
 #ifdef SWIGLU
-uvec2 tile_up_column(uint c)
+weight_row tile_up_column(uint c)
 {
-    return ffn_up(tile_weights, min(tile_col + c, N_OUT - 1u), p.width, p.k_ld);
+    return row_within(tile_up_weights, tile_col + c, N_OUT, IN_LD);
 }
 #endif
 

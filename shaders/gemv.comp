@@ -8,11 +8,13 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
-#include "lib/weights.glsl"
 #include "lib/math.glsl"
 
 layout(constant_id = 1) const uint NR = 4;
 layout(constant_id = 2) const uint RB = 1;
+
+#define RUN_ROWS NR
+#include "lib/weights.glsl"
 
 #ifdef SWIGLU
 #define VKM_SUM vec2 /* gate, up */
@@ -75,51 +77,73 @@ void main()
 #endif
         x[r] = addr_row(p.x, row, p.k_ld * 4u);
     }
-    uint k4 = p.k_ld / 4u;
+    uint n_runs = row_runs(p.k_ld);
 #ifdef EXPERTS
     uint expert = ld_u32(p.ids, first_row);
     uvec2 w = uvec2(0u);
     if (expert < p.n_experts)
         w = ld_uvec2(p.experts, expert);
     else
-        k4 = 0u;
+        n_runs = 0u;
 #else
     uvec2 w = p.w;
 #endif
-    uvec2 rows[NR];
+    weight_row rows[NR];
 #ifdef SWIGLU
-    uvec2 up_rows[NR];
+    weight_row up_rows[NR];
+    uvec2 up = ffn_up(w, p.width, p.k_ld);
 #endif
     [[unroll]] for (uint n = 0u; n < NR; n++) {
-        uint o = min(first_out + n, N_OUT - 1u);
-        rows[n] = weight_row(w, o, p.k_ld);
+        rows[n] = row_within(w, first_out + n, N_OUT, p.k_ld);
 #ifdef SWIGLU
-        up_rows[n] = ffn_up(w, o, p.width, p.k_ld);
+        up_rows[n] = row_within(up, first_out + n, N_OUT, p.k_ld);
 #endif
     }
 
     VKM_SUM sums[VKM_SUMS];
     [[unroll]] for (uint i = 0u; i < VKM_SUMS; i++)
         sums[i] = VKM_SUM(0);
-    for (uint k = team_lane(); k < k4; k += team_lanes()) {
-        vec4 weights[NR];
+    for (uint run = team_lane(); run < n_runs; run += team_lanes()) {
+        weight_run runs[NR];
 #ifdef SWIGLU
-        vec4 up_weights[NR];
+        weight_run up_runs[NR];
 #endif
-        [[unroll]] for (uint n = 0u; n < NR; n++) {
-            weights[n] = ld_weights(rows[n], k);
+        ld_runs(rows, run, runs);
 #ifdef SWIGLU
-            up_weights[n] = ld_weights(up_rows[n], k);
+        ld_runs(up_rows, run, up_runs);
 #endif
-        }
-        [[unroll]] for (uint r = 0u; r < RB; r++) {
-            vec4 v = ld_vec4(x[r], k);
+        if (RB == 1u) {
+            vec4 v[RUN4] = ld_x_run(x[0], run);
+            float v_sum = x_run_sum(v);
             [[unroll]] for (uint n = 0u; n < NR; n++) {
 #ifdef SWIGLU
-                sums[r * NR + n] += vec2(dot4(weights[n], v), dot4(up_weights[n], v));
+                sums[n] += vec2(run_dot(runs[n], v, v_sum), run_dot(up_runs[n], v, v_sum));
 #else
-                sums[r * NR + n] += dot4(weights[n], v);
+                sums[n] += run_dot(runs[n], v, v_sum);
 #endif
+            }
+            continue;
+        }
+        [[unroll]] for (uint i = 0u; i < RUN4; i++) {
+            vec4 weights[NR];
+#ifdef SWIGLU
+            vec4 up_weights[NR];
+#endif
+            [[unroll]] for (uint n = 0u; n < NR; n++) {
+                weights[n] = run_weights(runs[n], i);
+#ifdef SWIGLU
+                up_weights[n] = run_weights(up_runs[n], i);
+#endif
+            }
+            [[unroll]] for (uint r = 0u; r < RB; r++) {
+                vec4 v = ld_vec4(x[r], run * RUN4 + i);
+                [[unroll]] for (uint n = 0u; n < NR; n++) {
+#ifdef SWIGLU
+                    sums[r * NR + n] += vec2(dot4(weights[n], v), dot4(up_weights[n], v));
+#else
+                    sums[r * NR + n] += dot4(weights[n], v);
+#endif
+                }
             }
         }
     }

@@ -5,10 +5,12 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
-#include "lib/weights.glsl"
 #include "lib/math.glsl"
 
 layout(constant_id = 1) const uint NR = 4;
+
+#define RUN_ROWS NR
+#include "lib/weights.glsl"
 
 #define VKM_SUM float
 const uint VKM_SUMS = NR;
@@ -26,17 +28,20 @@ void team_result(uint index, float sum)
 /* sums[n] += gate * (down[first_out + n] . h) for one FFN. */
 void add_ffn(inout float sums[NR], uvec2 ffn, uint width, uvec2 h, uint width_ld, float gate)
 {
-    uvec2 rows[NR];
+    weight_row rows[NR];
+    uvec2 down = ffn_down(ffn, width, p.x_ld);
     float dots[NR];
     [[unroll]] for (uint n = 0u; n < NR; n++) {
-        uint o = min(team_index() * NR + n, p.n_out - 1u);
-        rows[n] = ffn_down(ffn, o, width, p.x_ld, width_ld);
+        rows[n] = row_within(down, team_index() * NR + n, p.n_out, width_ld);
         dots[n] = 0.0;
     }
-    for (uint k = team_lane(); k < width_ld / 4u; k += team_lanes()) {
-        vec4 v = ld_vec4(h, k);
+    for (uint run = team_lane(); run < row_runs(width_ld); run += team_lanes()) {
+        weight_run runs[NR];
+        ld_runs(rows, run, runs);
+        vec4 v[RUN4] = ld_x_run(h, run);
+        float v_sum = x_run_sum(v);
         [[unroll]] for (uint n = 0u; n < NR; n++)
-            dots[n] += dot4(ld_weights(rows[n], k), v);
+            dots[n] += run_dot(runs[n], v, v_sum);
     }
     [[unroll]] for (uint n = 0u; n < NR; n++)
         sums[n] += gate * dots[n];

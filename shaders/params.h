@@ -8,16 +8,17 @@
  * GLSL sees a view as a uvec2 address; C sees a struct vkm_view. K is passed through.
  *
  * Shapes are row-major, outermost first. `ld` of a width n is n rounded up to VKM_PAD elements; the
- * elements between n and ld are zero, in weights and in activations: a kernel that writes rows of
- * ld elements writes those zeros too, one that adds to rows leaves them alone. Activations are
- * float32.
+ * elements between n and ld are zero in activations, and in weights, but for Q4, where they may be
+ * anything finite: a kernel that writes rows of ld elements writes those zeros too, one that adds to
+ * rows leaves them alone. Activations are float32, weights of the variant's storage type (see
+ * runtime/base/rows.h).
  * An expert id that is not below n_experts stands for no expert: the sort leaves its pair out, its
  * h is zero, and it adds nothing.
  * rows: struct of 4 uints for each batch row: token, position, sequence, 0.
  * blocks [sequences, block_stride]: which KV block holds positions 64 b .. 64 b + 63 of a sequence.
  * k_cache [blocks, n_kv_heads, head_dim, 64]; v_cache [blocks, n_kv_heads, 64, head_dim].
- * An FFN (dense, shared or one expert) is one address: gate rows [width, ld(hidden)], then up rows
- * of the same shape, then down rows [hidden, ld(width)].
+ * An FFN (dense, shared or one expert) is one address, at which three matrices follow one another:
+ * gate [width, ld(hidden)], up of the same shape, down [hidden, ld(width)].
  */
 #ifndef VKM_PARAMS_H
 #define VKM_PARAMS_H
@@ -155,10 +156,12 @@
 #define VKM_PARAMS_kv_copy(K, R, W, I, X, T, U, F)                                                 \
     X(K, k_cache) X(K, v_cache) U(K, words) U(K, from) U(K, to)
 
-/* w[i] = (hash of seed and i, restricted to mask) | base, for the uints of a view: weights of any
- * storage type that nobody trained, to measure with. */
+/* Weights of any storage type that nobody trained, to measure with: w[i] = (hash of seed and i,
+ * restricted to mask) | base for the first block_head uints of every block_words, and `scales` for
+ * the rest of them. */
 #define VKM_PARAMS_random_words(K, R, W, I, X, T, U, F)                                            \
-    I(K, w) U(K, words) U(K, seed) U(K, mask) U(K, base)
+    I(K, w) U(K, words) U(K, seed) U(K, mask) U(K, base) U(K, block_words) U(K, block_head)        \
+    U(K, scales)
 
 /* Sampling. Output row i samples for batch row j = index[i] if use_index else i, with
  * samplers[rows[j].sequence], two uvec4 each, in the order of struct vkm_sampler.

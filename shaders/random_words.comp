@@ -17,5 +17,6 @@ void main()
 {
     uint stride = gl_WorkGroupSize.x * gl_NumWorkGroups.x;
     for (uint i = gl_GlobalInvocationID.x; i < p.words; i += stride)
-        st_u32(p.w, i, (hash(i ^ hash(p.seed)) & p.mask) | p.base);
+        st_u32(p.w, i, i % p.block_words < p.block_head ? (hash(i ^ hash(p.seed)) & p.mask) | p.base
+                                                    : p.scales);
 }

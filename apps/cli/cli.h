@@ -22,6 +22,7 @@ struct cli_common {
     uint32_t chunk;
     uint32_t experts; /* routed ones of each token; 0: the model's */
     uint64_t memory_limit;
+    vkmoe_weights weights;
     bool force;
 };
 
@@ -37,6 +38,7 @@ enum {
     CLI_OPTION_EXPERTS,
     CLI_OPTION_MEMORY_LIMIT,
     CLI_OPTION_FORCE,
+    CLI_OPTION_WEIGHTS,
     CLI_OPTION_OWN /* a command's own long options count from here */
 };
 #define CLI_COMMON_LONG                                                                            \
@@ -50,6 +52,7 @@ enum {
         {"experts", required_argument, NULL, CLI_OPTION_EXPERTS},                                  \
         {"memory-limit", required_argument, NULL, CLI_OPTION_MEMORY_LIMIT},                        \
         {"force", no_argument, NULL, CLI_OPTION_FORCE},                                            \
+        {"weights", required_argument, NULL, CLI_OPTION_WEIGHTS},                                  \
     {                                                                                              \
         "tiled-rows", required_argument, NULL, CLI_OPTION_TILED_ROWS                               \
     }
@@ -59,6 +62,8 @@ enum {
     "                         (default: $VKMOE_DEVICE, else the fastest kind there is)\n"          \
     "      --memory-limit N   use at most N bytes of device memory (500M, 1.5G): experts beyond\n" \
     "                         are read from host memory (default: what the device has)\n"          \
+    "      --weights KIND     bf16: as the file has them; q8, q4: quantised while loading\n"       \
+    "                         (default: bf16)\n"                                                   \
     "      --chunk N          prompt tokens computed in one step (default: 256)\n"                 \
     "      --experts K        routed experts that each token activates (default: as the model "    \
     "was\n"                                                                                        \

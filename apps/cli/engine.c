@@ -151,6 +151,7 @@ vkmoe_model_params cli_model_params(const struct cli_common *common)
         .chunk = common->chunk,
         .experts_per_token = common->experts,
         .memory_limit = common->memory_limit,
+        .weights = common->weights,
         .force = common->force,
     };
 }

@@ -151,6 +151,19 @@ int cli_next_option(int argc, char **argv, const char *short_options,
     return '?';
 }
 
+static bool parse_weights(const char *text, vkmoe_weights *weights)
+{
+    static const char *const kinds[VKMOE_WEIGHTS_COUNT] = {"bf16", "q8", "q4"};
+    for (int i = 0; i < VKMOE_WEIGHTS_COUNT; i++) {
+        if (strcmp(text, kinds[i]) == 0) {
+            *weights = (vkmoe_weights)i;
+            return true;
+        }
+    }
+    cli_usage("--weights: '%s' is not bf16, q8 or q4", text);
+    return false;
+}
+
 int cli_common_option(struct cli_common *common, int option, const char *help)
 {
     uint64_t number;
@@ -195,6 +208,8 @@ int cli_common_option(struct cli_common *common, int option, const char *help)
         return -1;
     case CLI_OPTION_MEMORY_LIMIT:
         return cli_parse_bytes("--memory-limit", optarg, &common->memory_limit) ? -1 : EXIT_USAGE;
+    case CLI_OPTION_WEIGHTS:
+        return parse_weights(optarg, &common->weights) ? -1 : EXIT_USAGE;
     case CLI_OPTION_FORCE:
         common->force = true;
         return -1;

@@ -8,9 +8,9 @@
 extern "C" {
 #endif
 
-/* A model of any shape whose weights are made up on the device, BF16: for measuring without a file.
- * `config` is what vkmoe_model_describe takes, of weights beside it nothing is used; layers: only
- * the first so many, 0: all. Otherwise like vkmoe_model_load. */
+/* A model of any shape whose weights are made up on the device, BF16 or as params->weights says:
+ * for measuring without a file. `config` is what vkmoe_model_describe takes, of weights beside it
+ * nothing is used; layers: only the first so many, 0: all. Otherwise like vkmoe_model_load. */
 vkmoe_status vkmoe_model_invent(vkmoe_device *device, const char *config, uint32_t layers,
                                 const vkmoe_model_params *params, vkmoe_model **out,
                                 vkmoe_error *err);

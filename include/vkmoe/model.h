@@ -12,6 +12,17 @@ extern "C" {
 /* Weights in device memory. Immutable once loaded; see vkmoe_device for threads. */
 typedef struct vkmoe_model vkmoe_model;
 
+/* What weights are kept as on the device. Quantised ones (integers in groups of 32 with a scale)
+ * are made of the file's while they are read: attention, FFNs and the head; embeddings, a head tied
+ * to them, routers, norms and biases stay exact, and so do queries, keys and values where their
+ * rows are no multiples of 8. */
+typedef enum vkmoe_weights {
+    VKMOE_WEIGHTS_STORED, /* as the file has them */
+    VKMOE_WEIGHTS_Q8,     /* 8 bits and 0.5 for scales, in blocks of 8 rows by 128 columns */
+    VKMOE_WEIGHTS_Q4,     /* 4 bits and 1 for scales and minima, likewise; the head as Q8 */
+    VKMOE_WEIGHTS_COUNT   /* how many there are */
+} vkmoe_weights;
+
 /* How a model is loaded. */
 typedef struct vkmoe_model_params {
     /* Called while loading, from the loading thread, with bytes of the checkpoint read so far and
@@ -27,6 +38,7 @@ typedef struct vkmoe_model_params {
     /* Bytes of device memory that the model and a session may take; experts beyond are kept in host
      * memory and read over the bus, with the same results to the bit. 0: what the device has. */
     uint64_t memory_limit;
+    vkmoe_weights weights; /* what they are kept as */
     bool force; /* try to load, and to make sessions, even if the plan says that they do not fit */
 } vkmoe_model_params;
 
@@ -49,9 +61,10 @@ typedef struct vkmoe_model_info {
 
 /* Loads the Hugging Face folder `path` onto the device; params may be NULL. The caller owns *out
  * and destroys it before the device. Fails with NOT_FOUND, IO, BAD_FORMAT or UNSUPPORTED for what
- * is in the folder (a weight that is NaN or infinite, or a tensor that config.json has no place
- * for, is BAD_FORMAT), OUT_OF_DEVICE_MEMORY (before anything is read, with what would make it fit,
- * unless params->force), CANCELLED, or what the device reports. */
+ * is in the folder (a weight that is NaN or infinite or too large for a scale, or a tensor that
+ * config.json has no place for, is BAD_FORMAT), INVALID_ARGUMENT for weights that are not listed,
+ * OUT_OF_DEVICE_MEMORY (before anything is read, with what would make it fit, unless
+ * params->force), CANCELLED, or what the device reports. */
 vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
                               const vkmoe_model_params *params, vkmoe_model **out,
                               vkmoe_error *err);

@@ -24,7 +24,7 @@ size_t vkm_dtype_size(enum vkm_dtype dtype)
 bool vkm_dtype_parse(const char *name, enum vkm_dtype *dtype)
 {
     for (int i = 0; i < VKM_DTYPE_COUNT; i++) {
-        if (strcmp(name, dtypes[i].name) == 0) {
+        if (dtypes[i].size > 0 && strcmp(name, dtypes[i].name) == 0) {
             *dtype = (enum vkm_dtype)i;
             return true;
         }

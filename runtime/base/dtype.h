@@ -6,12 +6,15 @@
 
 #include "base/base.h"
 
-/* X(enumerator, name in files and listings, bytes per element) */
+/* X(enumerator, name in files and listings, bytes per element; 0: rows of such weights are not
+ * arrays, see rows.h, and files do not have them) */
 #define VKM_DTYPE_LIST(X)                                                                          \
     X(F32, "F32", 4)                                                                               \
     X(F16, "F16", 2)                                                                               \
     X(BF16, "BF16", 2)                                                                             \
-    X(I32, "I32", 4)
+    X(I32, "I32", 4)                                                                               \
+    X(Q8, "Q8", 0)                                                                                 \
+    X(Q4, "Q4", 0)
 
 enum vkm_dtype {
 #define VKM_DTYPE_ENUM(id, name, size) VKM_DTYPE_##id,

@@ -1,4 +1,5 @@
 /* Inputs for cases. */
+#include "base/rows.h"
 #include "conform/case.h"
 #include "kernels/ref.h"
 
@@ -22,22 +23,26 @@ struct vkm_view vkm_case_uints(struct vkm_suite *s, uint64_t n, uint32_t limit)
     return view;
 }
 
-/* Writes rows of `width` random elements, padded with zeros; returns the bytes written. */
+/* Writes rows of `width` random elements, padded; returns the bytes written. */
 static uint64_t fill_rows(struct vkm_suite *s, enum vkm_dtype dtype, unsigned char *data,
                           uint64_t rows, uint32_t width, float size)
 {
-    uint32_t ld = vkm_ld(width);
-    memset(data, 0, rows * ld * vkm_dtype_size(dtype));
-    for (uint64_t r = 0; r < rows; r++)
-        for (uint32_t i = 0; i < width; i++)
-            vkm_store_f32(data, dtype, r * ld + i, vkm_random_f32(&s->random, -size, size));
-    return rows * ld * vkm_dtype_size(dtype);
+    float *values = vkm_malloc(vkm_gpu_allocator(s->gpu), width, sizeof(*values));
+    if (!values)
+        vkm_fail_memory(&s->error, width * sizeof(*values), "a case's weights");
+    for (uint64_t r = 0; r < vkm_stored_rows(dtype, rows) && values; r++) {
+        for (uint32_t i = 0; i < width && r < rows; i++)
+            values[i] = vkm_random_f32(&s->random, -size, size);
+        vkm_row_store(data, dtype, vkm_ld(width), r, values, r < rows ? width : 0);
+    }
+    vkm_free(vkm_gpu_allocator(s->gpu), values);
+    return vkm_matrix_bytes(dtype, rows, vkm_ld(width));
 }
 
 static struct vkm_view typed_rows(struct vkm_suite *s, enum vkm_dtype dtype, uint64_t rows,
                                   uint32_t width, float size)
 {
-    struct vkm_view view = vkm_case_alloc(s, rows * vkm_ld(width) * vkm_dtype_size(dtype));
+    struct vkm_view view = vkm_case_alloc(s, vkm_matrix_bytes(dtype, rows, vkm_ld(width)));
     if (view.size > 0)
         fill_rows(s, dtype, vkm_case_host(view), rows, width, size);
     return view;
@@ -90,13 +95,14 @@ struct vkm_view vkm_case_batch(struct vkm_suite *s, uint32_t n, uint32_t vocab, 
 
 static uint64_t ffn_bytes(const struct vkm_suite *s, uint32_t hidden, uint32_t width)
 {
-    uint64_t elements = 2 * (uint64_t)width * vkm_ld(hidden) + (uint64_t)hidden * vkm_ld(width);
-    return elements * vkm_dtype_size(s->dtype);
+    return 2 * vkm_matrix_bytes(s->dtype, width, vkm_ld(hidden)) +
+           vkm_matrix_bytes(s->dtype, hidden, vkm_ld(width));
 }
 
 static void fill_ffn(struct vkm_suite *s, unsigned char *data, uint32_t hidden, uint32_t width)
 {
-    data += fill_rows(s, s->dtype, data, 2 * (uint64_t)width, hidden, 3 / sqrtf((float)hidden));
+    for (int i = 0; i < 2; i++)
+        data += fill_rows(s, s->dtype, data, width, hidden, 3 / sqrtf((float)hidden));
     fill_rows(s, s->dtype, data, hidden, width, 3 / sqrtf((float)width));
 }
 

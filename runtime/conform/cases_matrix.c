@@ -1,4 +1,5 @@
 /* Cases of the products of a weight matrix with rows. */
+#include "base/rows.h"
 #include "conform/case.h"
 
 #include <string.h>
@@ -15,25 +16,39 @@ _Static_assert(sizeof(struct vkm_params_gemv) == sizeof(struct vkm_params_gemv_a
 _Static_assert(sizeof(struct vkm_params_gemv) == sizeof(struct vkm_params_gemm), "layout");
 _Static_assert(sizeof(struct vkm_params_gemv) == sizeof(struct vkm_params_gemm_add), "layout");
 
-/* NaN and infinity in single weights and activations; a row of zeros; weights that are denormal in
- * F16, with small activations. */
-static void put_special(struct vkm_suite *s, const struct shape *shape, void *w, float *x)
+/* Fills a row of weights with one value. */
+static void fill_row(struct vkm_suite *s, const struct shape *shape, unsigned char *w, uint32_t row,
+                     float value)
 {
     uint32_t ld = vkm_ld(shape->k);
-    size_t last_row = (size_t)(shape->n_out - 1) * ld;
+    float *values = vkm_malloc(vkm_gpu_allocator(s->gpu), shape->k, sizeof(*values));
+    if (!values)
+        vkm_fail_memory(&s->error, shape->k * sizeof(*values), "a row of weights");
+    for (uint32_t i = 0; values && i < shape->k; i++)
+        values[i] = value;
+    if (values)
+        vkm_row_store(w, s->dtype, ld, row, values, shape->k);
+    vkm_free(vkm_gpu_allocator(s->gpu), values);
+}
+
+/* NaN and infinity in single activations, and in single weights of a type that has them; a row of
+ * zeros; weights that are denormal in F16, or need such a scale, with small activations. */
+static void put_special(struct vkm_suite *s, const struct shape *shape, unsigned char *w, float *x)
+{
+    uint32_t ld = vkm_ld(shape->k), last_row = shape->n_out - 1;
     if (shape->special == SPECIAL_NAN) {
-        vkm_store_f32(w, s->dtype, shape->k / 2, NAN);
-        vkm_store_f32(w, s->dtype, last_row + shape->k - 1, INFINITY);
+        if (!vkm_dtype_is_quantised(s->dtype)) {
+            vkm_store_f32(w, s->dtype, shape->k / 2, NAN);
+            vkm_store_f32(w, s->dtype, (size_t)last_row * ld + shape->k - 1, INFINITY);
+        }
         x[(shape->n_rows - 1) * ld + shape->k / 3] = NAN;
     } else if (shape->special == SPECIAL_ZERO) {
         memset(x, 0, ld * sizeof(*x));
-        for (size_t i = 0; i < shape->k; i++)
-            vkm_store_f32(w, s->dtype, last_row + i, -0.0f);
+        fill_row(s, shape, w, last_row, -0.0f);
     } else if (shape->special == SPECIAL_TINY) {
-        for (size_t i = 0; i < shape->k; i++) {
-            vkm_store_f32(w, s->dtype, i, 0x1.8p-23f);
+        fill_row(s, shape, w, 0, 0x1.8p-23f);
+        for (size_t i = 0; i < shape->k; i++)
             x[i] *= 0x1p-60f;
-        }
     }
 }
 

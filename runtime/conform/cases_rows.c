@@ -119,6 +119,9 @@ void vkm_cases_random_words(struct vkm_suite *s)
             .seed = 77 * i,
             .mask = i % 2 ? 0x807f807fu : 0xffffffffu,
             .base = i % 2 ? 0x3c003c00u : 0,
+            .block_words = 16 + 4 * i,
+            .block_head = i < 3 ? 16 + 4 * i : 12,
+            .scales = 0x2c002c00u,
         };
         vkm_case_run(s, (struct vkm_launch){.n_rows = 1}, &p);
     }

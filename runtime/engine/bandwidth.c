@@ -49,8 +49,8 @@ static vkmoe_status time_product(struct vkm_gpu *gpu, const struct vkm_params_ge
 vkmoe_status vkm_measure_reads(struct vkm_gpu *gpu, const struct vkm_matrix *m,
                                double *bytes_per_second, vkmoe_error *err)
 {
-    uint64_t row = (uint64_t)vkm_ld(m->n_in) * vkm_dtype_size(m->dtype);
-    uint64_t most = SAMPLE_BYTES / row > 0 ? SAMPLE_BYTES / row : 1;
+    uint64_t panels = SAMPLE_BYTES / vkm_matrix_bytes(m->dtype, 1, vkm_ld(m->n_in));
+    uint64_t most = vkm_stored_rows(m->dtype, panels > 0 ? panels * VKM_PANEL_ROWS : 1);
     uint32_t rows = m->n_out < most ? m->n_out : (uint32_t)most;
     uint64_t x_bytes = vkm_ld(m->n_in) * sizeof(float);
     struct vkm_buffer *io = NULL; /* x, then y; the product's values do not matter */
@@ -61,7 +61,7 @@ vkmoe_status vkm_measure_reads(struct vkm_gpu *gpu, const struct vkm_matrix *m,
         return status;
     struct vkm_view all = vkm_buffer_view(io);
     struct vkm_params_gemv p = {
-        .w = vkm_view_slice(m->view, 0, rows * row),
+        .w = vkm_view_slice(m->view, 0, vkm_matrix_bytes(m->dtype, rows, vkm_ld(m->n_in))),
         .x = vkm_view_slice(all, 0, x_bytes),
         .y = vkm_view_slice(all, x_bytes, vkm_ld(rows) * sizeof(float)),
         .k_ld = vkm_ld(m->n_in),
@@ -71,7 +71,7 @@ vkmoe_status vkm_measure_reads(struct vkm_gpu *gpu, const struct vkm_matrix *m,
     };
     status = time_product(gpu, &p, m->dtype, &seconds, err);
     if (status == VKMOE_OK)
-        *bytes_per_second = (double)(rows * row) / seconds;
+        *bytes_per_second = (double)p.w.size / seconds;
     vkm_buffer_destroy(gpu, io);
     return status;
 }

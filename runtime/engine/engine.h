@@ -139,6 +139,7 @@ struct vkm_plan_request {
     const char *name; /* of the model, for messages */
     const struct vkm_config *config;
     const struct vkm_checkpoint *checkpoint; /* NULL: weights of BF16 */
+    vkmoe_weights weights;                   /* what they are kept as */
     vkmoe_session_params session;
     uint64_t memory_limit;
     const uint64_t *usage; /* NULL: not known */

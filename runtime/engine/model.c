@@ -96,6 +96,7 @@ static vkmoe_status bind(struct vkmoe_model *m, const char *path, const vkmoe_mo
         .name = path,
         .config = config,
         .checkpoint = checkpoint,
+        .weights = params->weights,
         .session = {.context = params->context,
                     .chunk = params->chunk,
                     .experts_per_token = params->experts_per_token},
@@ -111,7 +112,11 @@ static vkmoe_status bind(struct vkmoe_model *m, const char *path, const vkmoe_mo
         status = vkm_plan_refuse(&plan, params->force, err);
     if (status == VKMOE_OK) {
         uint64_t before = vkm_plan_device_bytes(m->gpu);
-        status = vkm_weights_bind(m->gpu, config, checkpoint, &placement, &m->weights, err);
+        struct vkm_weights_params weights = {.config = config,
+                                             .checkpoint = checkpoint,
+                                             .placement = &placement,
+                                             .weights = params->weights};
+        status = vkm_weights_bind(m->gpu, &weights, &m->weights, err);
         m->device_bytes = vkm_plan_device_bytes(m->gpu) - before;
         m->n_host_experts = placement.n_host;
         m->cost.host_bytes_per_token = plan.host_bytes_per_token;

@@ -13,6 +13,7 @@ static vkmoe_status make(const struct vkm_plan_request *q, vkmoe_plan *plan,
     struct vkm_plan_params params = {
         .config = q->config,
         .checkpoint = q->checkpoint,
+        .weights = q->weights,
         .loaded = q->loaded,
         .loaded_bytes = q->loaded_bytes,
         .state = vkm_session_layout(q->gpu, q->config, &q->session),
@@ -197,6 +198,9 @@ vkmoe_status vkm_plan_request(const struct vkm_plan_request *q, vkmoe_plan *plan
                               struct vkm_placement *placement, vkmoe_error *err)
 {
     vkmoe_status status = vkm_session_check(q->config, &q->session, err);
+    if (status == VKMOE_OK && (unsigned)q->weights >= VKMOE_WEIGHTS_COUNT)
+        status = vkm_fail(err, VKMOE_INVALID_ARGUMENT, "weights are to be kept as kind %d of %d",
+                          (int)q->weights, (int)VKMOE_WEIGHTS_COUNT);
     if (status == VKMOE_OK)
         status = make(q, plan, placement, err);
     if (status == VKMOE_OK && !plan->fits)
@@ -237,6 +241,7 @@ vkmoe_status vkmoe_model_plan(vkmoe_device *device, const char *model,
         .name = model,
         .config = &config,
         .checkpoint = checkpoint,
+        .weights = p->weights,
         .session = {.context = p->context,
                     .chunk = p->chunk,
                     .experts_per_token = p->experts_per_token},

@@ -2,6 +2,8 @@
  * how many workgroups. Everything that was chosen by measurement stands in the first section. */
 #include "kernels/ops.h"
 
+#include "base/rows.h"
+
 /* --- choices --- */
 
 /* Matrix-vector products: lanes in a workgroup, and outputs that a team of lanes owns (NR). */
@@ -9,10 +11,12 @@ struct gemv_shape {
     uint32_t lanes;
     uint32_t outputs;
     uint32_t swiglu_outputs; /* where each output is two products */
+    uint32_t swiglu_panels;  /* likewise, of one row of activations with quantised weights: half a
+                                panel at a time makes gaps in the stream of memory */
 };
-static const struct gemv_shape gemv_base = {64, 4, 2};
-static const struct gemv_shape gemv_subgroup_cpu = {32, 8, 4};
-static const struct gemv_shape gemv_subgroup_gpu = {128, 4, 2};
+static const struct gemv_shape gemv_base = {64, 4, 2, 2};
+static const struct gemv_shape gemv_subgroup_cpu = {32, 8, 4, VKM_PANEL_ROWS};
+static const struct gemv_shape gemv_subgroup_gpu = {128, 4, 2, 2};
 
 /* Batch rows that a team handles at once (RB). */
 static uint32_t gemv_row_block(uint32_t n_rows)
@@ -87,6 +91,13 @@ static void geometry_small_rows(const struct vkm_caps *caps, const struct vkm_la
 #define geometry_softmax geometry_small_rows
 #define geometry_topk geometry_small_rows
 
+static uint32_t swiglu_outputs(const struct gemv_shape *shape, enum vkm_dtype dtype,
+                               uint32_t row_block)
+{
+    bool panels = row_block == 1 && vkm_dtype_is_quantised(dtype);
+    return panels ? shape->swiglu_panels : shape->swiglu_outputs;
+}
+
 /* n_out outputs of each row: the path, the team's shape, and how many workgroups that makes. */
 static void set_gemv(const struct vkm_caps *caps, struct vkm_dispatch *d, uint32_t n_out,
                      bool swiglu, uint32_t row_block, uint32_t n_rows)
@@ -99,7 +110,7 @@ static void set_gemv(const struct vkm_caps *caps, struct vkm_dispatch *d, uint32
         teams = vkm_max_u32(1, shape->lanes / caps->subgroup_size);
     }
     uint32_t lanes = vkm_max_u32(shape->lanes, caps->subgroup_size);
-    uint32_t outputs = swiglu ? shape->swiglu_outputs : shape->outputs;
+    uint32_t outputs = swiglu ? swiglu_outputs(shape, d->dtype, row_block) : shape->outputs;
     set_groups(d, lanes, vkm_ceil_div(n_out, outputs * teams), vkm_ceil_div(n_rows, row_block));
     fold_groups(caps, d);
     d->spec[1] = outputs;

@@ -7,7 +7,7 @@ double vkm_ref_dot(const struct vkm_ref *ref, const void *weights, size_t row, s
 {
     double sum = 0;
     for (size_t i = 0; i < n; i++)
-        sum += vkm_ref_weight(ref, weights, row * ld + i) * vkm_ref_f32(ref, x, i);
+        sum += vkm_ref_weight(ref, weights, row, ld, i) * vkm_ref_f32(ref, x, i);
     return sum;
 }
 

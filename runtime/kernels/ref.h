@@ -2,6 +2,7 @@
 #ifndef VKM_REF_H
 #define VKM_REF_H
 
+#include "base/rows.h"
 #include "kernels/kernels.h"
 
 static inline const void *vkm_ref_in(const struct vkm_ref *ref, const struct vkm_view *view)
@@ -20,10 +21,18 @@ static inline double vkm_ref_f32(const struct vkm_ref *ref, const float *data, s
     return ref->magnitude ? fabs((double)data[i]) : (double)data[i];
 }
 
-/* Element i of weights in the dispatch's storage type. */
-static inline double vkm_ref_weight(const struct vkm_ref *ref, const void *data, size_t i)
+/* What lies behind a matrix of n_rows rows of ld elements, in the dispatch's storage type. */
+static inline const void *vkm_ref_behind(const struct vkm_ref *ref, const void *weights,
+                                         size_t n_rows, size_t ld)
 {
-    double value = (double)vkm_load_f32(data, ref->dtype, i);
+    return (const unsigned char *)weights + vkm_matrix_bytes(ref->dtype, n_rows, ld);
+}
+
+/* Element i of row `row` of such a matrix. */
+static inline double vkm_ref_weight(const struct vkm_ref *ref, const void *weights, size_t row,
+                                    size_t ld, size_t i)
+{
+    double value = (double)vkm_row_load(weights, ref->dtype, ld, row, i);
     return ref->magnitude ? fabs(value) : value;
 }
 

@@ -10,10 +10,11 @@ static double silu(double g)
 void vkm_ref_ffn_up(const struct vkm_ref *ref, const struct vkm_ref_ffn *ffn, const float *x,
                     float *h)
 {
+    size_t ld = ffn->hidden_ld;
+    const void *up_rows = vkm_ref_behind(ref, ffn->weights, ffn->width, ld);
     for (size_t o = 0; o < ffn->width; o++) {
-        size_t ld = ffn->hidden_ld;
         double gate = vkm_ref_dot(ref, ffn->weights, o, ld, x, ld);
-        double up = vkm_ref_dot(ref, ffn->weights, ffn->width + o, ld, x, ld);
+        double up = vkm_ref_dot(ref, up_rows, o, ld, x, ld);
         h[o] = (float)(silu(gate) * up);
     }
     vkm_ref_pad(h, ffn->width, ffn->width_ld);
@@ -22,9 +23,8 @@ void vkm_ref_ffn_up(const struct vkm_ref *ref, const struct vkm_ref_ffn *ffn, co
 double vkm_ref_ffn_down(const struct vkm_ref *ref, const struct vkm_ref_ffn *ffn, size_t o,
                         const float *h)
 {
-    size_t gate_up = 2 * ffn->width * ffn->hidden_ld;
-    const unsigned char *down = ffn->weights;
-    down += gate_up * vkm_dtype_size(ref->dtype);
+    const void *up = vkm_ref_behind(ref, ffn->weights, ffn->width, ffn->hidden_ld);
+    const void *down = vkm_ref_behind(ref, up, ffn->width, ffn->hidden_ld);
     return vkm_ref_dot(ref, down, o, ffn->width_ld, h, ffn->width);
 }
 

@@ -14,7 +14,7 @@ void vkm_ref_embed(const struct vkm_ref *ref, const void *params)
             history[(size_t)rows[r].sequence * p->history_ld + rows[r].position] = rows[r].token;
         for (size_t i = 0; i < p->ld; i++)
             y[r * p->ld + i] =
-                token < p->vocab ? (float)vkm_ref_weight(ref, table, token * p->ld + i) : 0;
+                token < p->vocab ? (float)vkm_ref_weight(ref, table, token, p->ld, i) : 0;
     }
 }
 
@@ -32,7 +32,8 @@ void vkm_ref_random_words(const struct vkm_ref *ref, const void *params)
     const struct vkm_params_random_words *p = params;
     uint32_t *w = vkm_ref_out(ref, &p->w);
     for (uint32_t i = 0; i < p->words; i++)
-        w[i] = (hash(i ^ hash(p->seed)) & p->mask) | p->base;
+        w[i] = i % p->block_words < p->block_head ? (hash(i ^ hash(p->seed)) & p->mask) | p->base
+                                                  : p->scales;
 }
 
 void vkm_ref_rmsnorm(const struct vkm_ref *ref, const void *params)

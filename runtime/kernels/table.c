@@ -1,12 +1,16 @@
+#include "base/rows.h"
 #include "kernels/kernels.h"
 
 /* Made by the build: for each kernel its SPIR-V and `static const struct vkm_variant
  * variants_NAME[]`. */
 #include "vkm_spirv.inc"
 
+_Static_assert(VKM_PAD % VKM_GROUP == 0, "rows end with a group");
+
 /* What table.def's words stand for. */
 #define HAS_NONE false
 #define HAS_WEIGHTS true
+#define HAS_MATRIX true
 
 #define FIELD(kernel, field, kind)                                                                 \
     {#field, VKM_FIELD_##kind, (uint32_t)offsetof(struct vkm_params_##kernel, field)},

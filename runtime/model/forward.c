@@ -130,8 +130,7 @@ static void ffn_up(const struct pass *f, const struct vkm_ffn *ffn)
 /* x += down h. */
 static void ffn_down(const struct pass *f, const struct vkm_ffn *ffn)
 {
-    uint64_t up_bytes =
-        2 * (uint64_t)ffn->width * vkm_ld(f->c->hidden_size) * vkm_dtype_size(ffn->dtype);
+    uint64_t up_bytes = 2 * vkm_matrix_bytes(ffn->dtype, ffn->width, vkm_ld(f->c->hidden_size));
     struct vkm_matrix down = {
         .view = vkm_view_slice(ffn->view, up_bytes, ffn->view.size - up_bytes),
         .n_out = f->c->hidden_size,

@@ -59,8 +59,11 @@ static vkmoe_status rehearse_staging(struct rehearsal *r, vkmoe_error *err)
 
 static vkmoe_status rehearse_weights(struct rehearsal *r, vkmoe_error *err)
 {
-    vkmoe_status status = vkm_weights_bind(r->gpu, r->params->config, r->params->checkpoint,
-                                           r->placement, &r->weights, err);
+    struct vkm_weights_params params = {.config = r->params->config,
+                                        .checkpoint = r->params->checkpoint,
+                                        .placement = r->placement,
+                                        .weights = r->params->weights};
+    vkmoe_status status = vkm_weights_bind(r->gpu, &params, &r->weights, err);
     if (status != VKMOE_OK)
         return status;
     count(r, offsetof(vkmoe_heap_plan, weights));

@@ -10,6 +10,7 @@
 struct vkm_plan_params {
     const struct vkm_config *config;
     const struct vkm_checkpoint *checkpoint; /* NULL: weights of BF16 */
+    vkmoe_weights weights;                   /* what they are kept as */
     bool loaded;                             /* the weights are there: plan for a session alone */
     uint64_t loaded_bytes;                   /* what they take of memory_limit */
     struct vkm_state_params state;

@@ -27,7 +27,7 @@ static vkmoe_status check_tensor(const char *path, struct place *place, vkmoe_er
     if (strcmp(t->name, "__metadata__") == 0)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
                         "%s: __metadata__ is the format's own key, expected a tensor's name", path);
-    if (t->dtype >= VKM_DTYPE_COUNT || t->n_dims > VKM_MAX_DIMS)
+    if (t->dtype >= VKM_DTYPE_COUNT || vkm_dtype_size(t->dtype) == 0 || t->n_dims > VKM_MAX_DIMS)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
                         "%s: tensor \"%s\" has dtype %d and %" PRIu32
                         " dimensions, expected a known dtype and at most %d",

@@ -2,10 +2,12 @@
 #ifndef VKM_WEIGHTS_H
 #define VKM_WEIGHTS_H
 
+#include "base/rows.h"
 #include "gpu/gpu.h"
 #include "kernels/kernels.h"
 #include "model/config.h"
 #include "model/safetensors.h"
+#include "vkmoe/plan.h"
 
 /* Rows of weights, [n_out, ld(n_in)], with an optional bias. */
 struct vkm_matrix {
@@ -88,20 +90,28 @@ uint64_t vkm_ffn_bytes(const struct vkm_config *config, uint32_t width, enum vkm
 /* Bytes from one expert of a layer to the next. */
 uint64_t vkm_expert_bytes(const struct vkm_config *config, enum vkm_dtype dtype);
 
+/* What a part of the model is stored as, if the file has it as `file`. */
+enum vkm_dtype vkm_weights_dtype(vkmoe_part part, vkmoe_weights weights, enum vkm_dtype file);
+
+/* What a model's weights are made of. */
+struct vkm_weights_params {
+    const struct vkm_config *config;
+    const struct vkm_checkpoint *checkpoint; /* NULL: every tensor is there, in BF16; only for a
+                                                rehearsal, or to be made random */
+    const struct vkm_placement *placement;   /* NULL: every expert lies on the device */
+    vkmoe_weights weights;
+};
+
 /* Finds every tensor the configuration asks for, checks dtypes and shapes, and allocates memory;
  * nothing is read yet. Tensors of one group (q, k, v; one FFN; all experts of a layer) that differ
- * in dtype are stored as float32, which holds each exactly. A NULL checkpoint has every tensor, in
- * BF16, and may only be bound to a rehearsal or made random. A NULL placement keeps every expert on
- * the device. */
-vkmoe_status vkm_weights_bind(struct vkm_gpu *gpu, const struct vkm_config *config,
-                              const struct vkm_checkpoint *checkpoint,
-                              const struct vkm_placement *placement, struct vkm_weights *w,
-                              vkmoe_error *err);
+ * in dtype and are not quantised are stored as float32, which holds each exactly. */
+vkmoe_status vkm_weights_bind(struct vkm_gpu *gpu, const struct vkm_weights_params *params,
+                              struct vkm_weights *w, vkmoe_error *err);
 
 /* Reports bytes of the checkpoint read so far; returns false to cancel. */
 typedef bool vkm_progress_fn(void *user, uint64_t done, uint64_t total);
 /* Reads, repacks and uploads what bind found, in the order of the file. Fails with BAD_FORMAT at a
- * weight that is not finite. */
+ * weight that is not finite, or that is too large for its group's scale. */
 vkmoe_status vkm_weights_upload(struct vkm_weights *w, vkm_progress_fn *progress, void *user,
                                 vkmoe_error *err);
 /* Makes weights up instead, the same for the same seed; bound without a checkpoint. */

@@ -11,15 +11,15 @@
 
 uint64_t vkm_ffn_bytes(const struct vkm_config *config, uint32_t width, enum vkm_dtype dtype)
 {
-    uint64_t elements = 2 * (uint64_t)width * vkm_ld(config->hidden_size) +
-                        (uint64_t)config->hidden_size * vkm_ld(width);
-    return elements * vkm_dtype_size(dtype);
+    return 2 * vkm_matrix_bytes(dtype, width, vkm_ld(config->hidden_size)) +
+           vkm_matrix_bytes(dtype, config->hidden_size, vkm_ld(width));
 }
 
 struct binder {
     struct vkm_weights *w;
     const struct vkm_checkpoint *checkpoint; /* or NULL */
     const struct vkm_placement *placement;   /* or NULL */
+    vkmoe_weights weights;
     bool *used; /* of the checkpoint's tensors, by index: the model has a place for it */
     vkmoe_error *err;
 };
@@ -116,20 +116,39 @@ static vkmoe_status find_parts(struct binder *b, const char *prefix, struct part
     return VKMOE_OK;
 }
 
-static enum vkm_dtype common_dtype(const struct part *parts, size_t n)
+/* Whether parts can be stored as a type. A panel must fit into a chunk of the upload; and parts of
+ * one matrix follow one another without a gap, so that but for the last they are whole panels. */
+static bool can_store(enum vkm_dtype dtype, const struct part *parts, size_t n, bool one_matrix)
 {
-    for (size_t i = 1; i < n; i++) {
-        if (parts[i].tensor->dtype != parts[0].tensor->dtype)
-            return VKM_DTYPE_F32;
+    for (size_t i = 0; i < n; i++) {
+        bool whole = vkm_stored_rows(dtype, parts[i].rows) == parts[i].rows;
+        if (vkm_matrix_bytes(dtype, 1, vkm_ld(parts[i].cols)) > VKM_UPLOAD_CHUNK ||
+            (one_matrix && i + 1 < n && !whole))
+            return false;
     }
-    return parts[0].tensor->dtype;
+    return true;
+}
+
+/* What tensors that lie together are stored as. */
+static enum vkm_dtype stored_dtype(const struct binder *b, vkmoe_part role,
+                                   const struct part *parts, size_t n, bool one_matrix)
+{
+    enum vkm_dtype common = parts[0].tensor->dtype;
+    for (size_t i = 1; i < n; i++) {
+        if (parts[i].tensor->dtype != common)
+            common = VKM_DTYPE_F32;
+    }
+    enum vkm_dtype wanted = vkm_weights_dtype(role, b->weights, common);
+    return can_store(wanted, parts, n, one_matrix)
+               ? wanted
+               : vkm_weights_dtype(role, VKMOE_WEIGHTS_STORED, common);
 }
 
 static uint64_t parts_bytes(const struct part *parts, size_t n, enum vkm_dtype dtype)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < n; i++)
-        bytes += (uint64_t)parts[i].rows * vkm_ld(parts[i].cols) * vkm_dtype_size(dtype);
+        bytes += vkm_matrix_bytes(dtype, parts[i].rows, vkm_ld(parts[i].cols));
     return bytes;
 }
 
@@ -153,16 +172,15 @@ static vkmoe_status add_parts(struct binder *b, const struct part *parts, size_t
     return VKMOE_OK;
 }
 
-/* Stacks matrices of one width into one, as stored or as float32. */
+/* Stacks matrices of one width into one. */
 static vkmoe_status bind_matrix(struct binder *b, const char *prefix, struct part *parts, size_t n,
-                                bool as_f32, struct vkm_matrix *m)
+                                vkmoe_part role, struct vkm_matrix *m)
 {
     struct vkm_buffer *buffer;
     vkmoe_status status = find_parts(b, prefix, parts, n);
     if (status != VKMOE_OK)
         return status;
-    *m = (struct vkm_matrix){.n_in = parts[0].cols,
-                             .dtype = as_f32 ? VKM_DTYPE_F32 : common_dtype(parts, n)};
+    *m = (struct vkm_matrix){.n_in = parts[0].cols, .dtype = stored_dtype(b, role, parts, n, true)};
     for (size_t i = 0; i < n; i++)
         m->n_out += parts[i].rows;
     status =
@@ -232,9 +250,10 @@ static vkmoe_status bind_attention(struct binder *b, const char *prefix, struct 
         {"v_proj", kv, c->hidden_size, NULL},
     };
     struct part o[] = {{"o_proj", c->hidden_size, q, NULL}};
-    vkmoe_status status = bind_matrix(b, prefix, qkv, VKM_COUNT(qkv), false, &layer->qkv);
+    vkmoe_status status =
+        bind_matrix(b, prefix, qkv, VKM_COUNT(qkv), VKMOE_PART_ATTENTION, &layer->qkv);
     if (status == VKMOE_OK)
-        status = bind_matrix(b, prefix, o, VKM_COUNT(o), false, &layer->o);
+        status = bind_matrix(b, prefix, o, VKM_COUNT(o), VKMOE_PART_ATTENTION, &layer->o);
     if (status == VKMOE_OK && c->attention_bias)
         status = bind_biases(b, prefix, qkv, VKM_COUNT(qkv), &layer->qkv);
     if (status == VKMOE_OK && c->attention_bias)
@@ -249,7 +268,7 @@ static void ffn_parts(const struct vkm_config *c, uint32_t width, struct part pa
     parts[2] = (struct part){"down_proj", c->hidden_size, width, NULL};
 }
 
-static vkmoe_status bind_ffn(struct binder *b, const char *prefix, uint32_t width,
+static vkmoe_status bind_ffn(struct binder *b, const char *prefix, uint32_t width, vkmoe_part role,
                              struct vkm_ffn *ffn)
 {
     struct part parts[3];
@@ -259,7 +278,7 @@ static vkmoe_status bind_ffn(struct binder *b, const char *prefix, uint32_t widt
     if (status != VKMOE_OK)
         return status;
     ffn->width = width;
-    ffn->dtype = common_dtype(parts, VKM_COUNT(parts));
+    ffn->dtype = stored_dtype(b, role, parts, VKM_COUNT(parts), false);
     status = new_buffer(b, VKM_MEMORY_DEVICE, vkm_ffn_bytes(&b->w->config, width, ffn->dtype),
                         prefix, &buffer);
     if (status != VKMOE_OK)
@@ -290,9 +309,10 @@ static uint32_t count_experts(const struct binder *b, const struct expert_chain 
 static struct vkm_matrix as_rows(const struct vkm_config *c, struct vkm_buffer *buffer,
                                  enum vkm_dtype dtype)
 {
-    uint64_t row = (uint64_t)vkm_ld(c->hidden_size) * vkm_dtype_size(dtype);
+    uint64_t rows = vkm_stored_rows(dtype, 1);
+    uint64_t panels = buffer->size / vkm_matrix_bytes(dtype, rows, vkm_ld(c->hidden_size));
     return (struct vkm_matrix){.view = vkm_buffer_view(buffer),
-                               .n_out = (uint32_t)(buffer->size / row),
+                               .n_out = (uint32_t)(panels * rows),
                                .n_in = c->hidden_size,
                                .dtype = dtype};
 }
@@ -399,7 +419,7 @@ static vkmoe_status bind_experts(struct binder *b, const char *prefix, uint32_t 
         status = find_parts(b, name, &parts[3 * e], 3);
     }
     if (status == VKMOE_OK) {
-        layer->expert_dtype = common_dtype(parts, 3 * n);
+        layer->expert_dtype = stored_dtype(b, VKMOE_PART_ROUTED_EXPERTS, parts, 3 * n, false);
         status = add_table(b, n, &layer->experts, &table);
     }
     if (status == VKMOE_OK)
@@ -415,12 +435,13 @@ static vkmoe_status bind_moe(struct binder *b, const char *prefix, uint32_t moe_
     struct part router[] = {{"gate", c->n_routed_experts, c->hidden_size, NULL}};
     char name[NAME_SIZE];
     layer->is_moe = true;
-    vkmoe_status status = bind_matrix(b, prefix, router, 1, true, &layer->router);
+    vkmoe_status status = bind_matrix(b, prefix, router, 1, VKMOE_PART_ROUTERS, &layer->router);
     if (status == VKMOE_OK)
         status = bind_experts(b, prefix, moe_index, layer);
     if (status == VKMOE_OK && c->n_shared_experts > 0) {
         snprintf(name, sizeof(name), "%.100sshared_experts.", prefix);
-        status = bind_ffn(b, name, c->n_shared_experts * c->moe_intermediate_size, &layer->ffn);
+        status = bind_ffn(b, name, c->n_shared_experts * c->moe_intermediate_size,
+                          VKMOE_PART_SHARED_EXPERTS, &layer->ffn);
     }
     return status;
 }
@@ -442,8 +463,9 @@ static vkmoe_status bind_layer(struct binder *b, uint32_t index, uint32_t moe_in
     if (status != VKMOE_OK)
         return status;
     snprintf(name, sizeof(name), "%smlp.", prefix);
-    return vkm_config_is_moe(c, index) ? bind_moe(b, name, moe_index, layer)
-                                       : bind_ffn(b, name, c->intermediate_size, &layer->ffn);
+    return vkm_config_is_moe(c, index)
+               ? bind_moe(b, name, moe_index, layer)
+               : bind_ffn(b, name, c->intermediate_size, VKMOE_PART_DENSE_FFN, &layer->ffn);
 }
 
 /* What a checkpoint may hold though the model computes without it. */
@@ -476,7 +498,7 @@ static vkmoe_status bind_all(struct binder *b)
     const struct vkm_config *c = &w->config;
     struct part embed[] = {{"model.embed_tokens", c->vocab_size, c->hidden_size, NULL}};
     struct part head[] = {{"lm_head", c->vocab_size, c->hidden_size, NULL}};
-    vkmoe_status status = bind_matrix(b, "", embed, 1, false, &w->embed);
+    vkmoe_status status = bind_matrix(b, "", embed, 1, VKMOE_PART_EMBEDDINGS, &w->embed);
     uint32_t moe_index = 0;
     for (uint32_t i = 0; i < c->num_hidden_layers && status == VKMOE_OK; i++) {
         status = bind_layer(b, i, moe_index, &w->layers[i]);
@@ -487,24 +509,27 @@ static vkmoe_status bind_all(struct binder *b)
     if (status == VKMOE_OK && c->tie_word_embeddings)
         w->lm_head = w->embed;
     else if (status == VKMOE_OK)
-        status = bind_matrix(b, "", head, 1, false, &w->lm_head);
+        status = bind_matrix(b, "", head, 1, VKMOE_PART_HEAD, &w->lm_head);
     return status == VKMOE_OK && b->checkpoint ? check_unused(b) : status;
 }
 
-vkmoe_status vkm_weights_bind(struct vkm_gpu *gpu, const struct vkm_config *config,
-                              const struct vkm_checkpoint *checkpoint,
-                              const struct vkm_placement *placement, struct vkm_weights *w,
-                              vkmoe_error *err)
+vkmoe_status vkm_weights_bind(struct vkm_gpu *gpu, const struct vkm_weights_params *params,
+                              struct vkm_weights *w, vkmoe_error *err)
 {
     const vkmoe_allocator *a = vkm_gpu_allocator(gpu);
-    size_t n = checkpoint ? vkm_checkpoint_count(checkpoint) : 0;
-    struct binder b = {w, checkpoint, placement, vkm_calloc(a, n, sizeof(bool)), err};
-    *w = (struct vkm_weights){.gpu = gpu, .config = *config};
-    w->layers = vkm_calloc(a, config->num_hidden_layers, sizeof(*w->layers));
-    vkmoe_status status =
-        w->layers && b.used
-            ? bind_all(&b)
-            : vkm_fail_memory(err, n + config->num_hidden_layers * sizeof(*w->layers), "layers");
+    uint32_t layers = params->config->num_hidden_layers;
+    size_t n = params->checkpoint ? vkm_checkpoint_count(params->checkpoint) : 0;
+    struct binder b = {.w = w,
+                       .checkpoint = params->checkpoint,
+                       .placement = params->placement,
+                       .weights = params->weights,
+                       .used = vkm_calloc(a, n, sizeof(bool)),
+                       .err = err};
+    *w = (struct vkm_weights){.gpu = gpu, .config = *params->config};
+    w->layers = vkm_calloc(a, layers, sizeof(*w->layers));
+    vkmoe_status status = w->layers && b.used
+                              ? bind_all(&b)
+                              : vkm_fail_memory(err, n + layers * sizeof(*w->layers), "layers");
     vkm_free(a, b.used);
     if (status != VKMOE_OK)
         vkm_weights_finish(w);

@@ -7,26 +7,47 @@
 
 #define PIECES_AT_ONCE 512 /* dispatches of one submit list */
 
-/* Words whose floats have random signs and mantissas and one exponent: the power of two that keeps
- * sums over a row of `cols` weights about as large as the activations. */
+/* The exponent of floats about as large as keeps sums over a row of `cols` of them as large as the
+ * activations, in float32's bias. */
+static uint32_t exponent_for(uint32_t cols)
+{
+    return 127 - (uint32_t)ceil(log2(sqrt((double)cols)) + 0.6);
+}
+
+/* Words whose floats have random signs and mantissas and one exponent; of quantised rows random
+ * quants, with one scale (and minimum) for all that makes them as large. */
 static struct vkm_params_random_words words_of(const struct vkm_piece *p, uint32_t seed)
 {
-    uint32_t exponent = 127 - (uint32_t)ceil(log2(sqrt((double)p->cols)) + 0.6);
-    struct vkm_params_random_words words = {
-        .w = p->target, .words = (uint32_t)(p->target.size / 4), .seed = seed};
+    /* What repeats: a block of a panel, of which the head are quants. */
+    uint32_t block = (uint32_t)(vkm_matrix_bytes(p->dtype, VKM_PANEL_ROWS, VKM_PANEL_COLS) / 4);
+    uint32_t quants = VKM_PANEL_ROWS * VKM_PANEL_COLS, e = exponent_for(p->cols);
+    struct vkm_params_random_words words = {.w = p->target,
+                                            .words = (uint32_t)(p->target.size / 4),
+                                            .seed = seed,
+                                            .mask = 0xffffffffu,
+                                            .block_words = block,
+                                            .block_head = block};
+    uint32_t half = e - 112; /* the exponent as float16 has it */
     switch (p->dtype) {
     case VKM_DTYPE_BF16:
         words.mask = 0x807f807fu;
-        words.base = exponent << 7 | exponent << 23;
+        words.base = e << 7 | e << 23;
         break;
     case VKM_DTYPE_F16:
-        exponent -= 112;
         words.mask = 0x83ff83ffu;
-        words.base = exponent << 10 | exponent << 26;
+        words.base = half << 10 | half << 26;
+        break;
+    case VKM_DTYPE_Q8: /* quants up to 127 */
+        words.block_head = quants / 4;
+        words.scales = half > 6 ? (half - 6) << 10 | (half - 6) << 26 : 0x04000400u;
+        break;
+    case VKM_DTYPE_Q4: /* from -8 to 7 scales: the minimum, above the scale, is -8 of them */
+        words.block_head = quants / 8;
+        words.scales = (half - 2) << 10 | (half + 1) << 26 | 0x80000000u;
         break;
     default:
         words.mask = 0x807fffffu;
-        words.base = exponent << 23;
+        words.base = e << 23;
     }
     if (p->rows == 1) { /* a norm: ones */
         words.mask = 0;

@@ -9,26 +9,14 @@
 
 #define BLOCK (128u << 10) /* bytes read at a time: they are still in the cache when repacked */
 
-static uint64_t row_bytes(const struct vkm_piece *p)
+static uint64_t stored_bytes(const struct vkm_piece *p, uint64_t rows)
 {
-    return (uint64_t)p->ld * vkm_dtype_size(p->dtype);
+    return vkm_matrix_bytes(p->dtype, rows, p->ld);
 }
 
 static size_t source_row_bytes(const struct vkm_piece *p)
 {
     return p->cols * vkm_dtype_size(p->source->dtype);
-}
-
-static void pack_row(const struct vkm_piece *p, const unsigned char *from, unsigned char *to)
-{
-    size_t size = vkm_dtype_size(p->dtype);
-    if (p->dtype == p->source->dtype) {
-        memcpy(to, from, p->cols * size);
-    } else {
-        for (uint32_t i = 0; i < p->cols; i++)
-            vkm_store_f32(to, p->dtype, i, vkm_load_f32(from, p->source->dtype, i));
-    }
-    memset(to + p->cols * size, 0, (p->ld - p->cols) * size);
 }
 
 /* A row wider than a chunk (an embedding of 2^20 float32 is half of one) cannot occur. */
@@ -41,6 +29,7 @@ struct job {
     uint64_t done, total;
     unsigned char *block; /* what was read last */
     size_t block_size;    /* at least a row of every piece */
+    float *values;        /* a row on its way to being quantised */
 };
 
 /* A model with such a weight would answer nonsense: nothing after it is finite. */
@@ -65,37 +54,80 @@ static vkmoe_status check_finite(const struct vkm_piece *p, uint64_t row, uint64
                                  : "-infinity");
 }
 
-/* Reads `rows` rows of the piece from `row` on and writes them as they are stored. */
-static vkmoe_status pack_rows(struct job *job, const struct vkm_piece *p, uint64_t row,
-                              uint64_t rows, unsigned char *to, vkmoe_error *err)
+/* Rows `first` and on of a piece, on their way to `to`. */
+struct run {
+    const struct vkm_piece *piece;
+    uint64_t first, rows;
+    unsigned char *to;
+};
+
+/* Row i of the run. */
+static vkmoe_status quantise_row(struct job *job, const struct run *run, uint64_t i,
+                                 const unsigned char *from, vkmoe_error *err)
 {
+    const struct vkm_piece *p = run->piece;
+    for (uint32_t j = 0; j < p->cols; j++)
+        job->values[j] = vkm_load_f32(from, p->source->dtype, j);
+    if (vkm_row_store(run->to, p->dtype, p->ld, i, job->values, p->cols))
+        return VKMOE_OK;
+    return vkm_fail(err, VKMOE_BAD_FORMAT,
+                    "%s: row %" PRIu64 " of tensor %s has values too large for the scales of %s",
+                    p->source->file, run->first + i, p->source->name, vkm_dtype_name(p->dtype));
+}
+
+static vkmoe_status pack_row(struct job *job, const struct run *run, uint64_t row,
+                             const unsigned char *from, vkmoe_error *err)
+{
+    const struct vkm_piece *p = run->piece;
+    size_t size = vkm_dtype_size(p->dtype);
+    if (vkm_dtype_is_quantised(p->dtype))
+        return quantise_row(job, run, row, from, err);
+    unsigned char *to = run->to + stored_bytes(p, row);
+    if (p->dtype == p->source->dtype) {
+        memcpy(to, from, p->cols * size);
+    } else {
+        for (uint32_t i = 0; i < p->cols; i++)
+            vkm_store_f32(to, p->dtype, i, vkm_load_f32(from, p->source->dtype, i));
+    }
+    memset(to + p->cols * size, 0, (p->ld - p->cols) * size);
+    return VKMOE_OK;
+}
+
+/* Reads the rows of the run and writes them as they are stored, and where they end in part of a
+ * panel, its other rows. */
+static vkmoe_status pack_rows(struct job *job, const struct run *run, vkmoe_error *err)
+{
+    const struct vkm_piece *p = run->piece;
     size_t size = source_row_bytes(p), per_block = job->block_size / size;
-    while (rows > 0) {
-        size_t n = rows < per_block ? (size_t)rows : per_block;
-        vkmoe_status status = vkm_tensor_read(p->source, row * size, job->block, n * size, err);
+    for (uint64_t row = 0; row < run->rows;) {
+        uint64_t left = run->rows - row;
+        size_t n = left < per_block ? (size_t)left : per_block;
+        uint64_t at = run->first + row;
+        vkmoe_status status = vkm_tensor_read(p->source, at * size, job->block, n * size, err);
         if (status == VKMOE_OK)
-            status = check_finite(p, row, n, job->block, err);
+            status = check_finite(p, at, n, job->block, err);
+        for (size_t i = 0; i < n && status == VKMOE_OK; i++)
+            status = pack_row(job, run, row + i, job->block + i * size, err);
         if (status != VKMOE_OK)
             return status;
-        for (size_t i = 0; i < n; i++)
-            pack_row(p, job->block + i * size, to + i * row_bytes(p));
-        to += n * row_bytes(p);
         row += n;
-        rows -= n;
     }
+    for (uint64_t row = run->rows; row < vkm_stored_rows(p->dtype, run->rows); row++)
+        vkm_row_store(run->to, p->dtype, p->ld, row, NULL, 0);
     return VKMOE_OK;
 }
 
 static vkmoe_status upload_piece(struct job *job, const struct vkm_piece *p, vkmoe_error *err)
 {
-    uint64_t per_chunk = VKM_UPLOAD_CHUNK / row_bytes(p);
+    uint64_t panel = vkm_stored_rows(p->dtype, 1);
+    uint64_t per_chunk = VKM_UPLOAD_CHUNK / stored_bytes(p, panel) * panel;
     for (uint64_t row = 0; row < p->rows;) {
         uint64_t n = p->rows - row < per_chunk ? p->rows - row : per_chunk;
         void *to;
-        vkmoe_status status = vkm_uploader_begin(job->uploader, p->target, row * row_bytes(p),
-                                                 n * row_bytes(p), &to, err);
+        vkmoe_status status = vkm_uploader_begin(job->uploader, p->target, stored_bytes(p, row),
+                                                 stored_bytes(p, n), &to, err);
         if (status == VKMOE_OK)
-            status = pack_rows(job, p, row, n, to, err);
+            status = pack_rows(job, &(struct run){p, row, n, to}, err);
         if (status == VKMOE_OK)
             status = vkm_uploader_end(job->uploader, err);
         if (status != VKMOE_OK)
@@ -111,15 +143,21 @@ static vkmoe_status upload_piece(struct job *job, const struct vkm_piece *p, vkm
 /* Sums up what is to be read and makes the block for it. */
 static vkmoe_status prepare(struct job *job, const struct vkm_weights *w, vkmoe_error *err)
 {
+    const vkmoe_allocator *a = vkm_gpu_allocator(w->gpu);
+    size_t widest = 0;
     job->block_size = BLOCK;
     for (size_t i = 0; i < w->pieces.count; i++) {
         const struct vkm_piece *p = &w->pieces.items[i];
         job->total += p->source->size;
         if (source_row_bytes(p) > job->block_size)
             job->block_size = source_row_bytes(p);
+        if (vkm_dtype_is_quantised(p->dtype) && p->cols > widest)
+            widest = p->cols;
     }
-    job->block = vkm_malloc(vkm_gpu_allocator(w->gpu), job->block_size, 1);
-    return job->block ? VKMOE_OK : vkm_fail_memory(err, job->block_size, "reading weights");
+    job->block = vkm_malloc(a, job->block_size, 1);
+    job->values = vkm_malloc(a, widest, sizeof(*job->values));
+    return job->block && job->values ? VKMOE_OK
+                                     : vkm_fail_memory(err, job->block_size, "reading weights");
 }
 
 static int by_place(const void *a, const void *b)
@@ -166,6 +204,7 @@ vkmoe_status vkm_weights_upload(struct vkm_weights *w, vkm_progress_fn *progress
     if (status == VKMOE_OK)
         status = vkm_uploader_flush(job.uploader, err);
     vkm_uploader_destroy(job.uploader);
+    vkm_free(vkm_gpu_allocator(w->gpu), job.values);
     vkm_free(vkm_gpu_allocator(w->gpu), job.block);
     free_lists(w);
     return status;

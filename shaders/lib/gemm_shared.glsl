@@ -21,9 +21,9 @@ void tile_product()
     uint load_k = lane % STEP4;
     uint load_row = lane / STEP4; /* and each 128 / STEP4 further */
     uvec2 x_rows[LOADS];
-    uvec2 columns[LOADS];
+    weight_row columns[LOADS];
 #ifdef SWIGLU
-    uvec2 up_columns[LOADS];
+    weight_row up_columns[LOADS];
 #endif
     [[unroll]] for (uint i = 0u; i < LOADS; i++) {
         uint row = load_row + i * (128u / STEP4);

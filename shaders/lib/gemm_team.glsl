@@ -1,11 +1,7 @@
 /* gemm.comp's tile by subgroups with lanes along K, as in gemv.comp: each makes blocks of
  * BLOCK_ROWS rows by BLOCK_COLS columns, without shared memory or barriers. */
 const uint BLOCK_ROWS = 8u;
-#ifdef SWIGLU
-const uint BLOCK_COLS = 4u;
-#else
-const uint BLOCK_COLS = 8u;
-#endif
+const uint BLOCK_COLS = RUN_ROWS;
 
 const uint VKM_SUMS = BLOCK_ROWS * BLOCK_COLS;
 #include "team.glsl"
@@ -22,9 +18,9 @@ void team_result(uint index, VKM_SUM sum)
 void block_product()
 {
     uvec2 x[BLOCK_ROWS];
-    uvec2 columns[BLOCK_COLS];
+    weight_row columns[BLOCK_COLS];
 #ifdef SWIGLU
-    uvec2 up_columns[BLOCK_COLS];
+    weight_row up_columns[BLOCK_COLS];
 #endif
     [[unroll]] for (uint r = 0u; r < BLOCK_ROWS; r++)
         x[r] = tile_in(block_row + r);
@@ -37,25 +33,35 @@ void block_product()
     VKM_SUM sums[VKM_SUMS];
     [[unroll]] for (uint i = 0u; i < VKM_SUMS; i++)
         sums[i] = VKM_SUM(0);
-    for (uint k = team_lane(); k < IN_LD / 4u; k += team_lanes()) {
-        vec4 weights[BLOCK_COLS];
+    for (uint run = team_lane(); run < row_runs(IN_LD); run += team_lanes()) {
+        weight_run runs[BLOCK_COLS];
 #ifdef SWIGLU
-        vec4 up_weights[BLOCK_COLS];
+        weight_run up_runs[BLOCK_COLS];
 #endif
-        [[unroll]] for (uint c = 0u; c < BLOCK_COLS; c++) {
-            weights[c] = ld_weights(columns[c], k);
+        ld_runs(columns, run, runs);
 #ifdef SWIGLU
-            up_weights[c] = ld_weights(up_columns[c], k);
+        ld_runs(up_columns, run, up_runs);
 #endif
-        }
-        [[unroll]] for (uint r = 0u; r < BLOCK_ROWS; r++) {
-            vec4 v = ld_vec4(x[r], k);
+        [[unroll]] for (uint i = 0u; i < RUN4; i++) {
+            vec4 weights[BLOCK_COLS];
+#ifdef SWIGLU
+            vec4 up_weights[BLOCK_COLS];
+#endif
             [[unroll]] for (uint c = 0u; c < BLOCK_COLS; c++) {
+                weights[c] = run_weights(runs[c], i);
 #ifdef SWIGLU
-                sums[r * BLOCK_COLS + c] += vec2(dot4(weights[c], v), dot4(up_weights[c], v));
-#else
-                sums[r * BLOCK_COLS + c] += dot4(weights[c], v);
+                up_weights[c] = run_weights(up_runs[c], i);
 #endif
+            }
+            [[unroll]] for (uint r = 0u; r < BLOCK_ROWS; r++) {
+                vec4 v = ld_vec4(x[r], run * RUN4 + i);
+                [[unroll]] for (uint c = 0u; c < BLOCK_COLS; c++) {
+#ifdef SWIGLU
+                    sums[r * BLOCK_COLS + c] += vec2(dot4(weights[c], v), dot4(up_weights[c], v));
+#else
+                    sums[r * BLOCK_COLS + c] += dot4(weights[c], v);
+#endif
+                }
             }
         }
     }

@@ -1,61 +1,287 @@
-/* Rows of weights in their storage type, four at a time as float32. */
-#if defined(WEIGHTS_F32)
-#define VKM_WEIGHT_BYTES 4u
+/* Matrices of weights in their storage type, as base/rows.h lays them out, read as float32: four
+ * elements of a row (ld_weights), or in runs of 4 * RUN4, which a lane takes at once from each of
+ * RUN_ROWS neighbouring rows (ld_runs). A product with a run is either run_dot or, where several rows
+ * of activations share the weights, made of run_weights.
+ *
+ * A kernel that takes runs defines RUN_ROWS, which divides the rows of a panel; the first of the rows
+ * is a multiple of it. */
+#if defined(WEIGHTS_Q8) || defined(WEIGHTS_Q4)
+#define QUANTISED
+const uint RUN4 = 4u;
+const uint GROUP4 = 8u; /* vectors of four that share a scale */
+const uint PANEL_ROWS = 8u;
+const uint PANEL_COLS = 128u;
+#ifdef WEIGHTS_Q8
+const uint ROW_WORDS = 32u; /* quants of a row in a block */
+const uint SCALE_WORDS = 16u; /* scales of a block */
+#else
+const uint ROW_WORDS = 16u;
+const uint SCALE_WORDS = 32u;
+#endif
+const uint BLOCK_WORDS = PANEL_ROWS * ROW_WORDS + SCALE_WORDS;
+const uint BLOCK_RUNS = PANEL_COLS / (4u * RUN4);
 
-vec4 ld_weights(uvec2 row, uint index)
+/* A finite f16 without its sign. On integers, because unpackHalf2x16 may flush denormals (and is slow
+ * on CPU drivers). */
+float f16_magnitude(uint h)
 {
-    return ld_vec4(row, index);
+    uint bits = (h & 0x7fffu) << 13;
+    /* mantissa * 2^-24, as (2^-14 + mantissa * 2^-24) - 2^-14 */
+    float denormal = uintBitsToFloat(bits + 0x38800000u) - 6.103515625e-5;
+    return bits < 0x00800000u ? denormal : uintBitsToFloat(bits + 0x38000000u);
+}
+#else
+const uint RUN4 = 1u;
+#ifdef WEIGHTS_F32
+const uint ELEMENT_BYTES = 4u;
+#else
+const uint ELEMENT_BYTES = 2u;
+#endif
+#endif
+
+/* Where a row begins, and which of its panel's rows it is. */
+struct weight_row {
+    uvec2 at;
+    uint index;
+};
+
+#ifdef QUANTISED
+uvec2 matrix_bytes(uint rows, uint ld)
+{
+    uint blocks = (ld + PANEL_COLS - 1u) / PANEL_COLS;
+    return umul64((rows + PANEL_ROWS - 1u) / PANEL_ROWS, blocks * BLOCK_WORDS * 4u);
+}
+
+weight_row row_of(uvec2 matrix, uint row, uint ld)
+{
+    uint index = row % PANEL_ROWS;
+    uvec2 panel = addr_add(matrix, matrix_bytes(row - index, ld));
+    return weight_row(addr_add(panel, index * ROW_WORDS * 4u), index);
+}
+
+/* The word of a block in which its scales begin, counted from the row's first. */
+uint scales_at(weight_row row, uint block)
+{
+    return block * BLOCK_WORDS + (PANEL_ROWS - row.index) * ROW_WORDS;
+}
+#else
+uvec2 matrix_bytes(uint rows, uint ld)
+{
+    return umul64(rows, ld * ELEMENT_BYTES);
+}
+
+weight_row row_of(uvec2 matrix, uint row, uint ld)
+{
+    return weight_row(addr_row(matrix, row, ld * ELEMENT_BYTES), 0u);
+}
+#endif
+
+#if defined(WEIGHTS_F32)
+vec4 ld_weights(weight_row row, uint index)
+{
+    return ld_vec4(row.at, index);
 }
 
 #elif defined(WEIGHTS_BF16)
-#define VKM_WEIGHT_BYTES 2u
-
-vec4 ld_weights(uvec2 row, uint index)
+vec4 ld_weights(weight_row row, uint index)
 {
-    uvec2 w = ld_uvec2(row, index);
+    uvec2 w = ld_uvec2(row.at, index);
     return uintBitsToFloat(uvec4(w.x << 16, w.x & 0xffff0000u, w.y << 16, w.y & 0xffff0000u));
 }
 
 #elif defined(WEIGHTS_F16)
-#define VKM_WEIGHT_BYTES 2u
-
-/* On integers, because unpackHalf2x16 may flush denormals (and is slow on CPU drivers). */
-vec4 ld_weights(uvec2 row, uint index)
+/* As f16_magnitude, but also for infinities and NaN. */
+vec4 ld_weights(weight_row row, uint index)
 {
-    uvec2 w = ld_uvec2(row, index);
+    uvec2 w = ld_uvec2(row.at, index);
     uvec4 h = uvec4(w.x, w.x >> 16, w.y, w.y >> 16);
     uvec4 magnitude = (h & 0x7fffu) << 13;
     uvec4 exponent = magnitude & 0x0f800000u;
     uvec4 normal = magnitude + 0x38000000u;
-    /* mantissa * 2^-24, as (2^-14 + mantissa * 2^-24) - 2^-14 */
     uvec4 denormal = floatBitsToUint(uintBitsToFloat(magnitude + 0x38800000u) - 6.103515625e-5);
     uvec4 bits = mix(normal, normal + 0x38000000u, equal(exponent, uvec4(0x0f800000u)));
     bits = mix(bits, denormal, equal(exponent, uvec4(0u)));
     return uintBitsToFloat(bits | (h & 0x8000u) << 16);
 }
 
+#elif defined(WEIGHTS_Q8)
+struct weight_run {
+    uvec4 quants;
+    float scale;
+};
+
+vec4 q8_vec4(uint w)
+{
+    return vec4(ivec4(w << 24, w << 16, w << 8, w) >> 24);
+}
+
+vec4 ld_weights(weight_row row, uint index)
+{
+    uint block = index / ROW_WORDS, word = index % ROW_WORDS;
+    uint at = scales_at(row, block) + (word / GROUP4 * PANEL_ROWS + row.index) / 2u;
+    float scale = f16_magnitude(ld_u32(row.at, at) >> row.index % 2u * 16u);
+    return scale * q8_vec4(ld_u32(row.at, block * BLOCK_WORDS + word));
+}
+
+#ifdef RUN_ROWS
+/* The scales of four rows lie in two words. */
+void ld_runs(weight_row rows[RUN_ROWS], uint run, out weight_run runs[RUN_ROWS])
+{
+    uint block = run / BLOCK_RUNS, in_block = run % BLOCK_RUNS;
+    uint group = in_block * RUN4 / GROUP4 * PANEL_ROWS;
+    [[unroll]] for (uint i = 0u; i < RUN_ROWS; i++)
+        runs[i].quants = ld_uvec4(rows[i].at, block * (BLOCK_WORDS / 4u) + in_block);
+    uvec2 h;
+    [[unroll]] for (uint i = 0u; i < RUN_ROWS; i++) {
+        uint first = rows[i].index & ~3u;
+        if (i % 4u == 0u)
+            h = ld_uvec2(rows[i].at, (scales_at(rows[i], block) + (group + first) / 2u) / 2u);
+        uint k = RUN_ROWS % 4u == 0u ? i % 4u : rows[i].index % 4u;
+        runs[i].scale = f16_magnitude((k < 2u ? h.x : h.y) >> k % 2u * 16u);
+    }
+}
+#endif
+
+vec4 run_weights(weight_run r, uint i)
+{
+    return r.scale * q8_vec4(r.quants[i]);
+}
+
+float run_dot(weight_run r, vec4 x[RUN4], float x_sum)
+{
+    float sum = 0.0;
+    [[unroll]] for (uint i = 0u; i < RUN4; i++)
+        sum += dot4(q8_vec4(r.quants[i]), x[i]);
+    return r.scale * sum;
+}
+
+#elif defined(WEIGHTS_Q4)
+struct weight_run {
+    uvec2 quants;
+    vec2 scale; /* and minimum */
+};
+
+vec2 q4_scale(uint h)
+{
+    float minimum = f16_magnitude(h >> 16);
+    return vec2(f16_magnitude(h), uintBitsToFloat(floatBitsToUint(minimum) | h & 0x80000000u));
+}
+
+/* Four of the eight quants in a word: of the bytes' low halves, or (high = 1) of their high ones. */
+vec4 q4_vec4(uint w, uint high)
+{
+    w >>= 4u * high;
+    return vec4(ivec4(w, w >> 8, w >> 16, w >> 24) & 15);
+}
+
+vec4 ld_weights(weight_row row, uint index)
+{
+    uint block = index / (2u * ROW_WORDS), vector = index % (2u * ROW_WORDS);
+    uint at = scales_at(row, block) + vector / GROUP4 * PANEL_ROWS + row.index;
+    vec2 scale = q4_scale(ld_u32(row.at, at));
+    uint quants = ld_u32(row.at, block * BLOCK_WORDS + vector / 2u);
+    return fma(vec4(scale.x), q4_vec4(quants, vector % 2u), vec4(scale.y));
+}
+
+#ifdef RUN_ROWS
+/* The scales of two rows lie in two words. */
+void ld_runs(weight_row rows[RUN_ROWS], uint run, out weight_run runs[RUN_ROWS])
+{
+    uint block = run / BLOCK_RUNS, in_block = run % BLOCK_RUNS;
+    uint group = in_block * RUN4 / GROUP4 * PANEL_ROWS;
+    [[unroll]] for (uint i = 0u; i < RUN_ROWS; i++)
+        runs[i].quants = ld_uvec2(rows[i].at, block * (BLOCK_WORDS / 2u) + in_block);
+    [[unroll]] for (uint i = 0u; i < RUN_ROWS; i += 2u) {
+        uint first = rows[i].index & ~1u;
+        uvec2 h = ld_uvec2(rows[i].at, (scales_at(rows[i], block) + group + first) / 2u);
+        runs[i].scale = q4_scale(h.x);
+        runs[i + 1u].scale = q4_scale(h.y);
+    }
+}
+#endif
+
+vec4 run_weights(weight_run r, uint i)
+{
+    return fma(vec4(r.scale.x), q4_vec4(r.quants[i / 2u], i % 2u), vec4(r.scale.y));
+}
+
+float run_dot(weight_run r, vec4 x[RUN4], float x_sum)
+{
+    float sum = 0.0;
+    [[unroll]] for (uint i = 0u; i < RUN4; i++)
+        sum += dot4(q4_vec4(r.quants[i / 2u], i % 2u), x[i]);
+    return fma(r.scale.x, sum, r.scale.y * x_sum);
+}
+
 #else
 #error no storage type
 #endif
 
-/* Row `row` of a matrix with rows of `ld` weights. */
-uvec2 weight_row(uvec2 matrix, uint row, uint ld)
+#ifndef QUANTISED
+struct weight_run {
+    vec4 weights;
+};
+
+#ifdef RUN_ROWS
+void ld_runs(weight_row rows[RUN_ROWS], uint run, out weight_run runs[RUN_ROWS])
 {
-    return addr_row(matrix, row, ld * VKM_WEIGHT_BYTES);
+    [[unroll]] for (uint i = 0u; i < RUN_ROWS; i++)
+        runs[i] = weight_run(ld_weights(rows[i], run));
+}
+#endif
+
+vec4 run_weights(weight_run r, uint i)
+{
+    return r.weights;
 }
 
-/* Rows of an FFN: gate [width, hidden_ld], then up alike, then down [hidden, ld(width)]. */
-uvec2 ffn_gate(uvec2 ffn, uint row, uint hidden_ld)
+float run_dot(weight_run r, vec4 x[RUN4], float x_sum)
 {
-    return weight_row(ffn, row, hidden_ld);
+    return dot4(r.weights, x[0]);
+}
+#endif
+
+/* Row `row` of a matrix of n rows; past the end, one whose products are not to be stored: the last
+ * row, or another of its panel, where the rows of a run stay neighbours. */
+weight_row row_within(uvec2 matrix, uint row, uint n, uint ld)
+{
+#ifdef QUANTISED
+    return row_of(matrix, min(row, (n - 1u) | (PANEL_ROWS - 1u)), ld);
+#else
+    return row_of(matrix, min(row, n - 1u), ld);
+#endif
 }
 
-uvec2 ffn_up(uvec2 ffn, uint row, uint width, uint hidden_ld)
+/* The run of activations that goes with a run of weights, and its sum. */
+vec4[RUN4] ld_x_run(uvec2 x, uint run)
 {
-    return weight_row(ffn, width + row, hidden_ld);
+    vec4 v[RUN4];
+    [[unroll]] for (uint i = 0u; i < RUN4; i++)
+        v[i] = ld_vec4(x, run * RUN4 + i);
+    return v;
 }
 
-uvec2 ffn_down(uvec2 ffn, uint row, uint width, uint hidden_ld, uint width_ld)
+float x_run_sum(vec4 x[RUN4])
 {
-    return weight_row(weight_row(ffn, 2u * width, hidden_ld), row, width_ld);
+    vec4 sum = x[0];
+    [[unroll]] for (uint i = 1u; i < RUN4; i++)
+        sum += x[i];
+    return sum.x + sum.y + (sum.z + sum.w);
+}
+
+/* Runs in a row. */
+uint row_runs(uint ld)
+{
+    return ld / (4u * RUN4);
+}
+
+/* The matrices of an FFN: gate [width, hidden_ld], then up alike, then down [hidden, ld(width)]. */
+uvec2 ffn_up(uvec2 ffn, uint width, uint hidden_ld)
+{
+    return addr_add(ffn, matrix_bytes(width, hidden_ld));
+}
+
+uvec2 ffn_down(uvec2 ffn, uint width, uint hidden_ld)
+{
+    return ffn_up(ffn_up(ffn, width, hidden_ld), width, hidden_ld);
 }

@@ -59,6 +59,7 @@ static const struct usage usages[] = {
     {{"plan", "-m", "a", "--config", "b"}, "-m or --config, not both"},
     {{"run", "-p", "a", "--chunk", "0"}, "--chunk: '0'"},
     {{"run", "-p", "a", "--experts", "0"}, "--experts: '0'"},
+    {{"run", "-p", "a", "--weights", "q5"}, "--weights: 'q5' is not bf16, q8 or q4"},
     {{"run", "-p", "a", "--memory-limit", "lots"}, "--memory-limit: 'lots'"},
     {{"tokenize", "text"}, "'text'"},
     {{"detokenize", "--bos"}, "--bos"},

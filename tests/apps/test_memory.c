@@ -59,6 +59,25 @@ static void plan_needs_no_files_for_a_known_configuration(void **state)
     json_decref(root);
 }
 
+static void plan_knows_what_quantised_weights_take(void **state)
+{
+    /* Rows of 2048, 10944, 2816 and 1408 elements as Q4, the head's as Q8, embeddings as BF16. */
+    const json_int_t q4 = 102400ll * (4096 + 2176) + 28 * 4 * 2048ll * 1280 +
+                          (2 * 10944 * 1280ll + 2048 * 6848ll) +
+                          27 * (2 * 2816 * 1280ll + 2048 * 1760ll) +
+                          27 * 64 * (2 * 1408 * 1280ll + 2048 * 880ll) + 27 * 64 * 2048ll * 4;
+    struct test_process p = {0};
+    json_int_t weights = 0;
+    (void)state;
+    test_vkmoe(&p, "plan", "--json", "--config", "deepseek-moe-16b", "--weights", "q4");
+    json_t *root = parse(&p);
+    const json_t *heaps = json_object_get(root, "heaps");
+    for (size_t i = 0; i < json_array_size(heaps); i++)
+        weights += integer(json_array_get(heaps, i), "weights");
+    assert_in_range(weights, q4, q4 + 2000000); /* norms and tables of addresses besides */
+    json_decref(root);
+}
+
 static void plan_heeds_context_and_limit(void **state)
 {
     json_t *long_context = plan_json("-c", "8192"), *limited = plan_json("--memory-limit", "1K");
@@ -174,6 +193,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plan_needs_no_files_for_a_known_configuration),
+        cmocka_unit_test(plan_knows_what_quantised_weights_take),
         cmocka_unit_test(plan_heeds_context_and_limit),
         cmocka_unit_test(plan_is_a_table_for_people),
         cmocka_unit_test(sizes_are_numbers_with_or_without_a_suffix),

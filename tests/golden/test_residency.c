@@ -110,6 +110,8 @@ static void the_shipped_model_takes_what_was_planned(void **state)
         {.context = 4096, .chunk = 512},
         {.memory_limit = 26 * MIB},
         {.memory_limit = 30 * MIB, .context = 256, .chunk = 64},
+        {.weights = VKMOE_WEIGHTS_Q8},
+        {.weights = VKMOE_WEIGHTS_Q4, .memory_limit = 17 * MIB},
     };
     (void)state;
     worst = 0;
@@ -132,7 +134,8 @@ static void random_shapes_take_what_was_planned(void **state)
     for (size_t i = 0; i < VKM_COUNT(shapes); i++) {
         const struct test_shape shape = test_shape_complete(&shapes[i]);
         vkmoe_model_params params = {.context = 100 + 700 * (uint32_t)i,
-                                     .chunk = 3 + 40 * (uint32_t)i};
+                                     .chunk = 3 + 40 * (uint32_t)i,
+                                     .weights = (vkmoe_weights)(i % VKMOE_WEIGHTS_COUNT)};
         char *folder = test_folder_make();
         checkpoint_write(&shape, folder);
         expect_as_planned(device, folder, &params);
@@ -296,12 +299,14 @@ static bool keep(void *user, int32_t token)
     return true;
 }
 
-static struct run run_with(vkmoe_device *on, const char *folder, uint64_t limit)
+static struct run run_with(vkmoe_device *on, const char *folder, uint64_t limit,
+                           vkmoe_weights weights)
 {
     struct run r = {0};
     vkmoe_error err;
     int32_t tokens[PROMPT];
-    vkmoe_model_params params = {.context = 320, .memory_limit = limit, .force = true};
+    vkmoe_model_params params = {
+        .context = 320, .memory_limit = limit, .weights = weights, .force = true};
     vkmoe_generate_params generate = {
         .max_tokens = TEXT, .ignore_eos = true, .on_token = keep, .user = &r};
     struct loaded l = load(on, folder, &params);
@@ -353,16 +358,18 @@ static uint64_t limit_for_half(vkmoe_device *on, const char *folder, const vkmoe
 }
 
 /* The same bits with none, about half and all of the experts in host memory. */
-static void expect_same_bits_anywhere(vkmoe_device *on, const char *folder)
+static void expect_same_bits_anywhere(vkmoe_device *on, const char *folder, vkmoe_weights weights)
 {
-    vkmoe_model_params params = {.context = 320, .memory_limit = 1};
+    vkmoe_model_params params = {.context = 320, .weights = weights};
+    vkmoe_plan none = plan_for(on, folder, &params);
+    params.memory_limit = 1;
     vkmoe_plan all = plan_for(on, folder, &params);
-    vkmoe_plan none = plan_for(on, folder, &(vkmoe_model_params){.context = 320});
     assert_int_equal(all.n_host_experts, all.n_experts);
-    struct run on_device = run_with(on, folder, 0);
-    struct run on_host = run_with(on, folder, params.memory_limit);
-    struct run mixed = run_with(
-        on, folder, limit_for_half(on, folder, &params, all.device_bytes, none.device_bytes));
+    struct run on_device = run_with(on, folder, 0, weights);
+    struct run on_host = run_with(on, folder, params.memory_limit, weights);
+    struct run mixed =
+        run_with(on, folder,
+                 limit_for_half(on, folder, &params, all.device_bytes, none.device_bytes), weights);
     print_message("%u, %u and %u of %u experts in host memory\n", on_device.n_host, mixed.n_host,
                   on_host.n_host, all.n_experts);
     assert_int_equal(on_device.n_host, 0);
@@ -378,14 +385,14 @@ static void expect_same_bits_anywhere(vkmoe_device *on, const char *folder)
 static void the_shipped_model_gives_the_same_bits_wherever_experts_lie(void **state)
 {
     (void)state;
-    expect_same_bits_anywhere(device, VKMOE_TEST_MODEL);
+    expect_same_bits_anywhere(device, VKMOE_TEST_MODEL, VKMOE_WEIGHTS_STORED);
 }
 
 static void the_same_through_staging(void **state)
 {
     vkmoe_device *staging = open_with((vkmoe_device_params){.force_staging = true});
     (void)state;
-    expect_same_bits_anywhere(staging, VKMOE_TEST_MODEL);
+    expect_same_bits_anywhere(staging, VKMOE_TEST_MODEL, VKMOE_WEIGHTS_Q8);
     vkmoe_device_close(staging);
 }
 
@@ -402,7 +409,8 @@ static void another_shape_gives_the_same_bits_wherever_experts_lie(void **state)
     char *folder = test_folder_make();
     (void)state;
     checkpoint_write(&shape, folder);
-    expect_same_bits_anywhere(device, folder);
+    expect_same_bits_anywhere(device, folder, VKMOE_WEIGHTS_STORED);
+    expect_same_bits_anywhere(device, folder, VKMOE_WEIGHTS_Q4);
     test_folder_remove(folder);
 }
 
@@ -451,7 +459,8 @@ static void experts_chosen_least_go_to_the_host_in_the_next_run(void **state)
     (void)state;
     params.memory_limit = limit_for_half(caching, VKMOE_TEST_MODEL, &params, least, 2 * least);
     vkmoe_plan by_layer = plan_for(caching, VKMOE_TEST_MODEL, &params);
-    struct run first = run_with(caching, VKMOE_TEST_MODEL, params.memory_limit);
+    struct run first =
+        run_with(caching, VKMOE_TEST_MODEL, params.memory_limit, VKMOE_WEIGHTS_STORED);
     vkmoe_plan by_use = plan_for(caching, VKMOE_TEST_MODEL, &params);
     double expected = least_chosen_bytes(&first, by_use.n_host_experts);
     print_message("%u experts on the host: %.0f bytes a token by layer, %.0f by use\n",
@@ -459,7 +468,8 @@ static void experts_chosen_least_go_to_the_host_in_the_next_run(void **state)
                   by_use.host_bytes_per_token);
     assert_true(fabs(by_use.host_bytes_per_token / expected - 1) < 1e-9);
     assert_true(expected < 0.9 * by_use.n_host_experts * 3 * 64 * 256 * 2 * 6 / 32);
-    struct run second = run_with(caching, VKMOE_TEST_MODEL, params.memory_limit);
+    struct run second =
+        run_with(caching, VKMOE_TEST_MODEL, params.memory_limit, VKMOE_WEIGHTS_STORED);
     expect_same(&first, &second);
 
     /* A damaged file is as good as none. */

@@ -230,8 +230,11 @@ static void argue_words(struct command *c, const char *prefix, const char *words
 /* As vkmoe_kernel in cmake/VkmoeShaders.cmake has it. */
 struct module shaders_compile(const char *folder, struct module_key key)
 {
-    static const char *const dtypes[] = {
-        [VKM_DTYPE_F32] = "F32", [VKM_DTYPE_F16] = "F16", [VKM_DTYPE_BF16] = "BF16"};
+    static const char *const dtypes[] = {[VKM_DTYPE_F32] = "F32",
+                                         [VKM_DTYPE_F16] = "F16",
+                                         [VKM_DTYPE_BF16] = "BF16",
+                                         [VKM_DTYPE_Q8] = "Q8",
+                                         [VKM_DTYPE_Q4] = "Q4"};
     struct command c = {.n = 0};
     char source[PATH_SIZE], output[PATH_SIZE];
     const char *name = vkm_kernels.kernels[key.kernel].name;

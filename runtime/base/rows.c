@@ -1,0 +1,294 @@
+#include "base/rows.h"
+
+#include <string.h>
+
+/* By dtype: bits of a quant, and how many f16 go with a group; zeros where it is not quantised. */
+static const struct {
+    uint32_t bits, scales;
+} formats[VKM_DTYPE_COUNT] = {
+    [VKM_DTYPE_Q8] = {8, 1},
+    [VKM_DTYPE_Q4] = {4, 2},
+};
+
+#define Q8_MAX 127
+#define Q4_MAX 15
+#define F16_MAX 65504.0f
+
+bool vkm_dtype_is_quantised(enum vkm_dtype dtype)
+{
+    return formats[dtype].bits > 0;
+}
+
+/* Bytes of the quants of n elements of a row. */
+static size_t quant_bytes(enum vkm_dtype dtype, size_t n)
+{
+    return n * formats[dtype].bits / 8;
+}
+
+/* Bytes of the scales of one group of one row. */
+static size_t scale_bytes(enum vkm_dtype dtype)
+{
+    return formats[dtype].scales * sizeof(uint16_t);
+}
+
+static size_t block_bytes(enum vkm_dtype dtype)
+{
+    return VKM_PANEL_ROWS *
+           (quant_bytes(dtype, VKM_PANEL_COLS) + VKM_PANEL_COLS / VKM_GROUP * scale_bytes(dtype));
+}
+
+static uint64_t blocks_across(uint64_t ld)
+{
+    return vkm_align_up(ld, VKM_PANEL_COLS) / VKM_PANEL_COLS;
+}
+
+uint64_t vkm_stored_rows(enum vkm_dtype dtype, uint64_t n_rows)
+{
+    return vkm_dtype_is_quantised(dtype) ? vkm_align_up(n_rows, VKM_PANEL_ROWS) : n_rows;
+}
+
+uint64_t vkm_matrix_bytes(enum vkm_dtype dtype, uint64_t n_rows, uint64_t ld)
+{
+    if (!vkm_dtype_is_quantised(dtype))
+        return n_rows * ld * vkm_dtype_size(dtype);
+    uint64_t panels = vkm_stored_rows(dtype, n_rows) / VKM_PANEL_ROWS;
+    return panels * blocks_across(ld) * block_bytes(dtype);
+}
+
+/* --- one group --- */
+
+struct group {
+    float scale, minimum; /* as f16 holds them */
+    int32_t quants[VKM_GROUP];
+};
+
+/* Where in a matrix the quants and the scales of a row's group lie. */
+struct place {
+    size_t quants, scales;
+};
+
+static struct place place_of(enum vkm_dtype dtype, size_t ld, size_t row, size_t group)
+{
+    const size_t groups = VKM_PANEL_COLS / VKM_GROUP, in_panel = row % VKM_PANEL_ROWS;
+    size_t block = row / VKM_PANEL_ROWS * (size_t)blocks_across(ld) + group / groups;
+    size_t at = block * block_bytes(dtype), row_bytes = quant_bytes(dtype, VKM_PANEL_COLS);
+    return (struct place){
+        at + in_panel * row_bytes + quant_bytes(dtype, group % groups * VKM_GROUP),
+        at + VKM_PANEL_ROWS * row_bytes +
+            (group % groups * VKM_PANEL_ROWS + in_panel) * scale_bytes(dtype),
+    };
+}
+
+/* The byte that element i of a group of Q4 lies in, and its half. */
+static size_t q4_byte(size_t i)
+{
+    return i / 8 * 4 + i % 4;
+}
+
+static uint32_t q4_shift(size_t i)
+{
+    return i % 8 < 4 ? 0 : 4;
+}
+
+float vkm_row_load(const void *matrix, enum vkm_dtype dtype, size_t ld, size_t row, size_t i)
+{
+    if (!vkm_dtype_is_quantised(dtype))
+        return vkm_load_f32(matrix, dtype, row * ld + i);
+    struct place place = place_of(dtype, ld, row, i / VKM_GROUP);
+    const uint8_t *quants = (const uint8_t *)matrix + place.quants;
+    uint16_t scales[2] = {0};
+    memcpy(scales, (const uint8_t *)matrix + place.scales, scale_bytes(dtype));
+    i %= VKM_GROUP;
+    if (dtype == VKM_DTYPE_Q8)
+        return vkm_f16_f32(scales[0]) * (float)(int8_t)quants[i];
+    int q = quants[q4_byte(i)] >> q4_shift(i) & Q4_MAX;
+    return vkm_f16_f32(scales[0]) * (float)q + vkm_f16_f32(scales[1]);
+}
+
+/* --- rounding --- */
+
+/* The f16 next to a value; the largest where it is beyond. */
+static float to_f16(float value)
+{
+    return vkm_f16_f32(vkm_f32_f16(fmaxf(-F16_MAX, fminf(F16_MAX, value))));
+}
+
+/* The scale of a group that reaches `largest` with q = steps: rounded up where f16 is too coarse
+ * for that (below 2^-14), or the largest quant would be cut off. */
+static float scale_for(float largest, float steps)
+{
+    uint16_t h = vkm_f32_f16(fminf(largest / steps, F16_MAX));
+    return vkm_f16_f32(vkm_f16_f32(h) * (steps + 0.5f) < largest && h < 0x7bffu ? (uint16_t)(h + 1)
+                                                                                : h);
+}
+
+/* The loops below have a fixed length and LANES sums side by side, so that compilers make vectors
+ * of them: all weights of a quantised model come through here. */
+#define LANES 8
+
+static float sum_lanes(const float lanes[LANES])
+{
+    return (lanes[0] + lanes[4]) + (lanes[1] + lanes[5]) + (lanes[2] + lanes[6]) +
+           (lanes[3] + lanes[7]);
+}
+
+/* The least and the largest value. */
+static void find_range(const float x[VKM_GROUP], float *low, float *high)
+{
+    float lows[LANES], highs[LANES];
+    memcpy(lows, x, sizeof(lows));
+    memcpy(highs, x, sizeof(highs));
+    for (size_t i = LANES; i < VKM_GROUP; i += LANES) {
+        for (size_t j = 0; j < LANES; j++) {
+            lows[j] = x[i + j] < lows[j] ? x[i + j] : lows[j];
+            highs[j] = x[i + j] > highs[j] ? x[i + j] : highs[j];
+        }
+    }
+    *low = lows[0];
+    *high = highs[0];
+    for (size_t j = 1; j < LANES; j++) {
+        *low = lows[j] < *low ? lows[j] : *low;
+        *high = highs[j] > *high ? highs[j] : *high;
+    }
+}
+
+/* The nearest integers to (x - from) / step, in [0, most]. */
+static void round_all(const float x[VKM_GROUP], float from, float step, float most,
+                      int32_t quants[VKM_GROUP])
+{
+    float inverse = step > 0 ? 1 / step : 0;
+    for (size_t i = 0; i < VKM_GROUP; i++) {
+        float q = (x[i] - from) * inverse + 0.5f;
+        q = q > 0 ? q : 0;
+        q = q < most + 0.5f ? q : most + 0.5f;
+        quants[i] = (int32_t)q;
+    }
+}
+
+static bool quantise_q8(const float x[VKM_GROUP], struct group *g)
+{
+    float low, high;
+    find_range(x, &low, &high);
+    float largest = fmaxf(-low, high);
+    g->scale = scale_for(largest, Q8_MAX);
+    g->minimum = 0;
+    round_all(x, -Q8_MAX * g->scale, g->scale, 2 * Q8_MAX, g->quants);
+    for (size_t i = 0; i < VKM_GROUP; i++)
+        g->quants[i] = g->scale > 0 ? g->quants[i] - Q8_MAX : 0;
+    return largest <= F16_MAX * Q8_MAX;
+}
+
+/* Rounds x to a scale and a minimum; returns the sum of squared errors. */
+static float round_q4(const float x[VKM_GROUP], float scale, float minimum, struct group *g)
+{
+    float errors[LANES] = {0};
+    g->scale = scale;
+    g->minimum = minimum;
+    round_all(x, minimum, scale, Q4_MAX, g->quants);
+    for (size_t i = 0; i < VKM_GROUP; i += LANES) {
+        for (size_t j = 0; j < LANES; j++) {
+            float off = scale * (float)g->quants[i + j] + minimum - x[i + j];
+            errors[j] += off * off;
+        }
+    }
+    return sum_lanes(errors);
+}
+
+/* The scale and minimum that suit the quants of g best, in least squares; false where all quants
+ * are alike. */
+static bool refit_q4(const float x[VKM_GROUP], const struct group *g, float *scale, float *minimum)
+{
+    float sum_x[LANES] = {0}, sum_qx[LANES] = {0};
+    int32_t sum_q = 0, sum_qq = 0;
+    for (size_t i = 0; i < VKM_GROUP; i += LANES) {
+        for (size_t j = 0; j < LANES; j++) {
+            sum_x[j] += x[i + j];
+            sum_qx[j] += (float)g->quants[i + j] * x[i + j];
+        }
+    }
+    for (size_t i = 0; i < VKM_GROUP; i++) {
+        sum_q += g->quants[i];
+        sum_qq += g->quants[i] * g->quants[i];
+    }
+    float n = VKM_GROUP, determinant = n * (float)sum_qq - (float)sum_q * (float)sum_q;
+    if (determinant <= 0)
+        return false;
+    float total = sum_lanes(sum_x);
+    *scale = to_f16((n * sum_lanes(sum_qx) - (float)sum_q * total) / determinant);
+    *minimum = to_f16((total - *scale * (float)sum_q) / n);
+    return *scale > 0;
+}
+
+#define Q4_REFITS 3 /* each lowers the error; later ones hardly: see SPEED.md */
+
+static bool quantise_q4(const float x[VKM_GROUP], struct group *g)
+{
+    float low, high, scale, minimum;
+    struct group next;
+    find_range(x, &low, &high);
+    minimum = to_f16(low);
+    float error = round_q4(x, scale_for(high - minimum, Q4_MAX), minimum, g);
+    for (int i = 0; i < Q4_REFITS && refit_q4(x, g, &scale, &minimum); i++) {
+        float lower = round_q4(x, scale, minimum, &next);
+        if (lower >= error)
+            break;
+        error = lower;
+        *g = next;
+    }
+    return fmaxf(-low, high) <= F16_MAX;
+}
+
+/* --- rows --- */
+
+static void put_group(uint8_t *matrix, enum vkm_dtype dtype, struct place place,
+                      const struct group *g)
+{
+    uint8_t *quants = matrix + place.quants;
+    uint16_t scales[2] = {vkm_f32_f16(g->scale), vkm_f32_f16(g->minimum)};
+    memcpy(matrix + place.scales, scales, scale_bytes(dtype));
+    if (dtype == VKM_DTYPE_Q8) {
+        for (size_t i = 0; i < VKM_GROUP; i++)
+            quants[i] = (uint8_t)g->quants[i];
+        return;
+    }
+    for (size_t i = 0; i < VKM_GROUP; i += 8)
+        for (size_t j = 0; j < 4; j++)
+            quants[q4_byte(i + j)] = (uint8_t)(g->quants[i + j] | g->quants[i + j + 4] << 4);
+}
+
+/* The values of a group, at least one. Behind the end of the row Q8 has zeros; zero may lie far
+ * from what Q4 can tell apart, so it repeats the last value there. */
+static void take_group(const float *values, size_t n, enum vkm_dtype dtype, float x[VKM_GROUP])
+{
+    size_t count = n < VKM_GROUP ? n : VKM_GROUP;
+    float rest = dtype == VKM_DTYPE_Q4 ? values[count - 1] : 0;
+    memcpy(x, values, count * sizeof(*x));
+    for (size_t i = count; i < VKM_GROUP; i++)
+        x[i] = rest;
+}
+
+static bool store_quantised(uint8_t *matrix, enum vkm_dtype dtype, size_t ld, size_t row,
+                            const float *values, size_t n)
+{
+    bool good = true;
+    for (size_t first = 0; first < vkm_align_up(ld, VKM_PANEL_COLS); first += VKM_GROUP) {
+        struct group g = {0};
+        float x[VKM_GROUP];
+        if (first < n) {
+            take_group(values + first, n - first, dtype, x);
+            good &= dtype == VKM_DTYPE_Q8 ? quantise_q8(x, &g) : quantise_q4(x, &g);
+        }
+        put_group(matrix, dtype, place_of(dtype, ld, row, first / VKM_GROUP), &g);
+    }
+    return good;
+}
+
+bool vkm_row_store(void *matrix, enum vkm_dtype dtype, size_t ld, size_t row, const float *values,
+                   size_t n)
+{
+    if (vkm_dtype_is_quantised(dtype))
+        return store_quantised(matrix, dtype, ld, row, values, n);
+    for (size_t i = 0; i < ld; i++)
+        vkm_store_f32(matrix, dtype, row * ld + i, i < n ? values[i] : 0);
+    return true;
+}

@@ -1,0 +1,43 @@
+/* Matrices of weights as they lie in device memory, in every storage type. lib/weights.glsl reads
+ * the same layout.
+ *
+ * A row has ld elements. F32, F16 and BF16 are plain arrays, row after row. The quantised types
+ * come in groups of VKM_GROUP elements along the row, which share scales, and so that a product
+ * reads one stream of memory they lie in panels of VKM_PANEL_ROWS rows, one after the other. A
+ * panel is made of blocks of VKM_PANEL_COLS columns: first the quants of each row, then the scales
+ * of each group, in it those of each row. Rows and columns beyond the end are zeros.
+ *
+ *   Q8   value = scale * q, q from -127 to 127, a byte each. Per group and row one f16, the scale.
+ *        A block has 8 rows of 128 bytes, then [4 groups][8 rows] f16.
+ *   Q4   value = scale * q + minimum, q from 0 to 15. Four bytes hold eight elements: byte j has
+ *        element j in its low half and element 4 + j in its high half. Per group and row two f16,
+ *        the scale and the minimum. A block has 8 rows of 64 bytes, then [4 groups][8 rows][2] f16.
+ *
+ * Scales are finite and not negative. What else files bring fits between these two lines: more bits
+ * as a further plane of quants, groups of 16 as more scales, scales of 8 bits with one f16 for 256
+ * elements as a third section, a table of 16 values in place of q; each is a row in `formats`. */
+#ifndef VKM_ROWS_H
+#define VKM_ROWS_H
+
+#include "base/dtype.h"
+
+#define VKM_GROUP 32u       /* elements that share a scale */
+#define VKM_PANEL_ROWS 8u   /* rows that lie together, and */
+#define VKM_PANEL_COLS 128u /* columns of theirs that do */
+
+/* Whether values are stored in groups with a scale. */
+bool vkm_dtype_is_quantised(enum vkm_dtype dtype);
+/* Rows that a matrix of n_rows has room for: whole panels. */
+uint64_t vkm_stored_rows(enum vkm_dtype dtype, uint64_t n_rows);
+/* Bytes of a matrix; ld is a multiple of VKM_GROUP where the type is quantised. */
+uint64_t vkm_matrix_bytes(enum vkm_dtype dtype, uint64_t n_rows, uint64_t ld);
+/* Element i of a row, as float32. */
+float vkm_row_load(const void *matrix, enum vkm_dtype dtype, size_t ld, size_t row, size_t i);
+/* Writes n finite values into a row and pads it, with zeros, or in Q4 with the last of them up to
+ * the end of its group; with n = 0 a row of zeros, as all are to be that only fill a panel.
+ * Quantised types round to the nearest value they have. False where values are too large for the
+ * type's scale. */
+bool vkm_row_store(void *matrix, enum vkm_dtype dtype, size_t ld, size_t row, const float *values,
+                   size_t n);
+
+#endif
