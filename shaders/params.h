@@ -66,12 +66,22 @@
 /* y[r, h] = sum over positions p <= rows[r].position of softmax_p(scale q[r, h] . k[p]) v[p]; query
  * head h reads key-value head h / (n_heads / n_kv_heads). y [n_rows, y_ld], zeros beyond the heads.
  * consecutive: the rows are of one sequence, each one position after the one before, so that a
- * workgroup may take several. Workgroups: (n_heads, blocks of rows). */
+ * workgroup may take several. With n_splits > 1, y is absent and split s takes the positions from
+ * s * span on, span of them (a multiple of 64), the last split all that are left:
+ * parts [n_rows, n_heads, n_splits, head_dim + 2], for each split with a position that the row
+ * sees: the sum of exp(score - largest) v, then the largest score, then the sum of
+ * exp(score - largest). Workgroups: (n_heads, blocks of rows, n_splits). */
 #define VKM_PARAMS_attention(K, R, W, I, X, T, U, F)                                               \
     R(K, rows)                                                                                     \
-    R(K, blocks) R(K, qkv) R(K, k_cache) R(K, v_cache) W(K, y) U(K, n_rows) U(K, consecutive)      \
-        U(K, n_heads) U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, y_ld) U(K, block_stride)   \
-            F(K, scale)
+    R(K, blocks) R(K, qkv) R(K, k_cache) R(K, v_cache) W(K, y) W(K, parts) U(K, n_rows)            \
+        U(K, consecutive) U(K, n_heads) U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, y_ld)    \
+            U(K, block_stride) U(K, n_splits) U(K, span) F(K, scale)
+
+/* y[r, h] from attention's parts, in order of the splits: each sum weighted by exp(its largest -
+ * the largest of all), over the sums of exp weighted alike. Workgroups: (n_heads, rows). */
+#define VKM_PARAMS_attention_combine(K, R, W, I, X, T, U, F)                                       \
+    R(K, rows)                                                                                     \
+    R(K, parts) W(K, y) U(K, n_heads) U(K, head_dim) U(K, y_ld) U(K, n_splits) U(K, span)
 
 /* probs[r] = softmax(logits[r]) over n elements; [rows, ld] each, zeros beyond n. A NaN logit
  * gets 0; others are clamped to +-FLT_MAX, the exponent's argument, after the largest is taken off,

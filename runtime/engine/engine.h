@@ -56,6 +56,7 @@ struct vkmoe_session {
     struct vkm_state state;
     struct vkm_step decode; /* one row: forward and sample */
     bool decode_penalises, decode_cuts;
+    uint32_t decode_bound;
     struct {
         int32_t *items;
         size_t count, capacity;

@@ -4,6 +4,7 @@
 #include "base/array.h"
 #include "engine/engine.h"
 #include "engine/sampling.h"
+#include "kernels/ops.h"
 
 static bool is_eos(const struct vkmoe_session *s, int32_t token)
 {
@@ -44,16 +45,18 @@ static vkmoe_status choose(struct vkmoe_session *s, const struct vkm_batch *batc
     return status;
 }
 
-/* The recorded decode step, recorded again where the sampler needs other kernels than before. */
+/* The recorded decode step, recorded again where the sampler needs other kernels than before, or
+ * attention another split of the context. */
 static vkmoe_status decode_step(struct vkmoe_session *s, const struct vkm_batch *batch,
                                 vkmoe_error *err)
 {
     if (s->decode.commands && s->decode_penalises == batch->penalise &&
-        s->decode_cuts == batch->cut)
+        s->decode_cuts == batch->cut && s->decode_bound == batch->bound)
         return VKMOE_OK;
     vkm_step_finish(&s->decode);
     s->decode_penalises = batch->penalise;
     s->decode_cuts = batch->cut;
+    s->decode_bound = batch->bound;
     return vkm_step_prepare(s, &s->decode, &s->state, batch, VKM_STEP_FORWARD | VKM_STEP_SAMPLE,
                             err);
 }
@@ -131,6 +134,7 @@ static vkmoe_status generate(struct vkmoe_session *s, const vkmoe_generate_param
             return vkm_fail(err, VKMOE_CONTEXT_FULL,
                             "the context of %u tokens is full: there is no room for another",
                             s->state.params.context);
+        batch.bound = vkm_attention_bound((uint32_t)s->tokens.count);
         status = next_token(s, &batch, &info, &token, err);
         if (status != VKMOE_OK || (!params->ignore_eos && is_eos(s, token)))
             break;
