@@ -1,25 +1,46 @@
-/* y[r, h] = sum over p <= rows[r].position of softmax_p(scale q[r, h] . k[p]) v[p]: online softmax
- * over runs of 256 positions, four blocks of the KV cache. Workgroups: (query heads, blocks of ROWS
- * rows), 64 lanes each; the rows of a block are consecutive positions of one sequence, so that keys
- * and values are read once for all of them. For the scores, a lane takes four neighbouring positions;
- * for the values, pairs of elements lane, lane + 64, ... of the head and every position. Positions
- * past the block's last count for nothing, whatever the cache holds there. */
+/* y[r, h] = sum over p <= rows[r].position of softmax_p(scale q[r, h] . k[p]) v[p], or the part of
+ * it that a split makes (params.h): online softmax over runs of positions. Workgroups: (query
+ * heads, blocks of ROWS rows, splits); the rows of a block are consecutive positions of one
+ * sequence, so that keys and values are read once for all of them. For the scores, a lane takes
+ * four neighbouring positions at a time; for the values, pairs of elements lane, lane + LANES, ...
+ * of the head and every position. Positions past the block's last count for nothing, whatever the
+ * cache holds there.
+ *
+ * Each run is summed by itself and then added with what rounding lost, so that the error does not
+ * grow with the context. With PATH_SUBGROUP a workgroup is one subgroup, if its lanes suffice: on
+ * CPU drivers a barrier costs more than the lanes that it brings. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
 #include "lib/math.glsl"
+#ifdef PATH_SUBGROUP
+#extension GL_KHR_shader_subgroup_basic : require
+#endif
 
-layout(constant_id = 1) const uint PAIRS = 1; /* of elements, for each lane: ceil(head_dim / 128) */
+layout(constant_id = 1) const uint PAIRS = 1; /* of elements, for each lane */
 layout(constant_id = 2) const uint ROWS = 1;
 
-const uint LANES = 64u;
-const uint QUADS = VKM_KV_BLOCK / 4u; /* of positions in a block */
-const uint RUN = LANES * 4u;          /* positions */
+const uint LANES = gl_WorkGroupSize.x;
+const uint BLOCK_QUADS = VKM_KV_BLOCK / 4u; /* of positions */
+const uint RUN = LANES > 2u * BLOCK_QUADS ? 4u * LANES : 2u * VKM_KV_BLOCK; /* positions */
+const uint QUADS = RUN / 4u / LANES;  /* of positions, for each lane in a run */
 const uint HEAD = PAIRS * 2u * LANES; /* elements from one query to the next */
 
 shared float query[ROWS * HEAD];
 shared vec4 tops[ROWS * LANES / 4u];
-shared vec4 weights[ROWS * LANES];
+shared vec4 weights[ROWS * RUN / 4u];
+
+/* Waits until all lanes have come here, and sees what they wrote. */
+void meet()
+{
+#ifdef PATH_SUBGROUP
+    if (LANES <= gl_SubgroupSize) {
+        subgroupBarrier();
+        return;
+    }
+#endif
+    barrier();
+}
 
 /* The block of the cache that holds position `at` of the sequence, from base on. */
 uvec2 block_address(uint sequence, uint at, uint kv_head)
@@ -42,6 +63,14 @@ float top_of(uint k)
     return largest_of(top);
 }
 
+float sum_of(uint k)
+{
+    vec4 total = tops[k * (LANES / 4u)];
+    for (uint i = 1u; i < LANES / 4u; i++)
+        total += tops[k * (LANES / 4u) + i];
+    return dot(total, vec4(1.0));
+}
+
 void main()
 {
     uint lane = gl_LocalInvocationID.x;
@@ -51,101 +80,149 @@ void main()
     uvec4 row = ld_uvec4(p.rows, r);
     uint kv_head = head / (p.n_heads / p.n_kv_heads);
     uint pairs = p.head_dim / 2u;
-    uint own = row.y + 1u;  /* positions of the first row; each one after it has one more */
+    uint own = row.y + 1u;   /* positions of the first row; each one after it has one more */
     uint length = row.y + n; /* of the last */
+    uint split = gl_WorkGroupID.z;
+    uint begin = split * p.span;
+    uint end = split + 1u < p.n_splits ? min(begin + p.span, length) : length;
+    if (begin >= end)
+        return; /* all lanes */
 
     for (uint k = 0u; k < n; k++) {
         uvec2 q = addr_add(addr_row(p.qkv, r + k, p.qkv_ld * 4u), head * p.head_dim * 4u);
         for (uint i = lane; i < p.head_dim; i += LANES)
-            query[k * HEAD + i] = ld_f32(q, i);
+            query[k * HEAD + i] = ld_f32(q, i) * p.scale;
     }
-    barrier();
+    meet();
 
-    float largest[ROWS];
-    vec4 sums[ROWS];
-    vec2 y[ROWS * PAIRS];
+    float largest[ROWS], sum[ROWS], sum_rest[ROWS];
+    vec2 y[ROWS * PAIRS], y_rest[ROWS * PAIRS];
     [[unroll]] for (uint k = 0u; k < ROWS; k++) {
         largest[k] = -VKM_FLT_MAX;
-        sums[k] = vec4(0.0);
+        sum[k] = sum_rest[k] = 0.0;
         [[unroll]] for (uint j = 0u; j < PAIRS; j++)
-            y[k * PAIRS + j] = vec2(0.0);
+            y[k * PAIRS + j] = y_rest[k * PAIRS + j] = vec2(0.0);
     }
 
-    for (uint first = 0u; first < length; first += RUN) {
-        uint mine = first + lane * 4u; /* and the three positions that follow */
-        uvec4 positions = mine + uvec4(0u, 1u, 2u, 3u);
-        vec4 scores[ROWS];
-        [[unroll]] for (uint k = 0u; k < ROWS; k++)
-            scores[k] = vec4(0.0);
-        if (mine < length) {
-            uvec2 keys = addr_add(p.k_cache, block_address(row.z, mine, kv_head));
-            uint quad = lane % QUADS;
-            for (uint d = 0u; d < p.head_dim; d += 2u) {
-                vec4 a = ld_vec4(keys, d * QUADS + quad);
-                vec4 b = ld_vec4(keys, d * QUADS + QUADS + quad);
+    for (uint first = begin; first < end; first += RUN) {
+        vec4 scores[ROWS * QUADS];
+        uvec2 keys[QUADS];
+        [[unroll]] for (uint t = 0u; t < QUADS; t++) {
+            /* A quad behind the end repeats the last one there is. */
+            uint at = min(first + (t * LANES + lane) * 4u, (end - 1u) & ~3u);
+            keys[t] = addr_add(addr_add(p.k_cache, block_address(row.z, at, kv_head)),
+                               at % VKM_KV_BLOCK * 4u);
+            [[unroll]] for (uint k = 0u; k < ROWS; k++)
+                scores[k * QUADS + t] = vec4(0.0);
+        }
+        for (uint d = 0u; d < pairs; d++) {
+            [[unroll]] for (uint c = 0u; c < 2u; c++) {
+                uint e = d + c * pairs; /* two streams of keys are read faster than one */
+                vec4 key[QUADS];
+                [[unroll]] for (uint t = 0u; t < QUADS; t++)
+                    key[t] = ld_vec4(keys[t], e * BLOCK_QUADS);
                 [[unroll]] for (uint k = 0u; k < ROWS; k++) {
-                    scores[k] += query[k * HEAD + d] * a;
-                    scores[k] += query[k * HEAD + d + 1u] * b;
+                    vec4 q = vec4(query[k * HEAD + e]);
+                    [[unroll]] for (uint t = 0u; t < QUADS; t++)
+                        scores[k * QUADS + t] = fma(q, key[t], scores[k * QUADS + t]);
                 }
             }
         }
-        [[unroll]] for (uint k = 0u; k < ROWS; k++) {
-            bvec4 seen = lessThan(positions, uvec4(min(own + k, length)));
-            scores[k] = mix(vec4(-VKM_FLT_MAX), scores[k] * p.scale, seen);
-            tops[k * (LANES / 4u) + lane / 4u][lane % 4u] = largest_of(scores[k]);
-        }
-        barrier();
-        [[unroll]] for (uint k = 0u; k < ROWS; k++) {
-            bvec4 seen = lessThan(positions, uvec4(min(own + k, length)));
-            float top = max(largest[k], top_of(k));
-            vec4 w = mix(vec4(0.0), exp(clamp(scores[k] - top, -100.0, 0.0)), seen);
-            weights[k * LANES + lane] = w;
-            float shrink = exp(clamp(largest[k] - top, -100.0, 0.0));
-            largest[k] = top;
-            sums[k] = sums[k] * shrink + w;
-            [[unroll]] for (uint j = 0u; j < PAIRS; j++)
-                y[k * PAIRS + j] *= shrink;
-        }
-        barrier();
 
-        uint end = min(length - first, RUN);
-        for (uint from = 0u; from < end; from += VKM_KV_BLOCK) {
-            uvec2 values = addr_add(p.v_cache, block_address(row.z, first + from, kv_head));
-            uint count = min(end - from, VKM_KV_BLOCK);
+        bool all_seen = first + RUN <= min(own, end); /* by every row */
+        [[unroll]] for (uint k = 0u; k < ROWS; k++) {
+            vec4 top = vec4(-VKM_FLT_MAX);
+            [[unroll]] for (uint t = 0u; t < QUADS; t++) {
+                if (!all_seen) {
+                    uvec4 at = first + (t * LANES + lane) * 4u + uvec4(0u, 1u, 2u, 3u);
+                    bvec4 seen = lessThan(at, uvec4(min(own + k, end)));
+                    scores[k * QUADS + t] = mix(vec4(-VKM_FLT_MAX), scores[k * QUADS + t], seen);
+                }
+                top = max(top, scores[k * QUADS + t]);
+            }
+            tops[k * (LANES / 4u) + lane / 4u][lane % 4u] = largest_of(top);
+        }
+        meet();
+        [[unroll]] for (uint k = 0u; k < ROWS; k++) {
+            float top = max(largest[k], top_of(k));
+            float shrink = exp(clamp(largest[k] - top, -100.0, 0.0));
+            float run_sum = 0.0;
+            largest[k] = top;
+            [[unroll]] for (uint t = 0u; t < QUADS; t++) {
+                vec4 w = exp(clamp(scores[k * QUADS + t] - top, -100.0, 0.0));
+                if (!all_seen) {
+                    uvec4 at = first + (t * LANES + lane) * 4u + uvec4(0u, 1u, 2u, 3u);
+                    w = mix(vec4(0.0), w, lessThan(at, uvec4(min(own + k, end))));
+                }
+                weights[k * (RUN / 4u) + t * LANES + lane] = w;
+                run_sum += dot(w, vec4(1.0));
+            }
+            sum[k] *= shrink;
+            sum_rest[k] *= shrink;
+            add_to(sum[k], sum_rest[k], run_sum);
             [[unroll]] for (uint j = 0u; j < PAIRS; j++) {
-                uint i = lane + j * LANES;
-                if (i >= pairs)
-                    continue;
-                for (uint at = 0u; at < count; at += 4u) {
-                    /* A quad's end past count has weight 0 and repeats the last value. */
-                    vec2 v[4];
-                    [[unroll]] for (uint t = 0u; t < 4u; t++)
-                        v[t] = ld_vec2(values, min(at + t, count - 1u) * pairs + i);
-                    [[unroll]] for (uint k = 0u; k < ROWS; k++) {
-                        vec4 w4 = weights[k * LANES + (from + at) / 4u];
-                        [[unroll]] for (uint t = 0u; t < 4u; t++)
-                            y[k * PAIRS + j] += w4[t] * v[t];
+                y[k * PAIRS + j] *= shrink;
+                y_rest[k * PAIRS + j] *= shrink;
+            }
+        }
+        meet();
+
+        vec2 run_y[ROWS * PAIRS];
+        [[unroll]] for (uint i = 0u; i < ROWS * PAIRS; i++)
+            run_y[i] = vec2(0.0);
+        uint count = lane < pairs ? min(end - first, RUN) : 0u;
+        for (uint from = 0u; from < count; from += VKM_KV_BLOCK) {
+            uvec2 values = addr_add(p.v_cache, block_address(row.z, first + from, kv_head));
+            uvec2 pair[PAIRS];
+            [[unroll]] for (uint j = 0u; j < PAIRS; j++)
+                pair[j] = addr_add(values, min(lane + j * LANES, pairs - 1u) * 8u);
+            uint in_block = min(count - from, VKM_KV_BLOCK);
+            for (uint at = 0u; at < in_block; at += 4u) {
+                vec4 w4[ROWS];
+                [[unroll]] for (uint k = 0u; k < ROWS; k++)
+                    w4[k] = weights[k * (RUN / 4u) + (from + at) / 4u];
+                [[unroll]] for (uint t = 0u; t < 4u; t++) {
+                    /* A quad's end past the last has weight 0 and repeats the last value. */
+                    uint place = min(at + t, in_block - 1u) * pairs;
+                    [[unroll]] for (uint j = 0u; j < PAIRS; j++) {
+                        vec2 v = ld_vec2(pair[j], place);
+                        [[unroll]] for (uint k = 0u; k < ROWS; k++)
+                            run_y[k * PAIRS + j] = fma(vec2(w4[k][t]), v, run_y[k * PAIRS + j]);
                     }
                 }
             }
         }
+        [[unroll]] for (uint i = 0u; i < ROWS * PAIRS; i++)
+            add_to(y[i], y_rest[i], run_y[i]);
     }
 
     [[unroll]] for (uint k = 0u; k < ROWS; k++)
-        tops[k * (LANES / 4u) + lane / 4u][lane % 4u] = dot(sums[k], vec4(1.0));
-    barrier();
+        tops[k * (LANES / 4u) + lane / 4u][lane % 4u] = sum[k] + sum_rest[k];
+    meet();
     [[unroll]] for (uint k = 0u; k < ROWS; k++) {
-        vec4 total = vec4(0.0);
-        for (uint i = 0u; i < LANES / 4u; i++)
-            total += tops[k * (LANES / 4u) + i];
-        float sum = dot(total, vec4(1.0));
+        if (k >= n || begin >= own + k)
+            continue;
+        float total = sum_of(k);
+        if (p.n_splits > 1u) {
+            uint part = ((r + k) * p.n_heads + head) * p.n_splits + split;
+            uvec2 place = addr_row(p.parts, part, (p.head_dim + 2u) * 4u);
+            [[unroll]] for (uint j = 0u; j < PAIRS; j++) {
+                uint i = lane + j * LANES;
+                if (i < pairs)
+                    st_vec2(place, i, y[k * PAIRS + j] + y_rest[k * PAIRS + j]);
+            }
+            if (lane == 0u)
+                st_vec2(place, pairs, vec2(largest[k], total));
+            continue;
+        }
         uvec2 y_row = addr_row(p.y, r + k, p.y_ld * 4u);
         [[unroll]] for (uint j = 0u; j < PAIRS; j++) {
             uint i = lane + j * LANES;
-            if (k < n && i < pairs)
-                st_vec2(y_row, head * pairs + i, y[k * PAIRS + j] / sum);
+            if (i < pairs)
+                st_vec2(y_row, head * pairs + i,
+                        (y[k * PAIRS + j] + y_rest[k * PAIRS + j]) / total);
         }
-        if (k < n && head == p.n_heads - 1u) {
+        if (head == p.n_heads - 1u) {
             for (uint i = p.n_heads * p.head_dim + lane; i < p.y_ld; i += LANES)
                 st_f32(y_row, i, 0.0);
         }

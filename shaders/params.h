@@ -9,8 +9,8 @@
  *
  * Shapes are row-major, outermost first. `ld` of a width n is n rounded up to VKM_PAD elements; the
  * elements between n and ld are zero in activations, and in weights, but for Q4, where they may be
- * anything finite: a kernel that writes rows of ld elements writes those zeros too, one that adds to
- * rows leaves them alone. Activations are float32, weights of the variant's storage type (see
+ * anything finite: a kernel that writes rows of ld elements writes those zeros too, one that adds
+ * to rows leaves them alone. Activations are float32, weights of the variant's storage type (see
  * runtime/base/rows.h).
  * An expert id that is not below n_experts stands for no expert: the sort leaves its pair out, its
  * h is zero, and it adds nothing.
@@ -62,18 +62,30 @@
 #define VKM_PARAMS_rope_kv(K, R, W, I, X, T, U, F)                                                 \
     R(K, rows)                                                                                     \
     R(K, blocks)                                                                                   \
-    R(K, rope_low) R(K, rope_high) X(K, qkv) W(K, k_cache) W(K, v_cache) U(K, n_heads)             \
-        U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, block_stride)
+    R(K, rope_low)                                                                                 \
+    R(K, rope_high) X(K, qkv) W(K, k_cache) W(K, v_cache) U(K, n_heads) U(K, n_kv_heads)           \
+        U(K, head_dim) U(K, qkv_ld) U(K, block_stride)
 
 /* y[r, h] = sum over positions p <= rows[r].position of softmax_p(scale q[r, h] . k[p]) v[p]; query
  * head h reads key-value head h / (n_heads / n_kv_heads). y [n_rows, y_ld], zeros beyond the heads.
  * consecutive: the rows are of one sequence, each one position after the one before, so that a
- * workgroup may take several. Workgroups: (n_heads, blocks of rows). */
+ * workgroup may take several. With n_splits > 1, y is absent and split s takes the positions from
+ * s * span on, span of them (a multiple of 64), the last split all that are left:
+ * parts [n_rows, n_heads, n_splits, head_dim + 2], for each split with a position that the row
+ * sees: the sum of exp(score - largest) v, then the largest score, then the sum of
+ * exp(score - largest). Workgroups: (n_heads, blocks of rows, n_splits). */
 #define VKM_PARAMS_attention(K, R, W, I, X, T, U, F)                                               \
     R(K, rows)                                                                                     \
     R(K, blocks)                                                                                   \
-    R(K, qkv) R(K, k_cache) R(K, v_cache) W(K, y) U(K, n_rows) U(K, consecutive) U(K, n_heads)     \
-        U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, y_ld) U(K, block_stride) F(K, scale)
+    R(K, qkv) R(K, k_cache) R(K, v_cache) W(K, y) W(K, parts) U(K, n_rows) U(K, consecutive)       \
+        U(K, n_heads) U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, y_ld) U(K, block_stride)   \
+            U(K, n_splits) U(K, span) F(K, scale)
+
+/* y[r, h] from attention's parts, in order of the splits: each sum weighted by exp(its largest -
+ * the largest of all), over the sums of exp weighted alike. Workgroups: (n_heads, rows). */
+#define VKM_PARAMS_attention_combine(K, R, W, I, X, T, U, F)                                       \
+    R(K, rows)                                                                                     \
+    R(K, parts) W(K, y) U(K, n_heads) U(K, head_dim) U(K, y_ld) U(K, n_splits) U(K, span)
 
 /* probs[r] = softmax(logits[r]) over n elements; [rows, ld] each, zeros beyond n. A NaN logit
  * gets 0; others are clamped to +-FLT_MAX, the exponent's argument, after the largest is taken off,
@@ -116,8 +128,8 @@
 #define VKM_PARAMS_moe_gemv_up(K, R, W, I, X, T, U, F)                                             \
     R(K, x)                                                                                        \
     R(K, ids)                                                                                      \
-    R(K, experts) T(K, weights) W(K, h) U(K, k) U(K, k_ld) U(K, width) U(K, n_pairs) U(K, h_ld)    \
-        U(K, n_experts)
+    R(K, experts)                                                                                  \
+    T(K, weights) W(K, h) U(K, k) U(K, k_ld) U(K, width) U(K, n_pairs) U(K, h_ld) U(K, n_experts)
 
 /* x[r, o] += sum over slots s of gates[r, s] (down_s[o] . h[r * k + s]), plus, if shared_width > 0,
  * down_shared[o] . shared_h[r]; down rows of expert ids[r * k + s]. x [rows, x_ld],
@@ -126,9 +138,9 @@
 #define VKM_PARAMS_moe_gemv_down(K, R, W, I, X, T, U, F)                                           \
     R(K, h)                                                                                        \
     R(K, ids)                                                                                      \
-    R(K, gates) R(K, experts) R(K, shared_w) R(K, shared_h) T(K, weights) X(K, x) U(K, k)          \
-        U(K, n_out) U(K, x_ld) U(K, width) U(K, h_ld) U(K, shared_width) U(K, shared_ld)           \
-            U(K, n_experts)
+    R(K, gates)                                                                                    \
+    R(K, experts) R(K, shared_w) R(K, shared_h) T(K, weights) X(K, x) U(K, k) U(K, n_out)          \
+        U(K, x_ld) U(K, width) U(K, h_ld) U(K, shared_width) U(K, shared_ld) U(K, n_experts)
 
 /* Grouped products over the sorted pairs; workgroup (column tile, tile), counts from args.
  * h[i] = silu(gate . x[order[i] / k]) * (up . x[order[i] / k]) for sorted index i, [pairs, h_ld].
@@ -136,15 +148,16 @@
 #define VKM_PARAMS_moe_gemm_up(K, R, W, I, X, T, U, F)                                             \
     R(K, x)                                                                                        \
     R(K, tiles)                                                                                    \
-    R(K, order) R(K, experts) T(K, weights) W(K, h) U(K, k) U(K, k_ld) U(K, width) U(K, h_ld)      \
-        U(K, n_experts)
+    R(K, order)                                                                                    \
+    R(K, experts) T(K, weights) W(K, h) U(K, k) U(K, k_ld) U(K, width) U(K, h_ld) U(K, n_experts)
 
 /* y[order[i]] = down . h[i], [pairs, y_ld]; elements n_out .. y_ld of y become zero. */
 #define VKM_PARAMS_moe_gemm_down(K, R, W, I, X, T, U, F)                                           \
     R(K, h)                                                                                        \
     R(K, tiles)                                                                                    \
-    R(K, order) R(K, experts) T(K, weights) W(K, y) U(K, k_ld) U(K, width) U(K, h_ld) U(K, n_out)  \
-        U(K, y_ld) U(K, n_experts)
+    R(K, order)                                                                                    \
+    R(K, experts) T(K, weights) W(K, y) U(K, k_ld) U(K, width) U(K, h_ld) U(K, n_out) U(K, y_ld)   \
+        U(K, n_experts)
 
 /* x[r] += sum over slots s, in order, of gates[r, s] * y[r * k + s]; x [rows, ld], y [pairs, ld].
  */
@@ -160,8 +173,8 @@
  * restricted to mask) | base for the first block_head uints of every block_words, and `scales` for
  * the rest of them. */
 #define VKM_PARAMS_random_words(K, R, W, I, X, T, U, F)                                            \
-    I(K, w) U(K, words) U(K, seed) U(K, mask) U(K, base) U(K, block_words) U(K, block_head)        \
-    U(K, scales)
+    I(K, w)                                                                                        \
+    U(K, words) U(K, seed) U(K, mask) U(K, base) U(K, block_words) U(K, block_head) U(K, scales)
 
 /* Sampling. Output row i samples for batch row j = index[i] if use_index else i, with
  * samplers[rows[j].sequence], two uvec4 each, in the order of struct vkm_sampler.
@@ -173,8 +186,8 @@
 #define VKM_PARAMS_penalise(K, R, W, I, X, T, U, F)                                                \
     R(K, logits)                                                                                   \
     R(K, rows)                                                                                     \
-    R(K, index) R(K, samplers) R(K, history) W(K, y) U(K, vocab) U(K, ld) U(K, use_index)          \
-        U(K, history_ld)
+    R(K, index)                                                                                    \
+    R(K, samplers) R(K, history) W(K, y) U(K, vocab) U(K, ld) U(K, use_index) U(K, history_ld)
 
 /* cut[i]: the least key that stays after top-k, top-p and min-p, in this order; a token whose key
  * is as large stays too. top-k: the key of the top_k-th largest logit. top-p: the largest key for
@@ -194,7 +207,8 @@
 #define VKM_PARAMS_sample_blocks(K, R, W, I, X, T, U, F)                                           \
     R(K, logits)                                                                                   \
     R(K, rows)                                                                                     \
-    R(K, index) R(K, samplers) R(K, cut) W(K, best) I(K, at) U(K, vocab) U(K, ld) U(K, use_index)  \
+    R(K, index)                                                                                    \
+    R(K, samplers) R(K, cut) W(K, best) I(K, at) U(K, vocab) U(K, ld) U(K, use_index)              \
         U(K, use_cut)
 
 /* sampled[i]: greedy, the index of the largest logit; else the token at which the running sum of
@@ -205,8 +219,9 @@
 #define VKM_PARAMS_sample(K, R, W, I, X, T, U, F)                                                  \
     R(K, logits)                                                                                   \
     R(K, rows)                                                                                     \
-    R(K, index) R(K, samplers) R(K, cut) R(K, best) R(K, at) I(K, sampled) I(K, next_rows)         \
-        U(K, vocab) U(K, ld) U(K, use_index) U(K, use_cut)
+    R(K, index)                                                                                    \
+    R(K, samplers) R(K, cut) R(K, best) R(K, at) I(K, sampled) I(K, next_rows) U(K, vocab)         \
+        U(K, ld) U(K, use_index) U(K, use_cut)
 
 /* loss[i] = -ln softmax(logits[i])[targets[i]], the cross entropy of a token that is known; 0 for a
  * target outside the vocabulary. A NaN logit has no probability; where the target's is NaN, so is

@@ -68,13 +68,15 @@ typedef struct vkmoe_device_params {
     /* Index, UUID or part of a name (case-insensitive), or "reference"; NULL: the environment's
      * VKMOE_DEVICE if set, else discrete before integrated before virtual before CPU. */
     const char *selector;
-    bool validation;       /* Khronos validation layer on; its messages are logged as errors */
-    bool check_addresses;  /* slow: every shader checks each address it touches */
-    bool force_staging;    /* upload through a staging buffer even where memory is mapped */
-    bool no_subgroups;     /* use only what every Vulkan 1.3 device has */
-    uint32_t tiled_rows;   /* steps of more rows use tiled products; 0: as suits the device */
-    const char *cache_dir; /* pipeline cache; NULL: the user's cache folder, "": none */
-    double hang_seconds;   /* a submit that takes longer counts as hung; 0: 120 s */
+    bool validation;          /* Khronos validation layer on; its messages are logged as errors */
+    bool check_addresses;     /* slow: every shader checks each address it touches */
+    bool force_staging;       /* upload through a staging buffer even where memory is mapped */
+    bool no_subgroups;        /* use only what every Vulkan 1.3 device has */
+    uint32_t tiled_rows;      /* steps of more rows use tiled products; 0: as suits the device */
+    uint32_t split_positions; /* attention is split into runs of so many positions, rounded up to a
+                                 multiple of 64; 0: as suits the device */
+    const char *cache_dir;    /* pipeline cache; NULL: the user's cache folder, "": none */
+    double hang_seconds;      /* a submit that takes longer counts as hung; 0: 120 s */
 } vkmoe_device_params;
 
 /* Lists the devices of every installed driver, in the order of --device's index. Writes at most

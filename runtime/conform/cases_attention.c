@@ -1,6 +1,8 @@
 /* Cases of rotary positions, the KV cache and attention over it. */
 #include "conform/case.h"
 
+#include <stdio.h>
+
 struct heads {
     uint32_t n_heads, n_kv_heads, head_dim;
 };
@@ -98,7 +100,7 @@ void vkm_cases_rope_kv(struct vkm_suite *s)
 {
     static const uint32_t near[] = {0, 1, 63, 64, 65, 127, 128, 255, 256, 257, 511, 1000};
     static const uint32_t far[] = {4095, 4096, 32767, 65535, 131072, 999937, 1000000};
-    static const struct heads one = {2, 1, 64};
+    static const struct heads pair = {2, 1, 64};
     uint32_t chunk[100];
     for (uint32_t i = 0; i < VKM_COUNT(chunk); i++)
         chunk[i] = 30 + i;
@@ -106,9 +108,9 @@ void vkm_cases_rope_kv(struct vkm_suite *s)
         rope_kv(s, &head_shapes[i], near, 12, 1, "near");
         rope_kv(s, &head_shapes[i], chunk, (uint32_t)(i * 11 + 1), 1, "chunk");
     }
-    rope_kv(s, &one, near, 12, 3, "three sequences");
-    rope_kv(s, &one, far, 7, 7, "far");
-    rope_kv(s, &one, chunk, 100, 1, "long chunk");
+    rope_kv(s, &pair, near, 12, 3, "three sequences");
+    rope_kv(s, &pair, far, 7, 7, "far");
+    rope_kv(s, &pair, chunk, 100, 1, "long chunk");
 }
 
 static bool consecutive(const uint32_t *positions, uint32_t n_rows, uint32_t n_sequences)
@@ -119,89 +121,191 @@ static bool consecutive(const uint32_t *positions, uint32_t n_rows, uint32_t n_s
     return n_sequences == 1;
 }
 
-static void attention(struct vkm_suite *s, const struct heads *h, const uint32_t *positions,
-                      uint32_t n_rows, uint32_t n_sequences, float spread)
+struct attention {
+    const struct heads *heads;
+    const uint32_t *positions;
+    uint32_t n_rows, n_sequences;
+    float spread; /* of the keys; 0: all positions count alike and hold the same values, so that
+                     rounding errors go one way */
+    uint32_t n_splits, span; /* 0: not split */
+};
+
+static bool begin_attention(struct vkm_suite *s, const struct attention *a)
 {
-    if (!vkm_case(s, "heads=%u kv=%u dim=%u rows=%u last=%u sequences=%u spread=%g", h->n_heads,
-                  h->n_kv_heads, h->head_dim, n_rows, positions[n_rows - 1], n_sequences,
-                  (double)spread))
-        return;
-    struct paged paged = make_paged(s, positions, n_rows, n_sequences);
+    char split[32] = "";
+    if (a->n_splits > 0)
+        snprintf(split, sizeof(split), " splits=%ux%u", a->n_splits, a->span);
+    return vkm_case(s, "heads=%u kv=%u dim=%u rows=%u last=%u sequences=%u spread=%g%s",
+                    a->heads->n_heads, a->heads->n_kv_heads, a->heads->head_dim, a->n_rows,
+                    a->positions[a->n_rows - 1], a->n_sequences, (double)a->spread, split);
+}
+
+/* What lies behind the last position of a sequence is whatever was there before: nothing that it
+ * could be, large or NaN, may count. */
+static void spoil_unused(const struct attention *a, const struct paged *paged, float *k, float *v)
+{
+    uint32_t dim = a->heads->head_dim, n_kv_heads = a->heads->n_kv_heads;
+    const uint32_t *blocks = vkm_case_host(paged->blocks);
+    uint32_t n_blocks = paged->n_blocks / a->n_sequences; /* of each */
+    for (uint32_t q = 0; q < a->n_sequences; q++) {
+        uint32_t last = 0;
+        for (uint32_t r = q; r < a->n_rows; r += a->n_sequences)
+            last = vkm_max_u32(last, a->positions[r]);
+        for (uint32_t pos = last + 1; pos < n_blocks * VKM_KV_BLOCK; pos++) {
+            size_t block = blocks[q * paged->block_stride + pos / VKM_KV_BLOCK];
+            size_t at = block * n_kv_heads * dim * VKM_KV_BLOCK;
+            for (size_t i = 0; i < (size_t)n_kv_heads * dim; i++) {
+                k[at + i * VKM_KV_BLOCK + pos % VKM_KV_BLOCK] = pos % 2 ? NAN : 1e30f;
+                v[at + (i / dim * VKM_KV_BLOCK + pos % VKM_KV_BLOCK) * dim + i % dim] = NAN;
+            }
+        }
+    }
+}
+
+/* Inputs and outputs of a case. */
+static struct vkm_params_attention attention_params(struct vkm_suite *s, const struct attention *a)
+{
+    const struct heads *h = a->heads;
+    struct paged paged = make_paged(s, a->positions, a->n_rows, a->n_sequences);
     uint32_t y_ld = vkm_ld(h->n_heads * h->head_dim), dim = h->head_dim;
     /* So many values of both signs would cancel to less than what rounding leaves of them. */
-    bool far = positions[n_rows - 1] > 10000;
+    bool far = a->positions[a->n_rows - 1] > 10000;
     uint64_t cache = (uint64_t)paged.n_blocks * h->n_kv_heads * dim * VKM_KV_BLOCK;
     struct vkm_params_attention p = {
         .rows = paged.rows,
         .blocks = paged.blocks,
-        .qkv = vkm_case_rows(s, n_rows, qkv_width(h), 1),
-        .k_cache = vkm_case_floats(s, cache, -spread, spread),
+        .qkv = vkm_case_rows(s, a->n_rows, qkv_width(h), 1),
+        .k_cache = vkm_case_floats(s, cache, -a->spread, a->spread),
         .v_cache = vkm_case_floats(s, cache, far ? 0 : -2, 2),
-        .y = vkm_case_output(s, (uint64_t)n_rows * y_ld),
-        .n_rows = n_rows,
-        .consecutive = consecutive(positions, n_rows, n_sequences),
+        .n_rows = a->n_rows,
+        .consecutive = consecutive(a->positions, a->n_rows, a->n_sequences),
         .n_heads = h->n_heads,
         .n_kv_heads = h->n_kv_heads,
         .head_dim = dim,
         .qkv_ld = vkm_ld(qkv_width(h)),
         .y_ld = y_ld,
         .block_stride = paged.block_stride,
+        .n_splits = vkm_max_u32(1, a->n_splits),
+        .span = a->span,
         .scale = 1 / sqrtf((float)dim),
     };
-    /* What lies behind the last position of a sequence is whatever was there before: nothing that
-     * it could be, large or NaN, may count. */
-    uint32_t *blocks = vkm_case_host(paged.blocks);
-    float *k = vkm_case_host(p.k_cache), *v = vkm_case_host(p.v_cache);
-    uint32_t n_blocks = paged.n_blocks / n_sequences; /* of each */
-    for (uint32_t q = 0; q < n_sequences; q++) {
-        uint32_t last = 0;
-        for (uint32_t r = q; r < n_rows; r += n_sequences)
-            last = vkm_max_u32(last, positions[r]);
-        for (uint32_t pos = last + 1; pos < n_blocks * VKM_KV_BLOCK; pos++) {
-            size_t block = blocks[q * paged.block_stride + pos / VKM_KV_BLOCK];
-            size_t at = block * h->n_kv_heads * dim * VKM_KV_BLOCK;
-            for (size_t i = 0; i < (size_t)h->n_kv_heads * dim; i++) {
-                k[at + i * VKM_KV_BLOCK + pos % VKM_KV_BLOCK] = pos % 2 ? NAN : 1e30f;
-                v[at + (i / dim * VKM_KV_BLOCK + pos % VKM_KV_BLOCK) * dim + i % dim] = NAN;
-            }
-        }
+    float *v = vkm_case_host(p.v_cache);
+    for (uint64_t i = dim; i < cache && a->spread <= 0; i++)
+        v[i] = v[i % dim];
+    spoil_unused(a, &paged, vkm_case_host(p.k_cache), v);
+    if (a->n_splits > 0)
+        p.parts = vkm_case_output(s, (uint64_t)a->n_rows * h->n_heads * a->n_splits * (dim + 2));
+    else
+        p.y = vkm_case_output(s, (uint64_t)a->n_rows * y_ld);
+    return p;
+}
+
+static void attention(struct vkm_suite *s, const struct attention *a)
+{
+    if (!begin_attention(s, a))
+        return;
+    struct vkm_params_attention p = attention_params(s, a);
+    vkm_case_run(s, (struct vkm_launch){.n_rows = a->n_rows}, &p);
+}
+
+static void attention_combine(struct vkm_suite *s, const struct attention *a)
+{
+    if (!begin_attention(s, a))
+        return;
+    struct vkm_params_attention p = attention_params(s, a);
+    struct vkm_params_attention_combine c = {
+        .rows = p.rows,
+        .parts = p.parts,
+        .y = vkm_case_output(s, (uint64_t)a->n_rows * p.y_ld),
+        .n_heads = p.n_heads,
+        .head_dim = p.head_dim,
+        .y_ld = p.y_ld,
+        .n_splits = p.n_splits,
+        .span = p.span,
+    };
+    vkm_case_reference(s, VKM_K_attention, a->n_rows, &p);
+    vkm_case_run(s, (struct vkm_launch){.n_rows = a->n_rows}, &c);
+}
+
+static const uint32_t edges[] = {0, 1, 31, 62, 63, 64, 65, 126, 127, 128, 129, 200};
+static const struct heads one = {2, 1, 32}, wide = {2, 2, 128}, smallest = {1, 1, 2};
+
+static void count_up(uint32_t *positions, uint32_t n, uint32_t from)
+{
+    for (uint32_t i = 0; i < n; i++)
+        positions[i] = from + i;
+}
+
+/* Splits that begin and end at, before and behind rows' last positions; empty ones; one that takes
+ * more than its span. */
+static void for_each_split(struct vkm_suite *s,
+                           void (*run)(struct vkm_suite *s, const struct attention *a))
+{
+    uint32_t chunk[13];
+    count_up(chunk, VKM_COUNT(chunk), 185);
+    for (size_t i = 0; i < VKM_COUNT(edges); i++)
+        run(s, &(struct attention){&one, edges + i, 1, 1, 1, 3, 64});
+    run(s, &(struct attention){&one, edges, 12, 3, 1, 5, 64});
+    run(s, &(struct attention){&one, edges, 12, 1, 1, 2, 128});
+    for (size_t i = 0; i < VKM_COUNT(head_shapes); i++)
+        run(s, &(struct attention){&head_shapes[i], chunk, 5 + (uint32_t)i % 3, 1, 1, 4, 64});
+    run(s, &(struct attention){&one, chunk, 13, 1, 1, 2, 64});
+    run(s, &(struct attention){&wide, chunk, 13, 1, 2, 64, 64});
+    run(s, &(struct attention){&wide, (const uint32_t[]){1300}, 1, 1, 1, 5, 320});
+    run(s, &(struct attention){&smallest, (const uint32_t[]){20000}, 1, 1, 1, 64, 320});
+    if (s->params->level == VKM_CONFORM_FULL) {
+        /* As far as positions go, split as the launch table would. */
+        static const struct heads small = {1, 1, 8};
+        static const uint32_t last[] = {999999, 1000000};
+        run(s, &(struct attention){&smallest, last + 1, 1, 1, 0, 32, 32768});
+        run(s, &(struct attention){&smallest, last + 1, 1, 1, 1, 32, 32768});
+        run(s, &(struct attention){&small, last, 2, 1, 1, 32, 32768});
     }
-    vkm_case_run(s, (struct vkm_launch){.n_rows = n_rows}, &p);
+}
+
+static void whole(struct vkm_suite *s, const struct heads *heads, const uint32_t *positions,
+                  uint32_t n_rows, uint32_t n_sequences, float spread)
+{
+    attention(s, &(struct attention){heads, positions, n_rows, n_sequences, spread, 0, 0});
 }
 
 void vkm_cases_attention(struct vkm_suite *s)
 {
-    static const uint32_t edges[] = {0, 1, 31, 62, 63, 64, 65, 126, 127, 128, 129, 200};
-    static const struct heads one = {2, 1, 32}, wide = {2, 2, 128};
     uint32_t chunk[100];
-    for (uint32_t i = 0; i < VKM_COUNT(chunk); i++)
-        chunk[i] = 30 + i;
+    count_up(chunk, VKM_COUNT(chunk), 30);
     for (size_t i = 0; i < VKM_COUNT(head_shapes); i++)
-        attention(s, &head_shapes[i], edges, 7, 1, 1);
+        whole(s, &head_shapes[i], edges, 7, 1, 1);
     for (size_t i = 0; i < VKM_COUNT(edges); i++)
-        attention(s, &one, edges + i, 1, 1, 1);
-    attention(s, &one, edges, 12, 3, 1);
-    attention(s, &one, chunk, 100, 1, 1);
-    attention(s, &wide, chunk, 33, 1, 1);
+        whole(s, &one, edges + i, 1, 1, 1);
+    whole(s, &one, edges, 12, 3, 1);
+    whole(s, &one, chunk, 100, 1, 1);
+    whole(s, &wide, chunk, 33, 1, 1);
     for (uint32_t n = 2; n <= 9; n++) /* blocks of rows, part full */
-        attention(s, &one, chunk + n, n, 1, 1);
-    for (uint32_t i = 0; i < VKM_COUNT(chunk); i++)
-        chunk[i] = 251 + i; /* over the end of a run of positions */
-    attention(s, &one, chunk, 13, 1, 1);
-    attention(s, &wide, chunk, 6, 1, 10);
+        whole(s, &one, chunk + n, n, 1, 1);
+    count_up(chunk, VKM_COUNT(chunk), 251); /* over the end of a run of positions */
+    whole(s, &one, chunk, 13, 1, 1);
+    whole(s, &wide, chunk, 6, 1, 10);
     for (size_t i = 0; i < VKM_COUNT(head_shapes); i++)
-        attention(s, &head_shapes[i], chunk, 5, 1, 1);
-    attention(s, &wide, (const uint32_t[]){1023}, 1, 1, 1);
-    attention(s, &wide, (const uint32_t[]){1024}, 1, 1, 10);
-    attention(s, &one, edges, 12, 1, 30);
-    if (s->params->level == VKM_CONFORM_FULL) {
-        /* Far positions, with heads so small that the cache of all before them fits. Not a million:
-         * there the kernel's float32 sums are off by 1e-4 and more, on every device. */
-        attention(s, &head_shapes[0], (const uint32_t[]){65536, 65535}, 2, 1, 1);
-        attention(s, &head_shapes[0], (const uint32_t[]){131072}, 1, 1, 1);
-        attention(s, &wide, (const uint32_t[]){5000, 4095, 4096}, 3, 3, 1);
-        attention(s, &head_shapes[7], chunk, 100, 2, 1);
+        whole(s, &head_shapes[i], chunk, 5, 1, 1);
+    if (s->params->level != VKM_CONFORM_BRIEF) { /* checking addresses takes many more loops */
+        whole(s, &wide, (const uint32_t[]){1023}, 1, 1, 1);
+        whole(s, &wide, (const uint32_t[]){1024}, 1, 1, 10);
+        whole(s, &smallest, (const uint32_t[]){200000}, 1, 1, 0);
     }
+    whole(s, &one, edges, 12, 1, 30);
+    for_each_split(s, attention);
+    if (s->params->level == VKM_CONFORM_FULL) {
+        /* Far positions, with heads so small that the cache of all before them fits. */
+        whole(s, &smallest, (const uint32_t[]){65536, 65535}, 2, 1, 1);
+        whole(s, &smallest, (const uint32_t[]){131072}, 1, 1, 1);
+        whole(s, &wide, (const uint32_t[]){5000, 4095, 4096}, 3, 3, 1);
+        whole(s, &head_shapes[7], chunk, 100, 2, 1);
+    }
+}
+
+void vkm_cases_attention_combine(struct vkm_suite *s)
+{
+    for_each_split(s, attention_combine);
 }
 
 static void kv_copy(struct vkm_suite *s, uint32_t words, uint32_t blocks, uint32_t from,

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "kernels/ops.h"
+
 void vkm_step_draw(struct vkm_steps *s, uint32_t count, struct vkm_step_tokens *out)
 {
     uint32_t vocab = s->model->info.vocab_size;
@@ -35,6 +37,7 @@ vkmoe_status vkm_step_of_tokens(struct vkmoe_session *session, const struct vkm_
         .n_rows = tokens->count,
         .n_logits = tokens->count,
         .consecutive = true,
+        .bound = vkm_attention_bound(tokens->count),
     };
     vkmoe_session_reset(session);
     vkmoe_status status = vkm_session_extend(session, tokens->count, err);

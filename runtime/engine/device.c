@@ -16,6 +16,7 @@ struct vkm_gpu_params vkm_device_gpu_params(const vkmoe_device_params *p)
         .force_staging = p->force_staging,
         .no_subgroups = p->no_subgroups,
         .tiled_rows = p->tiled_rows,
+        .split_positions = p->split_positions,
         .cache_dir = p->cache_dir,
         .hang_seconds = p->hang_seconds,
     };

@@ -40,6 +40,9 @@ struct vkm_step {
     struct vkm_stream stream;
     struct vkm_commands *commands; /* NULL until recorded */
     double started;                /* when it was last given to the device */
+    /* Of a decode step, what was recorded: the kernels of the sampler, the split of the context. */
+    bool penalises, cuts;
+    uint32_t bound;
 };
 
 /* Device memory that a session and its forks share. */
@@ -60,7 +63,6 @@ struct vkmoe_session {
     struct vkm_step decode[VKM_STEPS_AHEAD];
     double decode_seconds; /* of the newest; 0: not known */
     double step_ended;     /* when the newest step of any kind did */
-    bool decode_penalises, decode_cuts;
     struct {
         int32_t *items;
         size_t count, capacity;

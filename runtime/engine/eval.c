@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine/engine.h"
+#include "kernels/ops.h"
 
 /* The tokens of one call, and how many of them are computed. */
 struct evaluation {
@@ -105,6 +106,7 @@ static vkmoe_status eval_chunk(struct vkmoe_session *s, const struct evaluation 
     struct vkm_batch batch = {.rows = s->state.rows,
                               .n_rows = n,
                               .consecutive = true,
+                              .bound = vkm_attention_bound(s->sequence.length + n),
                               .n_logits = all_logits ? n : last,
                               .select_logits = !all_logits};
     vkmoe_step info = {.prompt = true, .done = e->done + n, .total = e->count, .n_tokens = n};

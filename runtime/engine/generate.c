@@ -4,6 +4,7 @@
 #include "base/array.h"
 #include "engine/engine.h"
 #include "engine/sampling.h"
+#include "kernels/ops.h"
 
 #define AHEAD_SECONDS 0.05 /* of work that the device has in hand, where a step takes less */
 
@@ -71,22 +72,22 @@ static uint32_t slot(const struct ahead *a, uint32_t index)
     return (a->first + index) % VKM_STEPS_AHEAD;
 }
 
-/* The recorded decode step, recorded again where the sampler needs other kernels than before. */
+/* The recorded decode step, recorded again where the sampler needs other kernels than before, or
+ * attention another split of the context. */
 static vkmoe_status record_decode(struct vkmoe_session *s, uint32_t slot,
                                   const struct vkm_batch *batch, vkmoe_error *err)
 {
+    struct vkm_step *step = &s->decode[slot];
     struct vkm_state at = s->state;
     at.sampled = sampled_word(s, slot);
-    if (s->decode_penalises != batch->penalise || s->decode_cuts != batch->cut) {
-        for (uint32_t i = 0; i < VKM_STEPS_AHEAD; i++)
-            vkm_step_finish(&s->decode[i]);
-        s->decode_penalises = batch->penalise;
-        s->decode_cuts = batch->cut;
-    }
-    if (s->decode[slot].commands)
+    if (step->commands && step->penalises == batch->penalise && step->cuts == batch->cut &&
+        step->bound == batch->bound)
         return VKMOE_OK;
-    return vkm_step_prepare(s, &s->decode[slot], &at, batch, VKM_STEP_FORWARD | VKM_STEP_SAMPLE,
-                            err);
+    vkm_step_finish(step);
+    step->penalises = batch->penalise;
+    step->cuts = batch->cut;
+    step->bound = batch->bound;
+    return vkm_step_prepare(s, step, &at, batch, VKM_STEP_FORWARD | VKM_STEP_SAMPLE, err);
 }
 
 /* Gives the device the step that computes the token after those in hand; the first of them is the
@@ -123,7 +124,9 @@ static vkmoe_status start_steps(struct vkmoe_session *s, struct ahead *a, size_t
     most = most < room ? most : room;
     while (a->count < most && status == VKMOE_OK) {
         uint32_t next = slot(a, a->count);
-        status = record_decode(s, next, batch, err);
+        struct vkm_batch at = *batch;
+        at.bound = vkm_attention_bound((uint32_t)s->tokens.count + a->count);
+        status = record_decode(s, next, &at, err);
         if (status == VKMOE_OK && a->count > 0 && !vkm_commands_is_short(s->decode[next].commands))
             break; /* it would be waited for before the steps in hand */
         if (status == VKMOE_OK)

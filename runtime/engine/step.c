@@ -17,9 +17,12 @@ double vkm_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static struct vkm_state_params layout_for_chunk(const struct vkm_config *config, uint32_t context,
+static struct vkm_state_params layout_for_chunk(const struct vkm_gpu *gpu,
+                                                const struct vkm_config *config, uint32_t context,
                                                 uint32_t chunk, uint32_t experts)
 {
+    const struct vkm_attention_shape shape = {
+        .n_heads = config->num_attention_heads, .head_dim = config->head_dim, .n_rows = chunk};
     uint64_t row_bytes = (uint64_t)vkm_ld(config->vocab_size) * sizeof(float);
     uint64_t logits = LOGITS_BYTES / row_bytes;
     return (struct vkm_state_params){
@@ -30,6 +33,7 @@ static struct vkm_state_params layout_for_chunk(const struct vkm_config *config,
         .sequences = 1,
         .context = context,
         .experts_per_token = experts,
+        .parts = vkm_attention_max_parts(vkm_gpu_caps(gpu), &shape, vkm_attention_bound(context)),
     };
 }
 
@@ -59,9 +63,9 @@ struct vkm_state_params vkm_session_layout(const struct vkm_gpu *gpu,
     if (chunk == 0)
         chunk = DEFAULT_CHUNK;
     chunk = vkm_min_u32(chunk, context);
-    struct vkm_state_params layout = layout_for_chunk(config, context, chunk, experts);
+    struct vkm_state_params layout = layout_for_chunk(gpu, config, context, chunk, experts);
     while (layout.max_rows > 1 && !fits(gpu, config, &layout))
-        layout = layout_for_chunk(config, context, layout.max_rows / 2, experts);
+        layout = layout_for_chunk(gpu, config, context, layout.max_rows / 2, experts);
     return layout;
 }
 
@@ -191,8 +195,10 @@ vkmoe_status vkm_model_compile(struct vkmoe_model *m, uint32_t prompt_tokens,
         layers[i] = &cache;
     struct vkm_kv kv = {.keys = layers, .values = layers};
     vkm_state_plan(&s, c, &params, stand_ins);
+    /* Of decoding in a full context, so that what combines its splits is there in time. */
     struct vkm_batch decode = {.rows = s.next,
                                .n_rows = 1,
+                               .bound = vkm_attention_bound(params.context),
                                .n_logits = 1,
                                .penalise = vkm_sampling_penalises(&m->sampling),
                                .cut = vkm_sampling_cuts(&m->sampling)};
@@ -200,7 +206,11 @@ vkmoe_status vkm_model_compile(struct vkmoe_model *m, uint32_t prompt_tokens,
     uint32_t last = prompt_tokens % params.max_rows;
     bool full = prompt_tokens == 0 || prompt_tokens >= params.max_rows;
     struct vkm_batch prefill = {
-        .rows = s.rows, .consecutive = true, .n_logits = 1, .select_logits = true};
+        .rows = s.rows,
+        .consecutive = true,
+        .n_logits = 1,
+        .select_logits = true,
+        .bound = vkm_attention_bound(vkm_min_u32(prompt_tokens, params.context))};
     vkmoe_status status = compile_batch(m, &s, &kv, &decode, cancel, err);
     if (status == VKMOE_OK && last > 0) {
         prefill.n_rows = last;

@@ -153,6 +153,9 @@ static void fill_caps(struct vkm_gpu *gpu, const VkPhysicalDeviceLimits *limits)
     caps->paths[VKM_PATH_SUBGROUP] = gpu->info.subgroup_arithmetic && !gpu->params.no_subgroups;
     caps->subgroup_size = caps->paths[VKM_PATH_SUBGROUP] ? gpu->info.subgroup_size : 0;
     caps->cpu = gpu->info.kind == VKMOE_DEVICE_CPU;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (caps->cpu)
+        caps->cores = cores > 0 ? (uint32_t)cores : 1;
     gpu->timestamp_period = gpu->timestamp_mask != 0 ? (double)limits->timestampPeriod : 0.0;
 }
 
@@ -227,6 +230,7 @@ static void open_reference(struct vkm_gpu *gpu)
         .shared_bytes = 16384,
         .paths = {[VKM_PATH_BASE] = true},
         .cpu = true,
+        .cores = 1,
     };
 }
 
@@ -258,6 +262,7 @@ vkmoe_status vkm_gpu_open(const struct vkm_gpu_params *params, const struct vkm_
         return status;
     }
     gpu->caps.tiled_rows = params->tiled_rows;
+    gpu->caps.split_positions = params->split_positions;
     vkm_memory_init(gpu);
     *out = gpu;
     return VKMOE_OK;

@@ -17,8 +17,10 @@ struct vkm_caps {
     uint32_t shared_bytes;    /* per workgroup */
     uint32_t subgroup_size;   /* that subgroup variants run with; 0: path not available */
     bool paths[VKM_PATH_COUNT];
-    bool cpu;            /* the device is the host's processor, or the reference executor */
-    uint32_t tiled_rows; /* as the params say; 0: the launch table decides */
+    bool cpu;                 /* the device is the host's processor, or the reference executor */
+    uint32_t cores;           /* of the host, where the device is its processor; else 0 */
+    uint32_t tiled_rows;      /* as the params say; 0: the launch table decides */
+    uint32_t split_positions; /* likewise */
 };
 
 /* A vkGetInstanceProcAddr, from which every other Vulkan call is had. */
@@ -32,13 +34,14 @@ struct vkm_gpu_params {
     const char
         *selector;   /* index, UUID, part of a name, or "reference"; NULL: the default device */
     bool validation; /* Khronos validation layer; its messages go to the log as errors */
-    bool check_addresses;  /* run the debug variant of every shader */
-    bool host_visible;     /* keep all memory mapped, for lock-step comparison */
-    bool force_staging;    /* upload through the staging ring even where memory is mapped */
-    bool no_subgroups;     /* the BASE path only */
-    uint32_t tiled_rows;   /* steps of more rows use tiled products; 0: the launch table decides */
-    const char *cache_dir; /* NULL: $XDG_CACHE_HOME/vkmoe or ~/.cache/vkmoe; "": none */
-    double hang_seconds;   /* a submit that takes longer counts as hung; 0: 120 */
+    bool check_addresses; /* run the debug variant of every shader */
+    bool host_visible;    /* keep all memory mapped, for lock-step comparison */
+    bool force_staging;   /* upload through the staging ring even where memory is mapped */
+    bool no_subgroups;    /* the BASE path only */
+    uint32_t tiled_rows;  /* steps of more rows use tiled products; 0: the launch table decides */
+    uint32_t split_positions;  /* attention takes so many in a workgroup; 0: likewise */
+    const char *cache_dir;     /* NULL: $XDG_CACHE_HOME/vkmoe or ~/.cache/vkmoe; "": none */
+    double hang_seconds;       /* a submit that takes longer counts as hung; 0: 120 */
     vkm_vulkan_loader *loader; /* NULL: that of libvulkan.so.1; tests put theirs in its place */
 };
 

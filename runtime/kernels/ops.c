@@ -45,8 +45,16 @@ enum {
     GEMM_SUBGROUPS = 4,     /* columns of a tile / those of a block in lib/gemm_team.glsl */
     ATTENTION_ROWS = 4,     /* at most, of one attention workgroup, and */
     ATTENTION_ROWS_CPU = 2, /* where LLVM 19 ends the process at four, for want of mask registers */
-    ATTENTION_SUMS = 8,     /* pairs of elements that one of its lanes sums up */
-    LANES_ATTENTION = 64    /* fixed by attention.comp */
+    ATTENTION_SUMS = 8,     /* pairs of elements that one of its lanes sums up, */
+    ATTENTION_SUMS_CPU = 16, /* where there are no registers to run out of */
+    SPLIT_GROUPS = 1024,     /* attention workgroups that keep a GPU busy, of which Vulkan does not
+                                tell the size, and */
+    SPLIT_GROUPS_CORE = 4,   /* each core of a CPU */
+    SPLIT_SPAN = 256,        /* positions of a split at least, */
+    SPLIT_SPAN_CPU = 1024,   /* where a dispatch costs more */
+    SPLIT_SPAN_MOST = 32768, /* positions of a split at most: Mesa 22's lavapipe leaves its loops
+                                after 65535 turns in all */
+    SPLIT_MAX = 64           /* splits, for each of which a row keeps a part */
 };
 
 /* --- geometry --- */
@@ -231,20 +239,55 @@ static void geometry_random_words(const struct vkm_caps *caps, const struct vkm_
     set_groups(d, LANES_ROW, vkm_min_u32(vkm_ceil_div(p->words, LANES_ROW), 4096), 1);
 }
 
+/* On CPU drivers one subgroup, as barriers are slow there: more lanes only for heads so large that
+ * one of them would have too many sums. */
+static bool attention_by_subgroup(const struct vkm_caps *caps)
+{
+    return caps->cpu && caps->paths[VKM_PATH_SUBGROUP];
+}
+
+static uint32_t attention_lanes(const struct vkm_caps *caps, uint32_t head_dim)
+{
+    uint32_t lanes = caps->subgroup_size;
+    if (!attention_by_subgroup(caps))
+        return LANES_SMALL;
+    while (vkm_ceil_div(head_dim, 2 * lanes) > ATTENTION_SUMS_CPU)
+        lanes *= 2;
+    return lanes;
+}
+
+/* Rows that one workgroup takes: a lane's sums, pairs * rows, stay in registers. */
+static uint32_t attention_rows(const struct vkm_caps *caps, const struct vkm_attention_shape *shape)
+{
+    uint32_t pairs = vkm_ceil_div(shape->head_dim, 2 * attention_lanes(caps, shape->head_dim));
+    uint32_t most = caps->cpu ? ATTENTION_ROWS_CPU : ATTENTION_ROWS, rows = 1;
+    uint32_t sums = attention_by_subgroup(caps) ? ATTENTION_SUMS_CPU : ATTENTION_SUMS;
+    while (shape->consecutive && 2 * rows <= most && rows < shape->n_rows &&
+           2 * rows * pairs <= sums)
+        rows *= 2;
+    return rows;
+}
+
 static void geometry_attention(const struct vkm_caps *caps, const struct vkm_launch *launch,
                                const void *params, struct vkm_dispatch *d)
 {
     const struct vkm_params_attention *p = params;
-    uint32_t pairs = vkm_ceil_div(p->head_dim, 2 * LANES_ATTENTION), rows = 1;
-    uint32_t most = caps->cpu ? ATTENTION_ROWS_CPU : ATTENTION_ROWS;
+    const struct vkm_attention_shape shape = {p->n_heads, p->head_dim, p->n_rows, p->consecutive};
+    uint32_t rows = attention_rows(caps, &shape), lanes = attention_lanes(caps, p->head_dim);
     (void)launch;
-    /* A lane's sums, pairs * rows, stay in registers. */
-    while (p->consecutive && 2 * rows <= most && rows < p->n_rows &&
-           2 * rows * pairs <= ATTENTION_SUMS)
-        rows *= 2;
-    set_groups(d, LANES_ATTENTION, p->n_heads, vkm_ceil_div(p->n_rows, rows));
-    d->spec[1] = pairs;
+    set_groups(d, lanes, p->n_heads, vkm_ceil_div(p->n_rows, rows));
+    d->groups[2] = p->n_splits;
+    d->path = attention_by_subgroup(caps) ? VKM_PATH_SUBGROUP : VKM_PATH_BASE;
+    d->spec[1] = vkm_ceil_div(p->head_dim, 2 * lanes);
     d->spec[2] = rows;
+}
+
+static void geometry_attention_combine(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                                       const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_attention_combine *p = params;
+    (void)caps;
+    set_groups(d, LANES_SMALL, p->n_heads, launch->n_rows);
 }
 
 static void geometry_sort(const struct vkm_caps *caps, const struct vkm_launch *launch,
@@ -340,4 +383,45 @@ uint32_t vkm_moe_max_tiles(uint32_t n_pairs, uint32_t n_experts)
 uint32_t vkm_moe_sort_tiles(uint32_t n_pairs)
 {
     return vkm_ceil_div(n_pairs, VKM_SORT_TILE);
+}
+
+/* --- splitting attention --- */
+
+uint32_t vkm_attention_bound(uint32_t positions)
+{
+    uint32_t bound = SPLIT_SPAN;
+    while (bound < positions && bound <= UINT32_MAX / 2)
+        bound *= 2;
+    return vkm_max_u32(bound, positions);
+}
+
+struct vkm_split vkm_attention_split(const struct vkm_caps *caps,
+                                     const struct vkm_attention_shape *shape, uint32_t bound)
+{
+    uint32_t groups = shape->n_heads * vkm_ceil_div(shape->n_rows, attention_rows(caps, shape));
+    uint32_t wanted = caps->cpu ? SPLIT_GROUPS_CORE * caps->cores : SPLIT_GROUPS;
+    uint32_t least = caps->cpu ? SPLIT_SPAN_CPU : SPLIT_SPAN;
+    uint32_t count = vkm_min_u32(vkm_ceil_div(wanted, groups), bound / least);
+    if (caps->split_positions > 0)
+        count = vkm_ceil_div(bound, caps->split_positions);
+    count = vkm_max_u32(count, vkm_ceil_div(bound, SPLIT_SPAN_MOST));
+    count = vkm_max_u32(1, vkm_min_u32(count, SPLIT_MAX));
+    uint32_t blocks = vkm_ceil_div(bound, VKM_KV_BLOCK);
+    return (struct vkm_split){count, vkm_ceil_div(blocks, count) * VKM_KV_BLOCK};
+}
+
+uint64_t vkm_attention_max_parts(const struct vkm_caps *caps,
+                                 const struct vkm_attention_shape *shape, uint32_t bound)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < 2 * shape->n_rows; i++) {
+        struct vkm_attention_shape s = *shape;
+        s.n_rows = i / 2 + 1;
+        s.consecutive = i % 2;
+        uint64_t rows = (uint64_t)s.n_rows * s.n_heads;
+        uint32_t count = vkm_attention_split(caps, &s, bound).count;
+        if (count > 1 && rows * count > most)
+            most = rows * count;
+    }
+    return most;
 }

@@ -29,6 +29,26 @@ void vkm_op(struct vkm_recorder *r, enum vkm_kernel_id kernel, struct vkm_launch
 
 /* Column workgroups of the grouped products, which moe_scan writes into its indirect arguments. */
 uint32_t vkm_moe_column_groups(uint32_t ld);
+/* How attention splits the context, see params.h. */
+struct vkm_split {
+    uint32_t count, span;
+};
+/* The heads that attention goes over, and how many rows at once. */
+struct vkm_attention_shape {
+    uint32_t n_heads, head_dim, n_rows;
+    bool consecutive;
+};
+/* A bound on how many positions a step's rows see, of which there are few, so that a step recorded
+ * for it may be run again and again. */
+uint32_t vkm_attention_bound(uint32_t positions);
+/* The split for rows that see at most `bound` positions: more than one only where the rows and
+ * heads alone would leave the device idle. */
+struct vkm_split vkm_attention_split(const struct vkm_caps *caps,
+                                     const struct vkm_attention_shape *shape, uint32_t bound);
+/* Parts that splits leave at most: for the shape's rows or fewer, consecutive or not. */
+uint64_t vkm_attention_max_parts(const struct vkm_caps *caps,
+                                 const struct vkm_attention_shape *shape, uint32_t bound);
+
 /* Rows above which a tiled product is recorded instead of a row-blocked matrix-vector product. */
 uint32_t vkm_gemm_threshold(const struct vkm_caps *caps);
 /* Upper bounds for buffers: tiles that moe_scan can write, and sort tiles, for n_pairs pairs. */

@@ -62,6 +62,13 @@ struct attention {
     const float *k_cache, *v_cache;
 };
 
+/* One row's query head. */
+struct query {
+    const struct vkm_row *row;
+    const float *q;
+    size_t kv_head;
+};
+
 /* Where the values of a key-value head at `position` begin; its keys begin at *k. */
 static size_t cache_at(const struct attention *a, const struct vkm_row *row, size_t head,
                        size_t position, size_t *k)
@@ -81,35 +88,59 @@ static double score(const struct attention *a, const float *q, size_t k)
     return sum * (double)a->p->scale;
 }
 
-/* Elements [first, end) of one query head's result; a chunk fits the sums on the stack. */
+/* The sums of one row and head over positions [begin, end), elements from `first` on: what the
+ * parts of params.h hold. A chunk fits the sums on the stack. */
 #define CHUNK 256
-static void attend(const struct attention *a, const struct vkm_row *row, size_t kv_head,
-                   const float *q, double largest, size_t first, size_t end, float *y)
+struct sums {
+    double largest, total, values[CHUNK];
+};
+
+static void attend(const struct attention *a, const struct query *q, size_t begin, size_t end,
+                   size_t first, struct sums *out)
 {
-    double sums[CHUNK] = {0}, total = 0;
-    for (size_t pos = 0; pos <= row->position; pos++) {
-        size_t k, v = cache_at(a, row, kv_head, pos, &k);
-        double weight = exp(score(a, q, k) - largest);
-        total += weight;
-        for (size_t i = first; i < end; i++)
-            sums[i - first] += weight * (double)a->v_cache[v + i];
+    size_t n = a->p->head_dim - first < CHUNK ? a->p->head_dim - first : CHUNK, k;
+    *out = (struct sums){.largest = -DBL_MAX};
+    for (size_t pos = begin; pos < end; pos++) {
+        cache_at(a, q->row, q->kv_head, pos, &k);
+        out->largest = fmax(out->largest, score(a, q->q, k));
     }
-    for (size_t i = first; i < end; i++)
-        y[i] = (float)(sums[i - first] / total);
+    for (size_t pos = begin; pos < end; pos++) {
+        size_t v = cache_at(a, q->row, q->kv_head, pos, &k) + first;
+        double weight = exp(score(a, q->q, k) - out->largest);
+        out->total += weight;
+        for (size_t i = 0; i < n; i++)
+            out->values[i] += weight * (double)a->v_cache[v + i];
+    }
 }
 
-static void attend_head(const struct attention *a, const struct vkm_row *row, size_t head,
-                        const float *q, float *y)
+static void attend_whole(const struct attention *a, const struct query *q, float *y)
 {
-    size_t dim = a->p->head_dim, k;
-    size_t kv_head = head / (a->p->n_heads / a->p->n_kv_heads);
-    double largest = -DBL_MAX;
-    for (size_t pos = 0; pos <= row->position; pos++) {
-        cache_at(a, row, kv_head, pos, &k);
-        largest = fmax(largest, score(a, q, k));
+    struct sums sums;
+    for (size_t first = 0; first < a->p->head_dim; first += CHUNK) {
+        attend(a, q, 0, (size_t)q->row->position + 1, first, &sums);
+        for (size_t i = 0; i < CHUNK && first + i < a->p->head_dim; i++)
+            y[first + i] = (float)(sums.values[i] / sums.total);
     }
-    for (size_t i = 0; i < dim; i += CHUNK)
-        attend(a, row, kv_head, q, largest, i, i + CHUNK < dim ? i + CHUNK : dim, y);
+}
+
+/* The parts of all splits that hold a position of the row. */
+static void attend_splits(const struct attention *a, const struct query *q, float *parts)
+{
+    size_t dim = a->p->head_dim, length = (size_t)q->row->position + 1;
+    struct sums sums;
+    for (size_t s = 0; s < a->p->n_splits && s * a->p->span < length; s++) {
+        float *part = parts + s * (dim + 2);
+        size_t begin = s * a->p->span;
+        size_t end =
+            s + 1 < a->p->n_splits && begin + a->p->span < length ? begin + a->p->span : length;
+        for (size_t first = 0; first < dim; first += CHUNK) {
+            attend(a, q, begin, end, first, &sums);
+            for (size_t i = 0; i < CHUNK && first + i < dim; i++)
+                part[first + i] = (float)sums.values[i];
+        }
+        part[dim] = (float)sums.largest;
+        part[dim + 1] = (float)sums.total;
+    }
 }
 
 void vkm_ref_kv_copy(const struct vkm_ref *ref, const void *params)
@@ -134,11 +165,52 @@ void vkm_ref_attention(const struct vkm_ref *ref, const void *params)
     };
     const struct vkm_row *rows = vkm_ref_in(ref, &p->rows);
     const float *qkv = vkm_ref_in(ref, &p->qkv);
-    float *y = vkm_ref_out(ref, &p->y);
+    float *y = vkm_ref_out(ref, &p->y), *parts = vkm_ref_out(ref, &p->parts);
     size_t dim = p->head_dim;
     for (size_t r = 0; r < p->n_rows; r++) {
+        for (size_t h = 0; h < p->n_heads; h++) {
+            struct query q = {&rows[r], qkv + r * p->qkv_ld + h * dim,
+                              h / (p->n_heads / p->n_kv_heads)};
+            if (p->n_splits > 1)
+                attend_splits(&a, &q, parts + (r * p->n_heads + h) * p->n_splits * (dim + 2));
+            else
+                attend_whole(&a, &q, y + r * p->y_ld + h * dim);
+        }
+        if (p->n_splits <= 1)
+            vkm_ref_pad(y + r * p->y_ld, p->n_heads * dim, p->y_ld);
+    }
+}
+
+/* One head of one row: its parts in order. */
+static void combine(const float *parts, size_t n, size_t dim, float *y)
+{
+    double largest = -DBL_MAX, total = 0;
+    for (size_t s = 0; s < n; s++)
+        largest = fmax(largest, (double)parts[s * (dim + 2) + dim]);
+    for (size_t s = 0; s < n; s++)
+        total += exp((double)parts[s * (dim + 2) + dim] - largest) *
+                 (double)parts[s * (dim + 2) + dim + 1];
+    for (size_t i = 0; i < dim; i++) {
+        double sum = 0;
+        for (size_t s = 0; s < n; s++)
+            sum += exp((double)parts[s * (dim + 2) + dim] - largest) *
+                   (double)parts[s * (dim + 2) + i];
+        y[i] = (float)(sum / total);
+    }
+}
+
+void vkm_ref_attention_combine(const struct vkm_ref *ref, const void *params)
+{
+    const struct vkm_params_attention_combine *p = params;
+    const struct vkm_row *rows = vkm_ref_in(ref, &p->rows);
+    const float *parts = vkm_ref_in(ref, &p->parts);
+    float *y = vkm_ref_out(ref, &p->y);
+    size_t dim = p->head_dim;
+    for (size_t r = 0; r < ref->groups[1]; r++) {
+        size_t n = rows[r].position / p->span + 1;
         for (size_t h = 0; h < p->n_heads; h++)
-            attend_head(&a, &rows[r], h, qkv + r * p->qkv_ld + h * dim, y + r * p->y_ld + h * dim);
+            combine(parts + (r * p->n_heads + h) * p->n_splits * (dim + 2),
+                    n < p->n_splits ? n : p->n_splits, dim, y + r * p->y_ld + h * dim);
         vkm_ref_pad(y + r * p->y_ld, p->n_heads * dim, p->y_ld);
     }
 }

@@ -70,6 +70,53 @@ static void linear_add(const struct pass *f, const struct vkm_matrix *m, struct 
     vkm_op(f->r, f->tiled ? VKM_K_gemm_add : VKM_K_gemv_add, rows(f, m->dtype), &p);
 }
 
+/* attended = softmax(q k / sqrt(head_dim)) v, the context split where rows and heads are few. */
+static void attend(const struct pass *f, const struct vkm_layer *layer, struct vkm_view keys,
+                   struct vkm_view values)
+{
+    const struct vkm_config *c = f->c;
+    const struct vkm_state *s = f->s;
+    const struct vkm_attention_shape shape = {c->num_attention_heads, c->head_dim, f->batch->n_rows,
+                                              f->batch->consecutive};
+    struct vkm_split split = vkm_attention_split(f->r->caps, &shape, f->batch->bound);
+    uint64_t parts = (uint64_t)shape.n_rows * shape.n_heads * split.count;
+    uint64_t part_bytes = (c->head_dim + 2) * sizeof(float);
+    struct vkm_params_attention p = {
+        .rows = f->batch->rows,
+        .blocks = s->blocks,
+        .qkv = s->qkv,
+        .k_cache = keys,
+        .v_cache = values,
+        .n_rows = f->batch->n_rows,
+        .consecutive = f->batch->consecutive,
+        .n_heads = c->num_attention_heads,
+        .n_kv_heads = c->num_key_value_heads,
+        .head_dim = c->head_dim,
+        .qkv_ld = vkm_ld(layer->qkv.n_out),
+        .y_ld = vkm_ld(layer->o.n_in),
+        .block_stride = s->block_stride,
+        .n_splits = split.count,
+        .span = split.span,
+        .scale = 1.0f / sqrtf((float)c->head_dim),
+    };
+    if (split.count == 1) {
+        p.y = s->attended;
+        vkm_op_attention(f->r, rows(f, VKM_DTYPE_F32), &p);
+        return;
+    }
+    p.parts = vkm_view_slice(s->parts, 0, parts * part_bytes);
+    vkm_op_attention(f->r, rows(f, VKM_DTYPE_F32), &p);
+    vkm_op_attention_combine(f->r, rows(f, VKM_DTYPE_F32),
+                             &(struct vkm_params_attention_combine){.rows = f->batch->rows,
+                                                                    .parts = p.parts,
+                                                                    .y = s->attended,
+                                                                    .n_heads = p.n_heads,
+                                                                    .head_dim = p.head_dim,
+                                                                    .y_ld = p.y_ld,
+                                                                    .n_splits = p.n_splits,
+                                                                    .span = p.span});
+}
+
 /* x += Attention(RMSNorm(x)), equation 1. */
 static void attention_block(const struct pass *f, const struct vkm_layer *layer, uint32_t index)
 {
@@ -93,22 +140,7 @@ static void attention_block(const struct pass *f, const struct vkm_layer *layer,
                                                 .head_dim = c->head_dim,
                                                 .qkv_ld = vkm_ld(layer->qkv.n_out),
                                                 .block_stride = s->block_stride});
-    vkm_op_attention(f->r, rows(f, VKM_DTYPE_F32),
-                     &(struct vkm_params_attention){.rows = f->batch->rows,
-                                                    .blocks = s->blocks,
-                                                    .qkv = s->qkv,
-                                                    .k_cache = keys,
-                                                    .v_cache = values,
-                                                    .y = s->attended,
-                                                    .n_rows = f->batch->n_rows,
-                                                    .consecutive = f->batch->consecutive,
-                                                    .n_heads = c->num_attention_heads,
-                                                    .n_kv_heads = c->num_key_value_heads,
-                                                    .head_dim = c->head_dim,
-                                                    .qkv_ld = vkm_ld(layer->qkv.n_out),
-                                                    .y_ld = vkm_ld(layer->o.n_in),
-                                                    .block_stride = s->block_stride,
-                                                    .scale = 1.0f / sqrtf((float)c->head_dim)});
+    attend(f, layer, keys, values);
     linear_add(f, &layer->o, s->attended);
 }
 

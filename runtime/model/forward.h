@@ -14,6 +14,7 @@ struct vkm_batch {
     uint32_t n_logits;  /* rows whose logits are wanted */
     bool select_logits; /* they are named by state->logit_rows; else the first n_logits rows */
     bool consecutive;   /* rows are of one sequence, each one position after the one before */
+    uint32_t bound;     /* rows see at most so many positions: a value of vkm_attention_bound */
     bool penalise;      /* sampling: with the repeat penalty; n_logits <= sequences */
     bool cut;           /* sampling: with top-k, top-p or min-p */
 };

@@ -74,6 +74,7 @@ static void lay_out_device(struct vkm_state *s, const struct vkm_config *c, stru
     s->normed = cut(device, rows * vkm_ld(c->hidden_size), sizeof(float));
     s->qkv = cut(device, rows * vkm_ld(heads + 2 * kv), sizeof(float));
     s->attended = cut(device, rows * vkm_ld(heads), sizeof(float));
+    s->parts = cut(device, s->params.parts * (c->head_dim + 2), sizeof(float));
     s->ffn_hidden = cut(device, rows * vkm_ld(width), sizeof(float));
     s->logits = cut(device, logits * vkm_ld(c->vocab_size), sizeof(float));
     s->penalised =

@@ -16,6 +16,7 @@ struct vkm_state_params {
     uint32_t sequences;
     uint32_t context;           /* positions of one sequence */
     uint32_t experts_per_token; /* routed ones, K; 0 in a dense model */
+    uint64_t parts;             /* that attention leaves at most: vkm_attention_max_parts */
 };
 
 /* Shapes with R = max_rows, P = R * experts_per_token, L = max_logits; ld as in shaders/params.h.
@@ -46,6 +47,7 @@ struct vkm_state {
     struct vkm_view normed;                      /* [R, ld(hidden)] */
     struct vkm_view qkv;                         /* [R, ld(q + k + v)] */
     struct vkm_view attended;                    /* [R, ld(heads * head_dim)] */
+    struct vkm_view parts;                       /* [parts, head_dim + 2] of split attention */
     struct vkm_view ffn_hidden;                  /* [R, ld(width)] of dense and shared FFNs */
     struct vkm_view router_logits, router_probs; /* [R, ld(experts)] */
     struct vkm_view expert_hidden;               /* [P, ld(expert width)] */

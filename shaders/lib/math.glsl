@@ -7,6 +7,20 @@ float dot4(vec4 a, vec4 b)
     return fma(a.x, b.x, fma(a.y, b.y, fma(a.z, b.z, a.w * b.w)));
 }
 
+/* sum += x, where sum + rest is what is meant: what rounding takes from the sum goes to the rest
+ * (Knuth's two-sum). Nothing may be contracted or put in another order. */
+#define VKM_ADD_TO(type)                                                                           \
+    void add_to(inout type sum, inout type rest, type x)                                           \
+    {                                                                                              \
+        precise type next = sum + x;                                                               \
+        precise type added = next - sum;                                                           \
+        precise type lost = (sum - (next - added)) + (x - added);                                  \
+        rest += lost;                                                                              \
+        sum = next;                                                                                \
+    }
+VKM_ADD_TO(float)
+VKM_ADD_TO(vec2)
+
 const float VKM_FLT_MAX = 3.402823466e+38;
 
 bool is_nan(float x)

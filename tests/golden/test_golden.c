@@ -498,6 +498,7 @@ int main(void)
         WAY("tiled from two rows on", .device.tiled_rows = 1),
         WAY("tiled, only what every device has", .device = {.tiled_rows = 1, .no_subgroups = true}),
         WAY("never tiled", .device.tiled_rows = 1000),
+        WAY("attention split at every block", .device.split_positions = 64),
         WAY("staged uploads", .device.force_staging = true),
         WAY("prompt in chunks of 7", .chunk = 7),
         WAY("addresses checked", .device.check_addresses = true, .longest = 40),

@@ -19,6 +19,7 @@ static struct engine {
     {.name = "tiled", .params.tiled_rows = 1},
     {.name = "base", .params.no_subgroups = true},
     {.name = "base, tiled", .params = {.no_subgroups = true, .tiled_rows = 1}},
+    {.name = "base, split", .params = {.no_subgroups = true, .split_positions = 64}},
     {.name = "reference", .params.selector = "reference"},
 };
 enum { N_ENGINES = sizeof(engines) / sizeof(engines[0]) };

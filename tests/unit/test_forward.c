@@ -9,9 +9,11 @@
 
 #include "engine/engine.h"
 #include "gpu/hazard.h"
-#include "kernels/kernels.h"
+#include "kernels/ops.h"
 
 /* --- what is recorded --- */
+
+enum { LONGEST_PAST = 70 }; /* more than a block of the KV cache */
 
 /* One step of a session that holds `past` tokens. */
 struct step {
@@ -19,13 +21,15 @@ struct step {
     uint32_t past, n_rows;
     bool all_logits;
     uint32_t tiled_rows; /* rows above which products are tiled */
+    uint32_t split;      /* positions that attention takes in a workgroup; 0: all */
 };
 
 static const struct step steps[] = {
-    {"decode", 9, 1, false, 100},
-    {"a prompt, untiled", 0, 6, false, 100},
-    {"a prompt, tiled", 0, 6, false, 1},
-    {"more of a prompt, tiled, all logits", 5, 7, true, 1},
+    {"decode", 9, 1, false, 100, 0},
+    {"a prompt, untiled", 0, 6, false, 100, 0},
+    {"a prompt, tiled", 0, 6, false, 1, 0},
+    {"more of a prompt, tiled, all logits", 5, 7, true, 1, 0},
+    {"decode, attention split", LONGEST_PAST, 1, false, 100, VKM_KV_BLOCK},
 };
 enum { N_STEPS = sizeof(steps) / sizeof(steps[0]) };
 
@@ -45,7 +49,8 @@ static const struct test_shape plain = {.layers = 3, .layer_freq = 2};
 static void open_subject(struct subject *s)
 {
     vkmoe_error err;
-    vkmoe_device_params device = {.selector = "reference"};
+    /* With room for split attention; the steps say whether it is. */
+    vkmoe_device_params device = {.selector = "reference", .split_positions = VKM_KV_BLOCK};
     vkmoe_session_params session = {.context = 100, .chunk = 16};
     s->folder = test_folder_make();
     if (s->shape) {
@@ -77,6 +82,7 @@ static void record(const struct subject *s, const struct step *step, const struc
     bool decode = step->n_rows == 1;
     struct vkm_batch batch = {.rows = decode ? state->next : state->rows,
                               .n_rows = step->n_rows,
+                              .bound = vkm_attention_bound(step->past + step->n_rows),
                               .n_logits = step->all_logits ? step->n_rows : 1,
                               .select_logits = !step->all_logits && !decode,
                               .penalise = decode,
@@ -95,6 +101,7 @@ static struct vkm_caps caps_of(const struct subject *s, const struct step *step,
 {
     struct vkm_caps caps = *vkm_gpu_caps(s->model->gpu);
     caps.tiled_rows = step->tiled_rows;
+    caps.split_positions = step->split;
     if (card) {
         caps.cpu = false;
         caps.paths[VKM_PATH_SUBGROUP] = true;
@@ -242,7 +249,7 @@ static void prepare(const struct subject *s, const struct step *step)
 {
     struct vkm_state *state = &s->session->state;
     uint32_t vocab = s->model->info.vocab_size;
-    int32_t past[16];
+    int32_t past[LONGEST_PAST + 1];
     vkmoe_error err;
     for (uint32_t i = 0; i < step->past + 1; i++)
         past[i] = (int32_t)((i * 37 + 11) % vocab);
@@ -328,6 +335,50 @@ static void any_order_between_barriers_gives_the_same_bits(void **state)
     }
 }
 
+/* Both the checker and another order see when the splits of attention are not waited for. */
+static void combining_waits_for_every_split(void **state)
+{
+    struct subject s = {.shape = &mixed};
+    const struct step *step = &steps[N_STEPS - 1];
+    struct vkm_stream stream;
+    struct memory start, end;
+    size_t n = 0;
+    vkmoe_error err;
+    (void)state;
+    open_subject(&s);
+    struct vkm_caps caps = caps_of(&s, step, false);
+    record(&s, step, &caps, &stream);
+    prepare(&s, step);
+    list_memory(&s, &start);
+    list_memory(&s, &end);
+    save(&start);
+    vkm_reference_run(s.model->gpu, &stream, 0);
+    save(&end);
+    for (size_t i = 0; i < stream.ops.count; i++) {
+        struct vkm_op *op = &stream.ops.items[i];
+        bool differs = false;
+        if (op->kernel != VKM_K_attention_combine)
+            continue;
+        assert_true(op->barrier);
+        op->barrier = false;
+        assert_int_equal(vkm_hazard_check(&stream, &err), VKMOE_INTERNAL);
+        assert_non_null(strstr(err.message, "attention_combine"));
+        for (uint64_t seed = 1; seed <= 8 && !differs; seed++) {
+            restore(&start);
+            vkm_reference_run(s.model->gpu, &stream, seed);
+            differs = !is_as_saved(&end);
+        }
+        assert_true(differs);
+        op->barrier = true;
+        n++;
+    }
+    assert_int_equal(n, s.model->info.n_layers);
+    free_memory(&start);
+    free_memory(&end);
+    vkm_stream_finish(&stream);
+    close_subject(&s);
+}
+
 /* --- what runs side by side --- */
 
 static bool writes(const struct vkm_stream *stream, const struct vkm_op *op, struct vkm_view view)
@@ -371,6 +422,7 @@ int main(void)
         cmocka_unit_test(no_barrier_can_be_left_out),
         cmocka_unit_test(there_are_as_few_barriers_as_can_be),
         cmocka_unit_test(any_order_between_barriers_gives_the_same_bits),
+        cmocka_unit_test(combining_waits_for_every_split),
         cmocka_unit_test(shared_experts_run_beside_the_routing),
     };
     return cmocka_run_group_tests_name("forward", tests, NULL, NULL);

@@ -312,41 +312,35 @@ static void rope_matches_direct_angles(void **state)
     }
 }
 
-static void attention_on_two_positions(void **state)
+/* Block 1 holds a sequence of two positions: keys (1, 0) and (0, 1), values (10, 20) and (30, 40).
+ * Two query heads, two rows: one sees both positions, the other the first alone. */
+enum { DIM = 2 };
+static float two_keys[2 * DIM * 64] = {[DIM * 64] = 1, [DIM * 64 + 65] = 1};
+static float two_values[2 * 64 * DIM] = {[64 * DIM] = 10, 20, 30, 40};
+static float two_queries[2 * 32] = {1, 3, 3, 1, [32] = 7, 7, 7, 7};
+static struct vkm_row two_rows[2] = {{.position = 1, .sequence = 1},
+                                     {.position = 0, .sequence = 1}};
+static uint32_t two_blocks[2] = {9, 1};
+
+static const struct vkm_params_attention attention_of_two = {
+    .n_rows = 2,
+    .rows = VIEW(two_rows),
+    .blocks = VIEW(two_blocks),
+    .qkv = VIEW(two_queries),
+    .k_cache = VIEW(two_keys),
+    .v_cache = VIEW(two_values),
+    .n_heads = 2,
+    .n_kv_heads = 1,
+    .head_dim = DIM,
+    .qkv_ld = 32,
+    .y_ld = 32,
+    .block_stride = 1,
+    .n_splits = 1,
+    .scale = 0.5f,
+};
+
+static void check_attention_of_two(const float *y)
 {
-    (void)state;
-    enum { DIM = 2 };
-    static float k_cache[2 * DIM * 64], v_cache[2 * 64 * DIM];
-    /* Block 1 holds the sequence: keys (1, 0) and (0, 1), values (10, 20) and (30, 40). */
-    float *k = k_cache + DIM * 64, *v = v_cache + DIM * 64;
-    k[0] = 1;
-    k[65] = 1;
-    v[0] = 10;
-    v[1] = 20;
-    v[2] = 30;
-    v[3] = 40;
-    float qkv[2 * 32] = {1, 3, 3, 1, [32] = 7, 7, 7, 7}, y[2 * 32];
-    memset(y, 0xff, sizeof(y));
-    struct vkm_row rows[2] = {{.position = 1, .sequence = 1}, {.position = 0, .sequence = 1}};
-    uint32_t blocks[2] = {9, 1};
-    struct vkm_params_attention p = {
-        .n_rows = 2,
-        .rows = VIEW(rows),
-        .blocks = VIEW(blocks),
-        .qkv = VIEW(qkv),
-        .k_cache = VIEW(k_cache),
-        .v_cache = VIEW(v_cache),
-        .y = VIEW(y),
-        .n_heads = 2,
-        .n_kv_heads = 1,
-        .head_dim = DIM,
-        .qkv_ld = 32,
-        .y_ld = 32,
-        .block_stride = 1,
-        .scale = 0.5f,
-    };
-    struct vkm_ref ref = host_ref(2, 2);
-    vkm_ref_attention(&ref, &p);
     double first = 1 / (1 + exp(1)), second = 1 / (1 + exp(-1));
     assert_close((double)y[0], 10 * first + 30 * (1 - first));
     assert_close((double)y[1], 20 * first + 40 * (1 - first));
@@ -354,6 +348,48 @@ static void attention_on_two_positions(void **state)
     for (size_t i = 4; i < 32; i++)
         assert_true(y[i] == 0);
     assert_true(y[32] == 10 && y[33] == 20 && y[34] == 10 && y[35] == 20 && y[36] == 0);
+}
+
+static void attention_on_two_positions(void **state)
+{
+    (void)state;
+    float y[2 * 32];
+    memset(y, 0xff, sizeof(y));
+    struct vkm_params_attention p = attention_of_two;
+    p.y = (struct vkm_view)VIEW(y);
+    struct vkm_ref ref = host_ref(2, 2);
+    vkm_ref_attention(&ref, &p);
+    check_attention_of_two(y);
+}
+
+/* A split for each position: sum of values, largest score, sum of weights; then the same result. */
+static void attention_in_two_splits(void **state)
+{
+    (void)state;
+    enum { PART = DIM + 2 };
+    float y[2 * 32], parts[2 * 2 * 2 * PART];
+    memset(y, 0xff, sizeof(y));
+    memset(parts, 0xff, sizeof(parts));
+    struct vkm_params_attention p = attention_of_two;
+    p.parts = (struct vkm_view)VIEW(parts);
+    p.n_splits = 2;
+    p.span = 1;
+    struct vkm_ref ref = host_ref(2, 2);
+    vkm_ref_attention(&ref, &p);
+    const float first[] = {10, 20, 0.5f, 1}, second[] = {30, 40, 1.5f, 1};
+    assert_memory_equal(parts, first, sizeof(first));
+    assert_memory_equal(parts + PART, second, sizeof(second));
+    assert_true(isnan(parts[5 * PART]) && isnan(parts[7 * PART])); /* the second row sees one */
+    struct vkm_params_attention_combine c = {.rows = VIEW(two_rows),
+                                             .parts = VIEW(parts),
+                                             .y = VIEW(y),
+                                             .n_heads = 2,
+                                             .head_dim = DIM,
+                                             .y_ld = 32,
+                                             .n_splits = 2,
+                                             .span = 1};
+    vkm_ref_attention_combine(&ref, &c);
+    check_attention_of_two(y);
 }
 
 static void experts_up_down_and_combine_agree(void **state)
@@ -449,6 +485,7 @@ int main(void)
         cmocka_unit_test(sort_is_stable),
         cmocka_unit_test(rope_matches_direct_angles),
         cmocka_unit_test(attention_on_two_positions),
+        cmocka_unit_test(attention_in_two_splits),
         cmocka_unit_test(experts_up_down_and_combine_agree),
         cmocka_unit_test(sampling_follows_the_mass),
     };
