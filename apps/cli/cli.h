@@ -93,6 +93,8 @@ bool cli_parse_float(const char *flag, const char *text, float low, float high, 
 bool cli_parse_context(const char *text, struct cli_common *common);
 /* Bytes, as a number or with a suffix: K, M, G, T (also KiB, KB: all count by 1024). */
 bool cli_parse_bytes(const char *flag, const char *text, uint64_t *bytes);
+/* What --weights calls a kind. */
+const char *cli_weights_name(vkmoe_weights weights);
 /* "1,2,3" into ids (malloc'ed). */
 bool cli_parse_tokens(const char *flag, const char *text, int32_t **ids, size_t *count);
 

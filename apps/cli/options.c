@@ -151,11 +151,16 @@ int cli_next_option(int argc, char **argv, const char *short_options,
     return '?';
 }
 
+const char *cli_weights_name(vkmoe_weights weights)
+{
+    static const char *const names[VKMOE_WEIGHTS_COUNT] = {"bf16", "q8", "q4"};
+    return names[weights];
+}
+
 static bool parse_weights(const char *text, vkmoe_weights *weights)
 {
-    static const char *const kinds[VKMOE_WEIGHTS_COUNT] = {"bf16", "q8", "q4"};
     for (int i = 0; i < VKMOE_WEIGHTS_COUNT; i++) {
-        if (strcmp(text, kinds[i]) == 0) {
+        if (strcmp(text, cli_weights_name((vkmoe_weights)i)) == 0) {
             *weights = (vkmoe_weights)i;
             return true;
         }

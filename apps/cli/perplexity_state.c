@@ -23,8 +23,8 @@ void perplexity_state_identify(struct perplexity_state *s, const char *model, co
 #define COUNTS(X) X(tokens) X(next) X(windows) X(scored) X(bytes)
 #define SUMS(X)                                                                                    \
     X(sum)                                                                                         \
-    X(sum_squares) X(sum_products) X(count_squares) X(nll) X(standard_error) X(perplexity)         \
-        X(bits_per_byte)
+    X(sum_squares)                                                                                 \
+    X(sum_products) X(count_squares) X(nll) X(standard_error) X(perplexity) X(bits_per_byte)
 
 static bool same(const char *path, const json_t *root, const char *key, const char *wanted)
 {

@@ -114,6 +114,7 @@ typedef struct vkmoe_remedies {
     uint32_t context;      /* the longest that fits, in tokens; 0: none does */
     uint32_t chunk;        /* the next smaller one that fits, in tokens; 0: none does */
     bool together;         /* neither of the two above does by itself, but both do */
+    vkmoe_weights weights; /* the closest to the stored ones that fit; STORED: none of them does */
     uint64_t memory_limit; /* the lowest that fits, in bytes; 0: none does, or none was set */
     bool other_device;     /* there is one with room for it; the two below are of that one */
     uint32_t device;       /* index in vkmoe_device_list */

@@ -57,6 +57,20 @@ static uint32_t chunk_that_fits(struct vkm_plan_request q, uint32_t chunk)
     return chunk;
 }
 
+/* The first kind that takes less memory than the one asked for, and little enough. */
+static vkmoe_weights weights_that_fit(struct vkm_plan_request q)
+{
+    unsigned kind = (unsigned)q.weights + 1;
+    if (q.loaded)
+        return VKMOE_WEIGHTS_STORED;
+    for (; kind < VKMOE_WEIGHTS_COUNT; kind++) {
+        q.weights = (vkmoe_weights)kind;
+        if (would_fit(&q))
+            return q.weights;
+    }
+    return VKMOE_WEIGHTS_STORED;
+}
+
 /* What was still needed with every expert in host memory, in whole MiB. */
 static uint64_t limit_that_fits(struct vkm_plan_request q, uint64_t needed)
 {
@@ -153,6 +167,7 @@ static void find_remedies(const struct vkm_plan_request *q, uint64_t needed, vkm
         r->context = context_that_fits(small, plan->context);
         r->chunk = r->together = r->context > 0;
     }
+    r->weights = weights_that_fit(*q);
     r->memory_limit = limit_that_fits(*q, plan->device_bytes);
     r->other_device = q->memory_limit == 0 && device_that_fits(q->gpu, needed, &other);
     if (r->other_device) {
@@ -163,7 +178,7 @@ static void find_remedies(const struct vkm_plan_request *q, uint64_t needed, vkm
 
 static bool any_remedy(const vkmoe_remedies *r)
 {
-    return r->context || r->chunk || r->memory_limit || r->other_device;
+    return r->context || r->chunk || r->weights || r->memory_limit || r->other_device;
 }
 
 static void explain(const struct vkm_plan_request *q, vkmoe_plan *plan)
@@ -171,7 +186,8 @@ static void explain(const struct vkm_plan_request *q, vkmoe_plan *plan)
     struct sentence s = {.text = plan->reason, .size = sizeof(plan->reason)};
     find_remedies(q, say_numbers(&s, q, plan), plan);
     if (!any_remedy(&plan->remedies))
-        say(&s, "; no smaller context or chunk, and no other device here, would do");
+        say(&s,
+            "; no smaller context or chunk, no smaller weights, and no other device here would do");
 }
 
 static void say_remedies(struct sentence *s, const vkmoe_plan *plan)
@@ -184,6 +200,10 @@ static void say_remedies(struct sentence *s, const vkmoe_plan *plan)
     }
     if (r->chunk > 0) {
         say(s, "%s a chunk of %u instead of %u", next, r->chunk, plan->chunk);
+        next = " or";
+    }
+    if (r->weights != VKMOE_WEIGHTS_STORED) {
+        say(s, "%s weights quantised to %d bits", next, r->weights == VKMOE_WEIGHTS_Q8 ? 8 : 4);
         next = " or";
     }
     if (r->memory_limit > 0) {

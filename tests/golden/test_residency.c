@@ -193,11 +193,12 @@ static void what_does_not_fit_is_refused_with_settings_that_do(void **state)
     assert_true(r->context > 0 && r->chunk > 0 && r->memory_limit > 0);
     assert_false(r->together);
     char part[256];
-    snprintf(
-        part, sizeof(part),
-        "; it would fit with a context of %u instead of 2048 or a chunk of %u instead of 512 or "
-        "a memory limit of %llu bytes",
-        r->context, r->chunk, (unsigned long long)r->memory_limit);
+    snprintf(part, sizeof(part),
+             "; it would fit with a context of %u instead of 2048 or a chunk of %u instead of 512",
+             r->context, r->chunk);
+    expect_refused(&params, part);
+    snprintf(part, sizeof(part), " or a memory limit of %llu bytes",
+             (unsigned long long)r->memory_limit);
     expect_refused(&params, part);
 
     vkmoe_model_params smaller = params, shorter = params, larger = params;
@@ -216,6 +217,24 @@ static void what_does_not_fit_is_refused_with_settings_that_do(void **state)
     assert_false(plan_for(device, VKMOE_TEST_MODEL, &smaller).fits);
     assert_false(plan_for(device, VKMOE_TEST_MODEL, &shorter).fits);
     assert_false(plan_for(device, VKMOE_TEST_MODEL, &larger).fits);
+}
+
+/* With room for all but half of a megabyte of what cannot be moved. */
+static void smaller_weights_are_offered_where_they_are_enough(void **state)
+{
+    (void)state;
+    vkmoe_model_params params = {.context = 64, .chunk = 1, .memory_limit = 1};
+    params.memory_limit = plan_for(device, VKMOE_TEST_MODEL, &params).device_bytes - MIB / 2;
+    vkmoe_plan plan = plan_for(device, VKMOE_TEST_MODEL, &params);
+    assert_false(plan.fits);
+    assert_int_equal(plan.remedies.weights, VKMOE_WEIGHTS_Q8);
+    expect_refused(&params, " weights quantised to 8 bits");
+    params.weights = plan.remedies.weights;
+    struct loaded l = load(device, VKMOE_TEST_MODEL, &params);
+    unload(&l);
+    params.memory_limit = 1;
+    assert_int_equal(plan_for(device, VKMOE_TEST_MODEL, &params).remedies.weights,
+                     VKMOE_WEIGHTS_STORED);
 }
 
 static void a_named_model_that_is_too_large_is_no_failure_of_the_plan(void **state)
@@ -536,6 +555,7 @@ int main(void)
         cmocka_unit_test(staged_uploads_take_what_was_planned),
         cmocka_unit_test(the_reference_takes_what_was_planned),
         cmocka_unit_test(what_does_not_fit_is_refused_with_settings_that_do),
+        cmocka_unit_test(smaller_weights_are_offered_where_they_are_enough),
         cmocka_unit_test(a_named_model_that_is_too_large_is_no_failure_of_the_plan),
         cmocka_unit_test(a_folder_without_weights_is_planned_as_its_configuration),
         cmocka_unit_test(force_tries_anyway),
