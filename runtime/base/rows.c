@@ -34,11 +34,6 @@ uint64_t vkm_row_bytes(enum vkm_dtype dtype, uint64_t ld)
 
 /* --- one group --- */
 
-struct group {
-    float scale, minimum; /* as f16 holds them */
-    int32_t quants[VKM_GROUP];
-};
-
 /* Where the f16 of a group begin. */
 static size_t scales_at(enum vkm_dtype dtype, size_t ld, size_t group)
 {
@@ -132,7 +127,7 @@ static void round_all(const float x[VKM_GROUP], float from, float step, float mo
     }
 }
 
-static bool quantise_q8(const float x[VKM_GROUP], struct group *g)
+static bool quantise_q8(const float x[VKM_GROUP], struct vkm_group *g)
 {
     float low, high;
     find_range(x, &low, &high);
@@ -146,7 +141,7 @@ static bool quantise_q8(const float x[VKM_GROUP], struct group *g)
 }
 
 /* Rounds x to a scale and a minimum; returns the sum of squared errors. */
-static float round_q4(const float x[VKM_GROUP], float scale, float minimum, struct group *g)
+static float round_q4(const float x[VKM_GROUP], float scale, float minimum, struct vkm_group *g)
 {
     float errors[LANES] = {0};
     g->scale = scale;
@@ -163,7 +158,8 @@ static float round_q4(const float x[VKM_GROUP], float scale, float minimum, stru
 
 /* The scale and minimum that suit the quants of g best, in least squares; false where all quants
  * are alike. */
-static bool refit_q4(const float x[VKM_GROUP], const struct group *g, float *scale, float *minimum)
+static bool refit_q4(const float x[VKM_GROUP], const struct vkm_group *g, float *scale,
+                     float *minimum)
 {
     float sum_x[LANES] = {0}, sum_qx[LANES] = {0};
     int32_t sum_q = 0, sum_qq = 0;
@@ -188,10 +184,10 @@ static bool refit_q4(const float x[VKM_GROUP], const struct group *g, float *sca
 
 #define Q4_REFITS 3 /* each lowers the error; later ones hardly: see SPEED.md */
 
-static bool quantise_q4(const float x[VKM_GROUP], struct group *g)
+static bool quantise_q4(const float x[VKM_GROUP], struct vkm_group *g)
 {
     float low, high, scale, minimum;
-    struct group next;
+    struct vkm_group next;
     find_range(x, &low, &high);
     minimum = to_f16(low);
     float error = round_q4(x, scale_for(high - minimum, Q4_MAX), minimum, g);
@@ -208,7 +204,7 @@ static bool quantise_q4(const float x[VKM_GROUP], struct group *g)
 /* --- rows --- */
 
 static void put_group(uint8_t *bytes, enum vkm_dtype dtype, size_t ld, size_t group,
-                      const struct group *g)
+                      const struct vkm_group *g)
 {
     uint8_t *quants = bytes + quant_bytes(dtype, group * VKM_GROUP);
     uint16_t scales[2] = {vkm_f32_f16(g->scale), vkm_f32_f16(g->minimum)};
@@ -223,6 +219,13 @@ static void put_group(uint8_t *bytes, enum vkm_dtype dtype, size_t ld, size_t gr
             quants[q4_byte(i + j)] = (uint8_t)(g->quants[i + j] | g->quants[i + j + 4] << 4);
 }
 
+/* Zeros behind the scales. */
+static void end_row(uint8_t *bytes, enum vkm_dtype dtype, size_t ld)
+{
+    size_t end = scales_at(dtype, ld, ld / VKM_GROUP);
+    memset(bytes + end, 0, (size_t)vkm_row_bytes(dtype, ld) - end);
+}
+
 /* The values of a group. Behind the end of the row Q8 has zeros; zero may lie far from what Q4 can
  * tell apart, so it repeats the last value there. */
 static void take_group(const float *values, size_t n, enum vkm_dtype dtype, float x[VKM_GROUP])
@@ -234,20 +237,27 @@ static void take_group(const float *values, size_t n, enum vkm_dtype dtype, floa
         x[i] = rest;
 }
 
+void vkm_row_put(void *row, enum vkm_dtype dtype, size_t ld, size_t group,
+                 const struct vkm_group *values)
+{
+    put_group(row, dtype, ld, group, values);
+    if (group + 1 == ld / VKM_GROUP)
+        end_row(row, dtype, ld);
+}
+
 static bool store_quantised(uint8_t *bytes, enum vkm_dtype dtype, size_t ld, const float *values,
                             size_t n)
 {
     bool good = true;
     for (size_t first = 0; first < ld; first += VKM_GROUP) {
-        struct group g;
+        struct vkm_group g;
         float x[VKM_GROUP];
         size_t at = first < n ? first : n;
         take_group(values + at, n - at, dtype, x);
         good &= dtype == VKM_DTYPE_Q8 ? quantise_q8(x, &g) : quantise_q4(x, &g);
         put_group(bytes, dtype, ld, first / VKM_GROUP, &g);
     }
-    size_t end = scales_at(dtype, ld, ld / VKM_GROUP);
-    memset(bytes + end, 0, (size_t)vkm_row_bytes(dtype, ld) - end);
+    end_row(bytes, dtype, ld);
     return good;
 }
 

@@ -5,10 +5,10 @@
  * VKM_GROUP elements along the row: first the quants of all groups, then the scales, and zeros up
  * to a multiple of 16 bytes:
  *
- *   Q8   value = scale * q, q from -127 to 127. A byte each; per group one f16, the scale.
- *   Q4   value = scale * q + minimum, q from 0 to 15. Four bytes hold eight elements: byte j has
- *        element j in its low half and element 4 + j in its high half. Per group two f16, the scale
- *        and the minimum.
+ *   Q8   value = scale * q, q from -127 to 127 (-128 where a file has it). A byte each; per group
+ * one f16, the scale. Q4   value = scale * q + minimum, q from 0 to 15. Four bytes hold eight
+ * elements: byte j has element j in its low half and element 4 + j in its high half. Per group two
+ * f16, the scale and the minimum.
  *
  * Scales are finite and not negative. What else files bring fits between these two lines: more bits
  * as a further plane of quants, groups of 16 as more scales, scales of 8 bits with one f16 for 256
@@ -20,6 +20,12 @@
 
 #define VKM_GROUP 32u /* elements that share a scale */
 
+/* One group of a quantised type. */
+struct vkm_group {
+    float scale, minimum; /* as f16 holds them; Q8 has no minimum */
+    int32_t quants[VKM_GROUP];
+};
+
 /* Whether values are stored in groups with a scale. */
 bool vkm_dtype_is_quantised(enum vkm_dtype dtype);
 /* Bytes from one row to the next; ld is a multiple of VKM_GROUP where the type is quantised. */
@@ -30,5 +36,8 @@ float vkm_row_load(const void *row, enum vkm_dtype dtype, size_t ld, size_t i);
  * Quantised types round to the nearest value they have. False where values are too large for the
  * type's scale. */
 bool vkm_row_store(void *row, enum vkm_dtype dtype, size_t ld, const float *values, size_t n);
+/* Writes one group of a row as it is; the last one of a row ends it. */
+void vkm_row_put(void *row, enum vkm_dtype dtype, size_t ld, size_t group,
+                 const struct vkm_group *values);
 
 #endif

@@ -206,10 +206,10 @@ vkmoe_status vkmoe_model_plan(vkmoe_device *device, const char *model,
     const vkmoe_allocator *a = vkm_gpu_allocator(device->gpu);
     struct vkm_config config;
     struct vkm_checkpoint *checkpoint = NULL;
-    bool folder;
+    bool has_weights;
     vkmoe_plan plan;
-    vkmoe_status status = vkm_config_resolve(a, model, &config, &folder, err);
-    if (status == VKMOE_OK && folder)
+    vkmoe_status status = vkm_config_resolve(a, model, &config, &has_weights, err);
+    if (status == VKMOE_OK && has_weights)
         status = vkm_checkpoint_open_any(a, model, &checkpoint, err);
     if (status != VKMOE_OK)
         return status;

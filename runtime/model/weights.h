@@ -6,7 +6,7 @@
 #include "gpu/gpu.h"
 #include "kernels/kernels.h"
 #include "model/config.h"
-#include "model/safetensors.h"
+#include "model/checkpoint.h"
 #include "vkmoe/plan.h"
 
 /* Rows of weights, [n_out, ld(n_in)], with an optional bias. */

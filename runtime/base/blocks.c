@@ -1,0 +1,218 @@
+#include "base/blocks.h"
+
+#include <string.h>
+
+#define Q8_LOWEST (-127) /* of what rows.h writes; both signs have it */
+#define Q8_HIGHEST 127
+
+static float load_f16(const uint8_t *bytes)
+{
+    return vkm_f16_f32((uint16_t)(bytes[0] | bytes[1] << 8));
+}
+
+/* Element i of 32 nibbles. */
+static int nibble(const uint8_t *bytes, size_t i)
+{
+    return i < 16 ? bytes[i] & 15 : bytes[i - 16] >> 4;
+}
+
+/* Bit i of a string of bits. */
+static int bit(const uint8_t *bytes, size_t i)
+{
+    return bytes[i / 8] >> i % 8 & 1;
+}
+
+/* --- blocks of 32: their quants --- */
+
+static int q4_0(const uint8_t *block, size_t i)
+{
+    return nibble(block + 2, i) - 8;
+}
+
+static int q4_1(const uint8_t *block, size_t i)
+{
+    return nibble(block + 4, i);
+}
+
+static int q5_0(const uint8_t *block, size_t i)
+{
+    return (nibble(block + 6, i) | bit(block + 2, i) << 4) - 16;
+}
+
+static int q5_1(const uint8_t *block, size_t i)
+{
+    return nibble(block + 8, i) | bit(block + 4, i) << 4;
+}
+
+static int q8_0(const uint8_t *block, size_t i)
+{
+    return (int8_t)block[2 + i];
+}
+
+static int iq4_nl(const uint8_t *block, size_t i)
+{
+    static const int8_t table[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                     1,    13,   25,  38,  53,  69,  89,  113};
+    return table[nibble(block + 2, i)];
+}
+
+/* --- blocks of 32 --- */
+
+/* The product is exact in each of them: 11 bits of scale, at most 8 of quant. */
+#define DECODE_SCALED(name, quant)                                                                 \
+    static void name(const uint8_t *block, float *values)                                          \
+    {                                                                                              \
+        float d = load_f16(block);                                                                 \
+        for (size_t i = 0; i < VKM_GROUP; i++)                                                     \
+            values[i] = d * (float)quant(block, i);                                                \
+    }
+DECODE_SCALED(decode_q4_0, q4_0)
+DECODE_SCALED(decode_q5_0, q5_0)
+DECODE_SCALED(decode_q8_0, q8_0)
+DECODE_SCALED(decode_iq4_nl, iq4_nl)
+
+#define DECODE_SHIFTED(name, quant)                                                                \
+    static void name(const uint8_t *block, float *values)                                          \
+    {                                                                                              \
+        float d = load_f16(block), m = load_f16(block + 2);                                        \
+        for (size_t i = 0; i < VKM_GROUP; i++)                                                     \
+            values[i] = d * (float)quant(block, i) + m;                                            \
+    }
+DECODE_SHIFTED(decode_q4_1, q4_1)
+DECODE_SHIFTED(decode_q5_1, q5_1)
+
+/* Scales of rows have no sign: it goes to the quants. */
+static bool regroup_scaled(float d, int (*quant)(const uint8_t *, size_t), const uint8_t *block,
+                           struct vkm_group *g)
+{
+    int sign = d < 0 ? -1 : 1;
+    bool exact = isfinite(d);
+    *g = (struct vkm_group){.scale = (float)sign * d};
+    for (size_t i = 0; i < VKM_GROUP; i++) {
+        g->quants[i] = sign * quant(block, i);
+        exact &= g->quants[i] >= Q8_LOWEST - 1 && g->quants[i] <= Q8_HIGHEST;
+    }
+    return exact;
+}
+
+#define REGROUP(name, quant)                                                                       \
+    static bool name(const uint8_t *block, struct vkm_group *g)                                    \
+    {                                                                                              \
+        return regroup_scaled(load_f16(block), quant, block, g);                                   \
+    }
+REGROUP(regroup_q4_0, q4_0)
+REGROUP(regroup_q5_0, q5_0)
+REGROUP(regroup_q8_0, q8_0)
+REGROUP(regroup_iq4_nl, iq4_nl)
+
+static bool regroup_q4_1(const uint8_t *block, struct vkm_group *g)
+{
+    g->scale = load_f16(block);
+    g->minimum = load_f16(block + 2);
+    for (size_t i = 0; i < VKM_GROUP; i++)
+        g->quants[i] = q4_1(block, i);
+    return g->scale >= 0 && isfinite(g->scale) && isfinite(g->minimum);
+}
+
+/* --- blocks of 256 --- */
+
+/* Pair `i` of the eight 6-bit scales and minima in 12 bytes: the first four lie whole in bytes 0 ..
+ * 3 and 4 .. 7; of the others the low four bits lie in bytes 8 .. 11, the high two above the first.
+ */
+static void take_pair(const uint8_t *bytes, size_t i, int *scale, int *minimum)
+{
+    if (i < 4) {
+        *scale = bytes[i] & 63;
+        *minimum = bytes[i + 4] & 63;
+    } else {
+        *scale = (bytes[i + 4] & 15) | bytes[i - 4] >> 6 << 4;
+        *minimum = bytes[i + 4] >> 4 | bytes[i] >> 6 << 4;
+    }
+}
+
+/* Groups 2 i and 2 i + 1 of 32 elements are the low and the high halves of the same 32 bytes;
+ * `fifth` (NULL: none) has 32 bytes, of which bit g belongs to group g. d s q is exact, so that the
+ * subtraction alone rounds. */
+static void decode_k(const uint8_t *block, const uint8_t *fifth, const uint8_t *low, float *values)
+{
+    float d = load_f16(block), m = load_f16(block + 2);
+    for (size_t g = 0; g < 8; g++) {
+        int scale, minimum;
+        take_pair(block + 4, g, &scale, &minimum);
+        for (size_t i = 0; i < 32; i++) {
+            int q = low[g / 2 * 32 + i] >> g % 2 * 4 & 15;
+            if (fifth)
+                q |= (fifth[i] >> g & 1) << 4;
+            values[g * 32 + i] = d * (float)scale * (float)q - m * (float)minimum;
+        }
+    }
+}
+
+static void decode_q4_k(const uint8_t *block, float *values)
+{
+    decode_k(block, NULL, block + 16, values);
+}
+
+static void decode_q5_k(const uint8_t *block, float *values)
+{
+    decode_k(block, block + 16, block + 48, values);
+}
+
+/* Each half of 128 elements has 64 bytes of nibbles and 32 bytes of pairs of bits: quarter k of 32
+ * elements takes its nibbles from the first or second 32 bytes, low (k < 2) or high, and pair k. */
+static void decode_q6_k(const uint8_t *block, float *values)
+{
+    const uint8_t *scales = block + 192;
+    float d = load_f16(block + 208);
+    for (size_t i = 0; i < VKM_BLOCK_MAX; i++) {
+        size_t half = i / 128, quarter = i % 128 / 32, j = i % 32;
+        int low = block[half * 64 + quarter % 2 * 32 + j] >> quarter / 2 * 4 & 15;
+        int high = block[128 + half * 32 + j] >> quarter * 2 & 3;
+        int scale = (int8_t)scales[i / 16];
+        values[i] = d * (float)scale * (float)((low | high << 4) - 32);
+    }
+}
+
+/* --- the formats --- */
+
+/* clang-format off: a table */
+static const struct vkm_block_format formats[] = {
+    {"F32", 0, 1, 4, VKM_DTYPE_F32, NULL, NULL},
+    {"F16", 1, 1, 2, VKM_DTYPE_F16, NULL, NULL},
+    {"BF16", 30, 1, 2, VKM_DTYPE_BF16, NULL, NULL},
+    {"Q4_0", 2, 32, 18, VKM_DTYPE_Q8, decode_q4_0, regroup_q4_0},
+    {"Q4_1", 3, 32, 20, VKM_DTYPE_Q4, decode_q4_1, regroup_q4_1},
+    {"Q5_0", 6, 32, 22, VKM_DTYPE_Q8, decode_q5_0, regroup_q5_0},
+    {"Q5_1", 7, 32, 24, VKM_DTYPE_F32, decode_q5_1, NULL},
+    {"Q8_0", 8, 32, 34, VKM_DTYPE_Q8, decode_q8_0, regroup_q8_0},
+    {"IQ4_NL", 20, 32, 18, VKM_DTYPE_Q8, decode_iq4_nl, regroup_iq4_nl},
+    {"Q4_K", 12, 256, 144, VKM_DTYPE_F32, decode_q4_k, NULL},
+    {"Q5_K", 13, 256, 176, VKM_DTYPE_F32, decode_q5_k, NULL},
+    {"Q6_K", 14, 256, 210, VKM_DTYPE_F32, decode_q6_k, NULL},
+};
+/* clang-format on */
+
+const char vkm_block_format_names[] =
+    "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, Q4_K, Q5_K or Q6_K";
+
+/* By number, what files of other makers call their types; those above are among them. */
+static const char *const type_names[] = {
+    "F32",     "F16",    "Q4_0",    "Q4_1",  "",       "",      "Q5_0",  "Q5_1",
+    "Q8_0",    "Q8_1",   "Q2_K",    "Q3_K",  "Q4_K",   "Q5_K",  "Q6_K",  "Q8_K",
+    "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS",
+    "I8",      "I16",    "I32",     "I64",   "F64",    "IQ1_M", "BF16",
+};
+
+const struct vkm_block_format *vkm_block_format_find(uint32_t number)
+{
+    for (size_t i = 0; i < VKM_COUNT(formats); i++) {
+        if (formats[i].number == number)
+            return &formats[i];
+    }
+    return NULL;
+}
+
+const char *vkm_block_type_name(uint32_t number)
+{
+    return number < VKM_COUNT(type_names) ? type_names[number] : "";
+}
