@@ -73,7 +73,7 @@ static json_t *to_json(const struct type *type, uint64_t bits)
 static vkmoe_status made(struct vkm_gguf_reader *r, json_t *value, json_t **out)
 {
     *out = value;
-    return value ? VKMOE_OK : vkm_fail_memory(r->err, r->longest_array, r->file->path);
+    return value ? VKMOE_OK : vkm_fail_memory(r->err, sizeof(json_t), r->file->path);
 }
 
 static vkmoe_status read_string(struct vkm_gguf_reader *r, json_t **out)
@@ -105,7 +105,7 @@ static vkmoe_status read_elements(struct vkm_gguf_reader *r, const struct type *
         json_t *element = NULL;
         status = read_value(r, type, depth + 1, keep, &element);
         if (status == VKMOE_OK && keep && json_array_append_new(array, element) != 0)
-            status = vkm_fail_memory(r->err, r->longest_array, r->file->path);
+            status = vkm_fail_memory(r->err, sizeof(json_t), r->file->path);
     }
     return status;
 }

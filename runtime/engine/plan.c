@@ -195,6 +195,18 @@ vkmoe_status vkm_plan_refuse(const vkmoe_plan *plan, bool force, vkmoe_error *er
     return vkm_fail(err, VKMOE_OUT_OF_DEVICE_MEMORY, "%s (--force tries anyway)", plan->reason);
 }
 
+vkmoe_weights vkm_weights_kept(const struct vkm_gpu *gpu, const struct vkm_checkpoint *checkpoint,
+                               vkmoe_weights asked)
+{
+    bool moot = asked == VKMOE_WEIGHTS_Q8 || asked == VKMOE_WEIGHTS_Q4;
+    if (!checkpoint || !vkm_checkpoint_is_gguf(checkpoint) || !moot)
+        return asked;
+    vkm_log(vkm_gpu_log(gpu), VKMOE_LOG_WARNING,
+            "%s: the types of a GGUF file are used as they are; --weights changes nothing",
+            vkm_checkpoint_path(checkpoint));
+    return VKMOE_WEIGHTS_STORED;
+}
+
 /* --- for programs --- */
 
 vkmoe_status vkmoe_model_plan(vkmoe_device *device, const char *model,
@@ -218,7 +230,7 @@ vkmoe_status vkmoe_model_plan(vkmoe_device *device, const char *model,
         .name = model,
         .config = &config,
         .checkpoint = checkpoint,
-        .weights = p->weights,
+        .weights = vkm_weights_kept(device->gpu, checkpoint, p->weights),
         .session = {.context = p->context, .chunk = p->chunk},
         .memory_limit = p->memory_limit,
     };

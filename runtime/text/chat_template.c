@@ -140,7 +140,8 @@ vkmoe_status vkmoe_chat_template_find(const char *path, vkmoe_chat_template *out
                         path ? "out" : "path");
     bool is_gguf = vkm_gguf_is(path);
     if (!is_gguf && (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)))
-        return vkm_fail(err, VKMOE_NOT_FOUND, "%s: there is no such folder", path);
+        return vkm_fail(err, VKMOE_NOT_FOUND, "%s: there is no such folder, and no GGUF file",
+                        path);
     *out = VKMOE_CHAT_PLAIN;
     if (is_gguf)
         return find_in_gguf(path, out, err);

@@ -25,7 +25,8 @@ static const struct pre {
     {"deepseek-llm",
      "{\"type\":\"Sequence\",\"pretokenizers\":["
      "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[\\r\\n]\"},\"behavior\":\"Isolated\"},"
-     "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-"
+     "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-"
+     "ͽͿΆΈ-"
      "ΊΌ"
      "Ύ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-Ֆ]+\"},\"behavior\":\"Isolated\"},"
      "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\s?[!-/:-~！-／：-～‘-‟\\u3000-。]+\"},"
