@@ -126,7 +126,7 @@ static vkmoe_status check_fixed(const struct vkm_json_source *s, const struct vk
 static vkmoe_status check_architecture(const struct vkm_json_source *s)
 {
     static const char key[] = "general.architecture";
-    const char *name = "";
+    const char *name = ""; /* absent: as wrong as another one */
     vkmoe_status status = vkm_json_get_string(s, key, &name);
     if (status == VKMOE_OK && strcmp(name, VKM_GGUF_ARCH) != 0)
         return vkm_json_mismatch(s->err, VKMOE_UNSUPPORTED, s->file, key, vkm_json_get(s, key),
