@@ -233,10 +233,6 @@ static void put_config(struct converter *c)
         gguf_put_string(f, "deepseek.rope.scaling.type", "linear");
         gguf_put_f32(f, "deepseek.rope.scaling.factor", (float)m->rope_factor);
     }
-    if (m->bos_token_id >= 0)
-        gguf_put_u32(f, "tokenizer.ggml.bos_token_id", (uint32_t)m->bos_token_id);
-    if (m->eos_token_id >= 0)
-        gguf_put_u32(f, "tokenizer.ggml.eos_token_id", (uint32_t)m->eos_token_id);
 }
 
 static void put_list(struct gguf_file *f, const char *key, const json_t *list)
@@ -250,18 +246,38 @@ static void put_list(struct gguf_file *f, const char *key, const json_t *list)
     free(texts);
 }
 
+/* The id of the token that tokenizer_config.json calls `name`. */
+static void put_named(struct converter *c, const json_t *config, const char *name, const char *key,
+                      const char *const *tokens)
+{
+    const char *text = json_string_value(json_object_get(config, name));
+    uint32_t id = 0;
+    assert_non_null(text);
+    while (strcmp(tokens[id], text) != 0)
+        id++;
+    gguf_put_u32(&c->file, key, id);
+}
+
+static json_t *load_json(const char *folder, const char *name)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    json_t *root = json_load_file(path, 0, NULL);
+    assert_non_null(root);
+    return root;
+}
+
 static void put_tokenizer(struct converter *c, const char *folder)
 {
     enum { NORMAL = 1, CONTROL = 3, USER_DEFINED = 4 };
-    char path[4096];
     const char *text;
     json_t *id, *entry;
     size_t i, n = c->config.vocab_size;
-    snprintf(path, sizeof(path), "%s/tokenizer.json", folder);
-    json_t *root = json_load_file(path, 0, NULL), *model = json_object_get(root, "model");
+    json_t *root = load_json(folder, "tokenizer.json"), *model = json_object_get(root, "model");
+    json_t *config = load_json(folder, "tokenizer_config.json");
     const char **tokens = calloc(n, sizeof(*tokens));
     int32_t *types = calloc(n, sizeof(*types));
-    assert_true(root && tokens && types);
+    assert_true(tokens && types);
     json_object_foreach(json_object_get(model, "vocab"), text, id)
     {
         tokens[json_integer_value(id)] = text;
@@ -278,7 +294,11 @@ static void put_tokenizer(struct converter *c, const char *folder)
     gguf_put_strings(&c->file, "tokenizer.ggml.tokens", tokens, n);
     gguf_put_integers(&c->file, "tokenizer.ggml.token_type", types, n);
     put_list(&c->file, "tokenizer.ggml.merges", json_object_get(model, "merges"));
-    gguf_put_bool(&c->file, "tokenizer.ggml.add_bos_token", true);
+    gguf_put_bool(&c->file, "tokenizer.ggml.add_bos_token",
+                  json_is_true(json_object_get(config, "add_bos_token")));
+    put_named(c, config, "bos_token", "tokenizer.ggml.bos_token_id", tokens);
+    put_named(c, config, "eos_token", "tokenizer.ggml.eos_token_id", tokens);
+    json_decref(config);
     free(tokens);
     free(types);
     json_decref(root);
@@ -290,8 +310,7 @@ static void write_exact(struct converter *c, const char *folder, const char *exa
 {
     char path[4096];
     vkmoe_error err;
-    snprintf(path, sizeof(path), "%s/config.json", folder);
-    json_t *config = json_load_file(path, 0, NULL);
+    json_t *config = load_json(folder, "config.json");
     snprintf(path, sizeof(path), "%s/config.json", exact);
     assert_int_equal(json_dump_file(config, path, 0), 0);
     json_decref(config);
