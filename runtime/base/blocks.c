@@ -2,9 +2,6 @@
 
 #include <string.h>
 
-#define Q8_LOWEST (-127) /* of what rows.h writes; both signs have it */
-#define Q8_HIGHEST 127
-
 static float load_f16(const uint8_t *bytes)
 {
     return vkm_f16_f32((uint16_t)(bytes[0] | bytes[1] << 8));
@@ -16,10 +13,12 @@ static int nibble(const uint8_t *bytes, size_t i)
     return i < 16 ? bytes[i] & 15 : bytes[i - 16] >> 4;
 }
 
-/* Bit i of a string of bits. */
+/* Bit i of 32. */
 static int bit(const uint8_t *bytes, size_t i)
 {
-    return bytes[i / 8] >> i % 8 & 1;
+    uint32_t all =
+        bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+    return (int)(all >> i & 1);
 }
 
 /* --- blocks of 32: their quants --- */
@@ -81,24 +80,19 @@ DECODE_SCALED(decode_iq4_nl, iq4_nl)
 DECODE_SHIFTED(decode_q4_1, q4_1)
 DECODE_SHIFTED(decode_q5_1, q5_1)
 
-/* Scales of rows have no sign: it goes to the quants. */
-static bool regroup_scaled(float d, int (*quant)(const uint8_t *, size_t), const uint8_t *block,
-                           struct vkm_group *g)
-{
-    int sign = d < 0 ? -1 : 1;
-    bool exact = isfinite(d);
-    *g = (struct vkm_group){.scale = (float)sign * d};
-    for (size_t i = 0; i < VKM_GROUP; i++) {
-        g->quants[i] = sign * quant(block, i);
-        exact &= g->quants[i] >= Q8_LOWEST - 1 && g->quants[i] <= Q8_HIGHEST;
-    }
-    return exact;
-}
-
+/* Scales of rows have no sign: it goes to the quants, of which -128 has no opposite. */
 #define REGROUP(name, quant)                                                                       \
     static bool name(const uint8_t *block, struct vkm_group *g)                                    \
     {                                                                                              \
-        return regroup_scaled(load_f16(block), quant, block, g);                                   \
+        float d = load_f16(block);                                                                 \
+        int32_t sign = d < 0 ? -1 : 1, highest = 0;                                                \
+        g->scale = (float)sign * d;                                                                \
+        g->minimum = 0;                                                                            \
+        for (size_t i = 0; i < VKM_GROUP; i++) {                                                   \
+            g->quants[i] = sign * quant(block, i);                                                 \
+            highest = g->quants[i] > highest ? g->quants[i] : highest;                             \
+        }                                                                                          \
+        return highest <= INT8_MAX && isfinite(d);                                                 \
     }
 REGROUP(regroup_q4_0, q4_0)
 REGROUP(regroup_q5_0, q5_0)
@@ -139,11 +133,12 @@ static void decode_k(const uint8_t *block, const uint8_t *fifth, const uint8_t *
     for (size_t g = 0; g < 8; g++) {
         int scale, minimum;
         take_pair(block + 4, g, &scale, &minimum);
+        float step = d * (float)scale, lowest = m * (float)minimum;
         for (size_t i = 0; i < 32; i++) {
             int q = low[g / 2 * 32 + i] >> g % 2 * 4 & 15;
             if (fifth)
                 q |= (fifth[i] >> g & 1) << 4;
-            values[g * 32 + i] = d * (float)scale * (float)q - m * (float)minimum;
+            values[g * 32 + i] = step * (float)q - lowest;
         }
     }
 }
@@ -158,18 +153,26 @@ static void decode_q5_k(const uint8_t *block, float *values)
     decode_k(block, block + 16, block + 48, values);
 }
 
-/* Each half of 128 elements has 64 bytes of nibbles and 32 bytes of pairs of bits: quarter k of 32
- * elements takes its nibbles from the first or second 32 bytes, low (k < 2) or high, and pair k. */
+/* A quarter, 32 elements, of a half of 128: the nibbles lie in the first or second 32 bytes of the
+ * half's 64, low (in quarters 0 and 1) or high, the pairs of bits in the half's own 32 bytes. */
+static void decode_q6_k_quarter(const uint8_t *low, int low_shift, const uint8_t *high,
+                                int high_shift, const float scales[2], float *values)
+{
+    for (size_t i = 0; i < 32; i++) {
+        int q = (low[i] >> low_shift & 15) | (high[i] >> high_shift & 3) << 4;
+        values[i] = scales[i / 16] * (float)(q - 32);
+    }
+}
+
 static void decode_q6_k(const uint8_t *block, float *values)
 {
-    const uint8_t *scales = block + 192;
     float d = load_f16(block + 208);
-    for (size_t i = 0; i < VKM_BLOCK_MAX; i++) {
-        size_t half = i / 128, quarter = i % 128 / 32, j = i % 32;
-        int low = block[half * 64 + quarter % 2 * 32 + j] >> quarter / 2 * 4 & 15;
-        int high = block[128 + half * 32 + j] >> quarter * 2 & 3;
-        int scale = (int8_t)scales[i / 16];
-        values[i] = d * (float)scale * (float)((low | high << 4) - 32);
+    for (size_t g = 0; g < 8; g++) {
+        size_t half = g / 4, quarter = g % 4;
+        const int8_t *s = (const int8_t *)block + 192 + 2 * g;
+        const float scales[2] = {d * (float)s[0], d * (float)s[1]};
+        decode_q6_k_quarter(block + half * 64 + quarter % 2 * 32, (int)(quarter / 2 * 4),
+                            block + 128 + half * 32, (int)quarter * 2, scales, values + g * 32);
     }
 }
 
@@ -202,6 +205,21 @@ static const char *const type_names[] = {
     "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS",
     "I8",      "I16",    "I32",     "I64",   "F64",    "IQ1_M", "BF16",
 };
+
+bool vkm_block_put(const struct vkm_block_format *f, const uint8_t *block, void *row, size_t ld,
+                   size_t group)
+{
+    uint16_t scale = (uint16_t)(block[0] | block[1] << 8);
+    struct vkm_group g;
+    if (f->decode == decode_q8_0 && scale < 0x7c00u) { /* finite, no sign: Q8 as it is */
+        vkm_row_put_q8(row, ld, group, block + 2, scale);
+        return true;
+    }
+    if (!f->regroup(block, &g))
+        return false;
+    vkm_row_put(row, f->stored, ld, group, &g);
+    return true;
+}
 
 const struct vkm_block_format *vkm_block_format_find(uint32_t number)
 {

@@ -37,6 +37,11 @@ struct vkm_block_format {
     bool (*regroup)(const uint8_t *block, struct vkm_group *group);
 };
 
+/* Writes a block as group `group` of a row of f->stored, which is quantised, value for value; false
+ * where that cannot be. */
+bool vkm_block_put(const struct vkm_block_format *f, const uint8_t *block, void *row, size_t ld,
+                   size_t group);
+
 /* The format of a type's number, or NULL for one that is not read. */
 const struct vkm_block_format *vkm_block_format_find(uint32_t number);
 /* The names of all formats that are read, for messages. */

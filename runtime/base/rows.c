@@ -245,6 +245,16 @@ void vkm_row_put(void *row, enum vkm_dtype dtype, size_t ld, size_t group,
         end_row(row, dtype, ld);
 }
 
+void vkm_row_put_q8(void *row, size_t ld, size_t group, const uint8_t quants[VKM_GROUP],
+                    uint16_t scale)
+{
+    uint8_t *bytes = row;
+    memcpy(bytes + group * VKM_GROUP, quants, VKM_GROUP);
+    memcpy(bytes + scales_at(VKM_DTYPE_Q8, ld, group), &scale, sizeof(scale));
+    if (group + 1 == ld / VKM_GROUP)
+        end_row(row, VKM_DTYPE_Q8, ld);
+}
+
 static bool store_quantised(uint8_t *bytes, enum vkm_dtype dtype, size_t ld, const float *values,
                             size_t n)
 {

@@ -39,5 +39,8 @@ bool vkm_row_store(void *row, enum vkm_dtype dtype, size_t ld, const float *valu
 /* Writes one group of a row as it is; the last one of a row ends it. */
 void vkm_row_put(void *row, enum vkm_dtype dtype, size_t ld, size_t group,
                  const struct vkm_group *values);
+/* The same in a row of Q8, of quants that are bytes already and the bits of a scale. */
+void vkm_row_put_q8(void *row, size_t ld, size_t group, const uint8_t quants[VKM_GROUP],
+                    uint16_t scale);
 
 #endif

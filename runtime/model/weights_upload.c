@@ -71,11 +71,8 @@ static vkmoe_status regroup_row(struct job *job, const struct vkm_piece *p, uint
 {
     const struct vkm_block_format *f = p->source->blocks;
     for (uint32_t i = 0; i < p->cols / f->elements; i++) {
-        struct vkm_group group;
-        if (f->regroup(from + i * f->bytes, &group)) {
-            vkm_row_put(to, p->dtype, p->ld, i, &group);
+        if (vkm_block_put(f, from + i * f->bytes, to, p->ld, i))
             continue;
-        }
         vkmoe_status status = decode_row(job, p, row, from, err);
         if (status != VKMOE_OK)
             return status;

@@ -35,14 +35,13 @@ static void every_element_decodes_to_what_the_definition_says(void **state)
 }
 
 /* A group of `stored` is what the block is, but for the sign of zeros. */
-static void expect_same_values(const struct vkm_block_format *f, const unsigned char *block,
-                               const struct vkm_group *group)
+static void expect_same_values(const struct vkm_block_format *f, const unsigned char *block)
 {
     unsigned char row[64];
     float values[VKM_BLOCK_MAX];
     f->decode(block, values);
     memset(row, 0xa5, sizeof(row));
-    vkm_row_put(row, f->stored, VKM_GROUP, 0, group);
+    assert_true(vkm_block_put(f, block, row, VKM_GROUP, 0));
     for (uint32_t i = 0; i < VKM_GROUP; i++) {
         float stored = vkm_row_load(row, f->stored, VKM_GROUP, i);
         if (stored != values[i])
@@ -63,12 +62,10 @@ static void quantised_forms_hold_every_value_of_a_block(void **state)
         assert_int_equal(vkm_dtype_is_quantised(f->stored), f->regroup != NULL);
         for (uint32_t n = 0; n < BLOCKS && f->regroup; n++) {
             unsigned char block[VKM_BLOCK_MAX];
-            struct vkm_group group;
             /* only Q4 has no place for a negative scale */
             gguf_block_random(types[k], &random, 0.5, f->stored == VKM_DTYPE_Q8 && types[k] != 8,
                               block);
-            assert_true(f->regroup(block, &group));
-            expect_same_values(f, block, &group);
+            expect_same_values(f, block);
             regrouped++;
         }
     }
@@ -85,19 +82,42 @@ static void negative_scales_turn_the_quants_round_where_they_fit(void **state)
     assert_true(q8_0->regroup(block, &group));
     assert_int_equal(group.quants[0], -127);
     assert_int_equal(group.quants[1], 127);
-    expect_same_values(q8_0, block, &group);
+    expect_same_values(q8_0, block);
     block[3] = 128; /* -(-128) is no int8 */
     assert_false(q8_0->regroup(block, &group));
     block[1] = 0x3c; /* d = 1 */
     assert_true(q8_0->regroup(block, &group));
-    expect_same_values(q8_0, block, &group);
+    expect_same_values(q8_0, block);
     block[1] = 0xbc;
     assert_false(q4_1->regroup(block, &group));
 }
 
+/* Groups lie one after the other, whichever way they are written. */
+static void blocks_fill_a_row_and_end_it(void **state)
+{
+    enum { GROUPS = 3, LD = GROUPS * VKM_GROUP };
+    const struct vkm_block_format *f = vkm_block_format_find(8);
+    unsigned char row[256], expected[256], blocks[GROUPS][34];
+    uint64_t random = 5;
+    (void)state;
+    memset(row, 0xa5, sizeof(row));
+    memset(expected, 0xa5, sizeof(expected));
+    for (size_t i = 0; i < GROUPS; i++) {
+        struct vkm_group group;
+        gguf_block_random(8, &random, 1, false, blocks[i]);
+        assert_true(vkm_block_put(f, blocks[i], row, LD, i));
+        assert_true(f->regroup(blocks[i], &group));
+        vkm_row_put(expected, f->stored, LD, i, &group);
+    }
+    assert_memory_equal(row, expected, sizeof(row));
+    for (uint64_t i = LD + 2 * GROUPS; i < vkm_row_bytes(f->stored, LD); i++)
+        assert_int_equal(row[i], 0);
+    assert_int_equal(row[vkm_row_bytes(f->stored, LD)], 0xa5);
+}
+
 static void infinite_scales_are_never_regrouped(void **state)
 {
-    unsigned char block[34] = {0};
+    unsigned char block[34] = {0}, row[64];
     struct vkm_group group;
     (void)state;
     for (size_t k = 0; k < VKM_COUNT(types); k++) {
@@ -107,6 +127,7 @@ static void infinite_scales_are_never_regrouped(void **state)
         block[0] = 0;
         block[1] = 0x7c;
         assert_false(f->regroup(block, &group));
+        assert_false(vkm_block_put(f, block, row, VKM_GROUP, 0));
         block[0] = 1; /* NaN */
         assert_false(f->regroup(block, &group));
     }
@@ -206,6 +227,7 @@ int main(void)
         cmocka_unit_test(every_element_decodes_to_what_the_definition_says),
         cmocka_unit_test(quantised_forms_hold_every_value_of_a_block),
         cmocka_unit_test(negative_scales_turn_the_quants_round_where_they_fit),
+        cmocka_unit_test(blocks_fill_a_row_and_end_it),
         cmocka_unit_test(infinite_scales_are_never_regrouped),
         cmocka_unit_test(values_worked_out_by_hand_are_met),
         cmocka_unit_test(q6_k_values_worked_out_by_hand_are_met),
