@@ -14,7 +14,7 @@ struct vkm_tensor {
     const char *own_name;         /* as the file has it, for messages */
     const char *file;             /* path of the file it lies in, for messages */
     const struct vkm_file *from;  /* that file, open */
-    uint64_t offset;              /* of the first element, in the file; a multiple of its size */
+    uint64_t offset;              /* of the first element, in the file */
     uint64_t size;                /* bytes */
     uint64_t shape[VKM_MAX_DIMS]; /* outermost first; only the first n_dims count */
     uint32_t n_dims;
