@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs all tests: installs what they need, fetches the Vulkan drivers they run on, builds and tests
 # the presets release, asan (address and undefined behaviour sanitizers) and tsan (threads), and
-# fuzzes the readers of files for a minute. The last line says how many passed. With CI=true in the
+# fuzzes the readers of files for 80 seconds. The last line says how many passed. With CI=true in the
 # environment a driver that cannot be had is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."

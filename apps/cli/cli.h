@@ -57,13 +57,14 @@ enum {
         "tiled-rows", required_argument, NULL, CLI_OPTION_TILED_ROWS                               \
     }
 #define CLI_COMMON_HELP                                                                            \
-    "  -m, --model DIR        model folder in Hugging Face layout (default: the shipped model)\n"  \
+    "  -m, --model MODEL      folder in Hugging Face layout, or GGUF file (default: the shipped\n" \
+    "                         model)\n"                                                            \
     "      --device D         device index, UUID, part of a name, or 'reference'\n"                \
     "                         (default: $VKMOE_DEVICE, else the fastest kind there is)\n"          \
     "      --memory-limit N   use at most N bytes of device memory (500M, 1.5G): experts beyond\n" \
     "                         are read from host memory (default: what the device has)\n"          \
     "      --weights KIND     bf16: as the file has them; q8, q4: quantised while loading\n"       \
-    "                         (default: bf16)\n"                                                   \
+    "                         (default: bf16); a GGUF file's stay as they are\n"                   \
     "      --chunk N          prompt tokens computed in one step (default: 256)\n"                 \
     "      --experts K        routed experts that each token activates (default: as the model "    \
     "was\n"                                                                                        \

@@ -68,7 +68,9 @@ bool cli_model_is_there(const struct cli_common *common)
     const char *path = cli_model_path(common);
     if (stat(path, &st) == 0 || errno != ENOENT)
         return true; /* what else is wrong is found by whoever reads it */
-    cli_fail("%s: there is no such folder, expected a model in Hugging Face layout", path);
+    cli_fail("%s: there is no such folder or file, expected a model in Hugging Face layout or a "
+             "GGUF file",
+             path);
     return false;
 }
 

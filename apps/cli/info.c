@@ -7,7 +7,8 @@
 static const char help[] =
     "usage: vkmoe info [-m MODEL | --config NAME|FILE] [--json]\n"
     "Prints the shape of a model, its parameters, operations and bytes.\n\n"
-    "  -m, --model DIR        model folder in Hugging Face layout (default: the shipped model)\n"
+    "  -m, --model MODEL      folder in Hugging Face layout, or GGUF file (default: the shipped\n"
+    "                         model)\n"
     "      --config NAME|FILE a configuration by its name, or a config.json without weights\n"
     "      --json             as JSON\n"
     "  -h, --help             this text\n\n"

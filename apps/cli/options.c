@@ -178,7 +178,7 @@ int cli_common_option(struct cli_common *common, int option, const char *help)
         return EXIT_DONE;
     case 'm':
         common->model = optarg;
-        return *optarg ? -1 : cli_usage("-m: an empty name is no model folder");
+        return *optarg ? -1 : cli_usage("-m: an empty name is no model folder or file");
     case 'v':
         common->verbosity++;
         return -1;

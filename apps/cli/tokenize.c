@@ -6,16 +6,16 @@
 #include "cli.h"
 
 static const char tokenize_help[] =
-    "usage: vkmoe tokenize [-m DIR] [--bos] < TEXT\n"
+    "usage: vkmoe tokenize [-m MODEL] [--bos] < TEXT\n"
     "Reads text from stdin and prints its token ids on one line.\n\n"
-    "  -m, --model DIR        model folder (default: the shipped model)\n"
+    "  -m, --model MODEL      folder or GGUF file (default: the shipped model)\n"
     "      --bos              put the BOS token first, if the model wants one\n"
     "  -h, --help             this text\n";
 
 static const char detokenize_help[] =
-    "usage: vkmoe detokenize [-m DIR] < IDS\n"
+    "usage: vkmoe detokenize [-m MODEL] < IDS\n"
     "Reads token ids, separated by spaces or commas, from stdin and prints their bytes.\n\n"
-    "  -m, --model DIR        model folder (default: the shipped model)\n"
+    "  -m, --model MODEL      folder or GGUF file (default: the shipped model)\n"
     "  -h, --help             this text\n";
 
 static int parse(int argc, char **argv, const char *help, struct cli_common *common, bool *bos)

@@ -38,10 +38,10 @@ typedef struct vkmoe_chat_message {
     size_t n_tokens; /* in tokens */
 } vkmoe_chat_message;
 
-/* Which template the model folder `path` asks for: chat_template.jinja, else chat_template in
- * tokenizer_config.json (of a list, the one named "default"); PLAIN where there is none. Templates
- * are recognised, not interpreted. Fails with UNSUPPORTED for one that is not known, NOT_FOUND
- * where there is no such folder, BAD_FORMAT or IO. Thread-safe. */
+/* Which template the model folder or GGUF file `path` asks for: chat_template.jinja, else
+ * chat_template in tokenizer_config.json (of a list, the one named "default"), or the file's own;
+ * PLAIN where there is none. Templates are recognised, not interpreted. Fails with UNSUPPORTED for
+ * one that is not known, NOT_FOUND where there is neither, BAD_FORMAT or IO. Thread-safe. */
 vkmoe_status vkmoe_chat_template_find(const char *path, vkmoe_chat_template *out, vkmoe_error *err);
 
 /* The template called `name`. Fails with NOT_FOUND, listing the names. Thread-safe. */

@@ -17,7 +17,7 @@ typedef struct vkmoe_model vkmoe_model;
  * to them, routers, norms and biases stay exact, and so do queries, keys and values where their
  * rows are no multiples of 8. */
 typedef enum vkmoe_weights {
-    VKMOE_WEIGHTS_STORED, /* as the file has them */
+    VKMOE_WEIGHTS_STORED, /* as the file has them, value for value */
     VKMOE_WEIGHTS_Q8,     /* 8 bits and 0.5 for scales, in blocks of 8 rows by 128 columns */
     VKMOE_WEIGHTS_Q4,     /* 4 bits and 1 for scales and minima, likewise; the head as Q8 */
     VKMOE_WEIGHTS_COUNT   /* how many there are */
@@ -38,7 +38,9 @@ typedef struct vkmoe_model_params {
     /* Bytes of device memory that the model and a session may take; experts beyond are kept in host
      * memory and read over the bus, with the same results to the bit. 0: what the device has. */
     uint64_t memory_limit;
-    vkmoe_weights weights; /* what they are kept as */
+    /* What they are kept as; those of a GGUF file stay as they are whatever is asked for, with a
+     * warning in the log. */
+    vkmoe_weights weights;
     bool force; /* try to load, and to make sessions, even if the plan says that they do not fit */
 } vkmoe_model_params;
 
@@ -59,11 +61,11 @@ typedef struct vkmoe_model_info {
     uint32_t n_host_experts;      /* of all layers */
 } vkmoe_model_info;
 
-/* Loads the Hugging Face folder `path` onto the device; params may be NULL. The caller owns *out
- * and destroys it before the device. Fails with NOT_FOUND, IO, BAD_FORMAT or UNSUPPORTED for what
- * is in the folder (a weight that is NaN or infinite or too large for a scale, or a tensor that
- * config.json has no place for, is BAD_FORMAT), INVALID_ARGUMENT for weights that are not listed,
- * OUT_OF_DEVICE_MEMORY (before anything is read, with what would make it fit, unless
+/* Loads the Hugging Face folder or the GGUF file `path` onto the device; params may be NULL. The
+ * caller owns *out and destroys it before the device. Fails with NOT_FOUND, IO, BAD_FORMAT or
+ * UNSUPPORTED for what is in there (a weight that is NaN or infinite or too large for a scale, or a
+ * tensor that config.json has no place for, is BAD_FORMAT), INVALID_ARGUMENT for weights that are
+ * not listed, OUT_OF_DEVICE_MEMORY (before anything is read, with what would make it fit, unless
  * params->force), CANCELLED, or what the device reports. */
 vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
                               const vkmoe_model_params *params, vkmoe_model **out,
@@ -87,7 +89,7 @@ typedef struct vkmoe_host_cost {
 const vkmoe_model_info *vkmoe_model_get_info(const vkmoe_model *model);
 /* What experts in host memory should cost. Owned by the model; thread-safe. */
 const vkmoe_host_cost *vkmoe_model_get_host_cost(const vkmoe_model *model);
-/* How the checkpoint wants to be sampled (generation_config.json). */
+/* How the checkpoint wants to be sampled (generation_config.json; a GGUF file does not say). */
 const vkmoe_sampling *vkmoe_model_get_sampling(const vkmoe_model *model);
 /* Which layer MoE layer `index` (0 .. n_moe_layers - 1) is; n_layers for an index beyond. */
 uint32_t vkmoe_model_moe_layer(const vkmoe_model *model, uint32_t index);

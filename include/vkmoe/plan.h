@@ -51,7 +51,7 @@ typedef struct vkmoe_flops {
 
 /* What the tensors of a checkpoint are stored as. */
 typedef struct vkmoe_stored {
-    char dtype[16];   /* "BF16", as the file has it */
+    char dtype[16];   /* "BF16" or "Q4_K", as the file has it */
     uint64_t tensors; /* of that kind */
     uint64_t bytes;   /* of them together */
 } vkmoe_stored;
@@ -84,9 +84,9 @@ typedef struct vkmoe_description {
 } vkmoe_description;
 
 /* Describes a model: the name of a known configuration (vkmoe_config_name), a folder in Hugging
- * Face layout, with weights or with config.json alone, or a configuration file. Of weights only the
- * headers are read. *out is written on success only. Fails with NOT_FOUND, IO, BAD_FORMAT or
- * UNSUPPORTED. Thread-safe. */
+ * Face layout, with weights or with config.json alone, a GGUF file, or a configuration file. Of
+ * weights only the headers are read. *out is written on success only. Fails with NOT_FOUND, IO,
+ * BAD_FORMAT or UNSUPPORTED. Thread-safe. */
 vkmoe_status vkmoe_model_describe(const char *model, vkmoe_description *out, vkmoe_error *err);
 
 /* Names of the known configurations: those of the DeepSeekMoE paper, and the models that it

@@ -14,7 +14,8 @@ extern "C" {
 #endif
 
 /* A byte-level BPE tokenizer read from a Hugging Face folder (tokenizer.json and, where present,
- * tokenizer_config.json). Immutable once made: any number of threads may use one at a time. */
+ * tokenizer_config.json) or from a GGUF file. Immutable once made: any number of threads may use
+ * one at a time. */
 typedef struct vkmoe_tokenizer vkmoe_tokenizer;
 
 /* How a tokenizer is made. */
@@ -22,9 +23,9 @@ typedef struct vkmoe_tokenizer_params {
     const vkmoe_allocator *allocator; /* NULL: the C library; must outlive the tokenizer */
 } vkmoe_tokenizer_params;
 
-/* Reads the tokenizer of the model folder `path`. params may be NULL. The caller owns *out. Fails
- * with NOT_FOUND, IO, BAD_FORMAT, or UNSUPPORTED for a kind of tokenizer that is not byte-level BPE
- * or a pre-tokenizer step that is not known. */
+/* Reads the tokenizer of the model folder or GGUF file `path`. params may be NULL. The caller owns
+ * *out. Fails with NOT_FOUND, IO, BAD_FORMAT, or UNSUPPORTED for a kind of tokenizer that is not
+ * byte-level BPE or a pre-tokenizer, or a step of one, that is not known. */
 vkmoe_status vkmoe_tokenizer_load(const char *path, const vkmoe_tokenizer_params *params,
                                   vkmoe_tokenizer **out, vkmoe_error *err);
 

@@ -57,11 +57,6 @@ uint64_t vkm_matrix_bytes(enum vkm_dtype dtype, uint64_t n_rows, uint64_t ld)
 
 /* --- one group --- */
 
-struct group {
-    float scale, minimum; /* as f16 holds them */
-    int32_t quants[VKM_GROUP];
-};
-
 /* Where in a matrix the quants and the scales of a row's group lie. */
 struct place {
     size_t quants, scales;
@@ -165,7 +160,7 @@ static void round_all(const float x[VKM_GROUP], float from, float step, float mo
     }
 }
 
-static bool quantise_q8(const float x[VKM_GROUP], struct group *g)
+static bool quantise_q8(const float x[VKM_GROUP], struct vkm_group *g)
 {
     float low, high;
     find_range(x, &low, &high);
@@ -179,7 +174,7 @@ static bool quantise_q8(const float x[VKM_GROUP], struct group *g)
 }
 
 /* Rounds x to a scale and a minimum; returns the sum of squared errors. */
-static float round_q4(const float x[VKM_GROUP], float scale, float minimum, struct group *g)
+static float round_q4(const float x[VKM_GROUP], float scale, float minimum, struct vkm_group *g)
 {
     float errors[LANES] = {0};
     g->scale = scale;
@@ -196,7 +191,8 @@ static float round_q4(const float x[VKM_GROUP], float scale, float minimum, stru
 
 /* The scale and minimum that suit the quants of g best, in least squares; false where all quants
  * are alike. */
-static bool refit_q4(const float x[VKM_GROUP], const struct group *g, float *scale, float *minimum)
+static bool refit_q4(const float x[VKM_GROUP], const struct vkm_group *g, float *scale,
+                     float *minimum)
 {
     float sum_x[LANES] = {0}, sum_qx[LANES] = {0};
     int32_t sum_q = 0, sum_qq = 0;
@@ -221,10 +217,10 @@ static bool refit_q4(const float x[VKM_GROUP], const struct group *g, float *sca
 
 #define Q4_REFITS 3 /* each lowers the error; later ones hardly: see SPEED.md */
 
-static bool quantise_q4(const float x[VKM_GROUP], struct group *g)
+static bool quantise_q4(const float x[VKM_GROUP], struct vkm_group *g)
 {
     float low, high, scale, minimum;
-    struct group next;
+    struct vkm_group next;
     find_range(x, &low, &high);
     minimum = to_f16(low);
     float error = round_q4(x, scale_for(high - minimum, Q4_MAX), minimum, g);
@@ -241,7 +237,7 @@ static bool quantise_q4(const float x[VKM_GROUP], struct group *g)
 /* --- rows --- */
 
 static void put_group(uint8_t *matrix, enum vkm_dtype dtype, struct place place,
-                      const struct group *g)
+                      const struct vkm_group *g)
 {
     uint8_t *quants = matrix + place.quants;
     uint16_t scales[2] = {vkm_f32_f16(g->scale), vkm_f32_f16(g->minimum)};
@@ -256,6 +252,14 @@ static void put_group(uint8_t *matrix, enum vkm_dtype dtype, struct place place,
             quants[q4_byte(i + j)] = (uint8_t)(g->quants[i + j] | g->quants[i + j + 4] << 4);
 }
 
+/* Zeros in the columns of a panel that lie beyond the row. */
+static void end_row(uint8_t *matrix, enum vkm_dtype dtype, size_t ld, size_t row)
+{
+    const struct vkm_group zeros = {0};
+    for (size_t at = ld; at < vkm_align_up(ld, VKM_PANEL_COLS); at += VKM_GROUP)
+        put_group(matrix, dtype, place_of(dtype, ld, row, at / VKM_GROUP), &zeros);
+}
+
 /* The values of a group, at least one. Behind the end of the row Q8 has zeros; zero may lie far
  * from what Q4 can tell apart, so it repeats the last value there. */
 static void take_group(const float *values, size_t n, enum vkm_dtype dtype, float x[VKM_GROUP])
@@ -267,12 +271,31 @@ static void take_group(const float *values, size_t n, enum vkm_dtype dtype, floa
         x[i] = rest;
 }
 
+void vkm_row_put(void *matrix, enum vkm_dtype dtype, size_t ld, size_t row, size_t group,
+                 const struct vkm_group *values)
+{
+    put_group(matrix, dtype, place_of(dtype, ld, row, group), values);
+    if (group + 1 == ld / VKM_GROUP)
+        end_row(matrix, dtype, ld, row);
+}
+
+void vkm_row_put_q8(void *matrix, size_t ld, size_t row, size_t group,
+                    const uint8_t quants[VKM_GROUP], uint16_t scale)
+{
+    uint8_t *bytes = matrix;
+    struct place place = place_of(VKM_DTYPE_Q8, ld, row, group);
+    memcpy(bytes + place.quants, quants, VKM_GROUP);
+    memcpy(bytes + place.scales, &scale, sizeof(scale));
+    if (group + 1 == ld / VKM_GROUP)
+        end_row(bytes, VKM_DTYPE_Q8, ld, row);
+}
+
 static bool store_quantised(uint8_t *matrix, enum vkm_dtype dtype, size_t ld, size_t row,
                             const float *values, size_t n)
 {
     bool good = true;
-    for (size_t first = 0; first < vkm_align_up(ld, VKM_PANEL_COLS); first += VKM_GROUP) {
-        struct group g = {0};
+    for (size_t first = 0; first < ld; first += VKM_GROUP) {
+        struct vkm_group g = {0};
         float x[VKM_GROUP];
         if (first < n) {
             take_group(values + first, n - first, dtype, x);
@@ -280,6 +303,7 @@ static bool store_quantised(uint8_t *matrix, enum vkm_dtype dtype, size_t ld, si
         }
         put_group(matrix, dtype, place_of(dtype, ld, row, first / VKM_GROUP), &g);
     }
+    end_row(matrix, dtype, ld, row);
     return good;
 }
 

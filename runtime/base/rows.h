@@ -7,11 +7,11 @@
  * panel is made of blocks of VKM_PANEL_COLS columns: first the quants of each row, then the scales
  * of each group, in it those of each row. Rows and columns beyond the end are zeros.
  *
- *   Q8   value = scale * q, q from -127 to 127, a byte each. Per group and row one f16, the scale.
- *        A block has 8 rows of 128 bytes, then [4 groups][8 rows] f16.
- *   Q4   value = scale * q + minimum, q from 0 to 15. Four bytes hold eight elements: byte j has
- *        element j in its low half and element 4 + j in its high half. Per group and row two f16,
- *        the scale and the minimum. A block has 8 rows of 64 bytes, then [4 groups][8 rows][2] f16.
+ *   Q8   value = scale * q, q from -127 to 127 (-128 where a file has it), a byte each. Per group
+ * and row one f16, the scale. A block has 8 rows of 128 bytes, then [4 groups][8 rows] f16. Q4
+ * value = scale * q + minimum, q from 0 to 15. Four bytes hold eight elements: byte j has element j
+ * in its low half and element 4 + j in its high half. Per group and row two f16, the scale and the
+ * minimum. A block has 8 rows of 64 bytes, then [4 groups][8 rows][2] f16.
  *
  * Scales are finite and not negative. What else files bring fits between these two lines: more bits
  * as a further plane of quants, groups of 16 as more scales, scales of 8 bits with one f16 for 256
@@ -24,6 +24,12 @@
 #define VKM_GROUP 32u       /* elements that share a scale */
 #define VKM_PANEL_ROWS 8u   /* rows that lie together, and */
 #define VKM_PANEL_COLS 128u /* columns of theirs that do */
+
+/* One group of a quantised type. */
+struct vkm_group {
+    float scale, minimum; /* as f16 holds them; Q8 has no minimum */
+    int32_t quants[VKM_GROUP];
+};
 
 /* Whether values are stored in groups with a scale. */
 bool vkm_dtype_is_quantised(enum vkm_dtype dtype);
@@ -39,5 +45,11 @@ float vkm_row_load(const void *matrix, enum vkm_dtype dtype, size_t ld, size_t r
  * type's scale. */
 bool vkm_row_store(void *matrix, enum vkm_dtype dtype, size_t ld, size_t row, const float *values,
                    size_t n);
+/* Writes one group of a row as it is; the last one of a row ends it. */
+void vkm_row_put(void *matrix, enum vkm_dtype dtype, size_t ld, size_t row, size_t group,
+                 const struct vkm_group *values);
+/* The same in a row of Q8, of quants that are bytes already and the bits of a scale. */
+void vkm_row_put_q8(void *matrix, size_t ld, size_t row, size_t group,
+                    const uint8_t quants[VKM_GROUP], uint16_t scale);
 
 #endif

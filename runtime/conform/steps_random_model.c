@@ -10,6 +10,7 @@
 
 #include "base/array.h"
 #include "base/file.h"
+#include "model/safetensors.h"
 
 enum {
     VOCAB = 211,

@@ -17,7 +17,7 @@ static void add_stored(vkmoe_description *d, const struct vkm_tensor *t)
     else if (i == d->n_stored)
         snprintf(d->stored[d->n_stored++].dtype, sizeof(d->stored[i].dtype), "%.15s",
                  t->dtype_name);
-    d->stored[i].tensors++;
+    d->stored[i].tensors += t->slice == 0;
     d->stored[i].bytes += t->size;
 }
 
@@ -60,13 +60,13 @@ vkmoe_status vkmoe_model_describe(const char *model, vkmoe_description *out, vkm
 {
     struct vkm_config config;
     vkmoe_description d;
-    bool folder;
+    bool has_weights;
     VKM_REQUIRE(model && out, err);
-    vkmoe_status status = vkm_config_resolve(NULL, model, &config, &folder, err);
+    vkmoe_status status = vkm_config_resolve(NULL, model, &config, &has_weights, err);
     if (status != VKMOE_OK)
         return status;
     vkm_describe(&config, &d);
-    if (folder)
+    if (has_weights)
         status = describe_stored(model, &d, err);
     if (status == VKMOE_OK)
         *out = d;

@@ -132,8 +132,13 @@ vkmoe_status vkm_session_check(const struct vkm_config *config, const vkmoe_sess
                                vkmoe_error *err);
 
 /* As vkm_checkpoint_open, but a folder without weights is no failure: *out is NULL then. */
-vkmoe_status vkm_checkpoint_open_any(const vkmoe_allocator *a, const char *folder,
+vkmoe_status vkm_checkpoint_open_any(const vkmoe_allocator *a, const char *path,
                                      struct vkm_checkpoint **out, vkmoe_error *err);
+
+/* What weights are kept as if that is asked for: those of a GGUF file always as the file has them,
+ * with a warning. */
+vkmoe_weights vkm_weights_kept(const struct vkm_gpu *gpu, const struct vkm_checkpoint *checkpoint,
+                               vkmoe_weights asked);
 
 /* What is to be loaded, or which session is to be made of what is. */
 struct vkm_plan_request {

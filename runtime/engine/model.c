@@ -84,19 +84,31 @@ static void fill_info(struct vkmoe_model *m)
         m->sampling.temperature = 0;
 }
 
+/* Tells what the file has in fewer bits than the device. */
+static void log_widened(const struct vkmoe_model *m)
+{
+    struct vkm_widened w = vkm_weights_widened(&m->weights);
+    if (w.bytes > 0)
+        vkm_log(vkm_gpu_log(m->gpu), VKMOE_LOG_INFO,
+                "weights of types without a form of their own on the device are kept as float32, "
+                "exactly: %.1f MiB for %.1f MiB in the file",
+                (double)w.bytes / 0x1p20, (double)w.file_bytes / 0x1p20);
+}
+
 /* Plans, refuses what does not fit, and allocates. */
 static vkmoe_status bind(struct vkmoe_model *m, const char *path, const vkmoe_model_params *params,
                          const struct vkm_config *config, const struct vkm_checkpoint *checkpoint,
                          vkmoe_error *err)
 {
     struct vkm_placement placement = {0};
+    vkmoe_weights kept = vkm_weights_kept(m->gpu, checkpoint, params->weights);
     vkmoe_plan plan;
     struct vkm_plan_request request = {
         .gpu = m->gpu,
         .name = path,
         .config = config,
         .checkpoint = checkpoint,
-        .weights = params->weights,
+        .weights = kept,
         .session = {.context = params->context,
                     .chunk = params->chunk,
                     .experts_per_token = params->experts_per_token},
@@ -112,16 +124,16 @@ static vkmoe_status bind(struct vkmoe_model *m, const char *path, const vkmoe_mo
         status = vkm_plan_refuse(&plan, params->force, err);
     if (status == VKMOE_OK) {
         uint64_t before = vkm_plan_device_bytes(m->gpu);
-        struct vkm_weights_params weights = {.config = config,
-                                             .checkpoint = checkpoint,
-                                             .placement = &placement,
-                                             .weights = params->weights};
+        struct vkm_weights_params weights = {
+            .config = config, .checkpoint = checkpoint, .placement = &placement, .weights = kept};
         status = vkm_weights_bind(m->gpu, &weights, &m->weights, err);
         m->device_bytes = vkm_plan_device_bytes(m->gpu) - before;
         m->n_host_experts = placement.n_host;
         m->cost.host_bytes_per_token = plan.host_bytes_per_token;
         m->cost.device_bytes_per_token = plan.device_bytes_per_token;
     }
+    if (status == VKMOE_OK)
+        log_widened(m);
     if (status == VKMOE_OK && placement.n_host > 0)
         vkm_log(vkm_gpu_log(m->gpu), VKMOE_LOG_INFO,
                 "%u of %u experts are kept in host memory (%.1f MiB), read over the bus",

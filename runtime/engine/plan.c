@@ -238,6 +238,18 @@ vkmoe_status vkm_plan_refuse(const vkmoe_plan *plan, bool force, vkmoe_error *er
                     plan->reason, text);
 }
 
+vkmoe_weights vkm_weights_kept(const struct vkm_gpu *gpu, const struct vkm_checkpoint *checkpoint,
+                               vkmoe_weights asked)
+{
+    bool moot = asked == VKMOE_WEIGHTS_Q8 || asked == VKMOE_WEIGHTS_Q4;
+    if (!checkpoint || !vkm_checkpoint_is_gguf(checkpoint) || !moot)
+        return asked;
+    vkm_log(vkm_gpu_log(gpu), VKMOE_LOG_WARNING,
+            "%s: the types of a GGUF file are used as they are, no other weights are made of them",
+            vkm_checkpoint_path(checkpoint));
+    return VKMOE_WEIGHTS_STORED;
+}
+
 /* --- for programs --- */
 
 vkmoe_status vkmoe_model_plan(vkmoe_device *device, const char *model,
@@ -249,10 +261,10 @@ vkmoe_status vkmoe_model_plan(vkmoe_device *device, const char *model,
     const vkmoe_allocator *a = vkm_gpu_allocator(device->gpu);
     struct vkm_config config;
     struct vkm_checkpoint *checkpoint = NULL;
-    bool folder;
+    bool has_weights;
     vkmoe_plan plan;
-    vkmoe_status status = vkm_config_resolve(a, model, &config, &folder, err);
-    if (status == VKMOE_OK && folder)
+    vkmoe_status status = vkm_config_resolve(a, model, &config, &has_weights, err);
+    if (status == VKMOE_OK && has_weights)
         status = vkm_checkpoint_open_any(a, model, &checkpoint, err);
     if (status != VKMOE_OK)
         return status;
@@ -261,7 +273,7 @@ vkmoe_status vkmoe_model_plan(vkmoe_device *device, const char *model,
         .name = model,
         .config = &config,
         .checkpoint = checkpoint,
-        .weights = p->weights,
+        .weights = vkm_weights_kept(device->gpu, checkpoint, p->weights),
         .session = {.context = p->context,
                     .chunk = p->chunk,
                     .experts_per_token = p->experts_per_token},

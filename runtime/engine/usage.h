@@ -5,7 +5,7 @@
 
 #include "gpu/gpu.h"
 #include "model/config.h"
-#include "model/safetensors.h"
+#include "model/checkpoint.h"
 
 struct vkm_usage {
     char *file; /* NULL: there is no cache folder */

@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "model/gguf.h"
 
 #define FIELD(key) #key, offsetof(struct vkm_config, key)
 #define IS_FLOAT(key) (sizeof(((struct vkm_config *)NULL)->key) == sizeof(float))
 
-/* The keys that hold one value, with the range that each must keep. Defaults: defaults() below. */
+/* The keys that hold one value, with the range that each must keep. Defaults: vkm_config_defaults.
+ */
 static const struct count_row {
     const char *key;
     size_t offset;
@@ -85,8 +87,7 @@ static void *mutable_field(struct vkm_config *c, size_t offset)
     return (char *)c + offset;
 }
 
-/* What DeepseekConfig takes for an absent key; zero where there is no sensible value. */
-static struct vkm_config defaults(void)
+struct vkm_config vkm_config_defaults(void)
 {
     return (struct vkm_config){
         .moe_layer_freq = 1,
@@ -251,7 +252,7 @@ static vkmoe_status derive(const struct vkm_json_source *s, struct vkm_config *c
 vkmoe_status vkm_config_load_file(const vkmoe_allocator *a, const char *file,
                                   struct vkm_config *config, vkmoe_error *err)
 {
-    struct vkm_config c = defaults();
+    struct vkm_config c = vkm_config_defaults();
     json_t *object;
     vkmoe_status status = vkm_json_load(a, file, VKM_CONFIG_FILE_LIMIT, &object, err);
     if (status != VKMOE_OK)
@@ -278,9 +279,22 @@ vkmoe_status vkm_config_load_file(const vkmoe_allocator *a, const char *file,
     return status;
 }
 
+static vkmoe_status load_gguf(const vkmoe_allocator *a, const char *path, struct vkm_config *config,
+                              vkmoe_error *err)
+{
+    struct vkm_gguf *g = NULL;
+    vkmoe_status status = vkm_gguf_open(a, path, VKM_GGUF_SHORT_ARRAY, &g, err);
+    if (status == VKMOE_OK)
+        status = vkm_gguf_config(g, config, err);
+    vkm_gguf_close(g);
+    return status;
+}
+
 vkmoe_status vkm_config_load(const vkmoe_allocator *a, const char *path, struct vkm_config *config,
                              vkmoe_error *err)
 {
+    if (vkm_gguf_is(path))
+        return load_gguf(a, path, config, err);
     char *file = vkm_format(a, "%s/config.json", path);
     if (!file)
         return vkm_fail_memory(err, strlen(path), path);

@@ -1,4 +1,5 @@
-/* The shape of a model, from config.json (keys of DeepseekConfig). */
+/* The shape of a model, from config.json (keys of DeepseekConfig) or the metadata of a GGUF file.
+ */
 #ifndef VKM_CONFIG_H
 #define VKM_CONFIG_H
 
@@ -46,16 +47,19 @@ struct vkm_config {
 #define VKM_MAX_EOS 8
 #define VKM_CONFIG_FILE_LIMIT (4u << 20) /* bytes of one JSON file */
 
-/* Reads PATH/config.json. Unknown keys are ignored and null counts as absent. Wrong types, values
- * out of range and contradictions (a head count that does not divide, K > experts) end in
- * BAD_FORMAT, what only another runtime could serve (an activation other than silu, a scoring
- * function other than softmax) in UNSUPPORTED, with a sentence that names the file, the key, what
- * was found and what was expected. *config is written only on success. */
+/* Reads PATH/config.json, or the GGUF file PATH. Unknown keys are ignored and null counts as
+ * absent. Wrong types, values out of range and contradictions (a head count that does not divide, K
+ * > experts) end in BAD_FORMAT, what only another runtime could serve (an activation other than
+ * silu, a scoring function other than softmax) in UNSUPPORTED, with a sentence that names the file,
+ * the key, what was found and what was expected. *config is written only on success. */
 vkmoe_status vkm_config_load(const vkmoe_allocator *a, const char *path, struct vkm_config *config,
                              vkmoe_error *err);
 /* The same for a configuration file by its own path. */
 vkmoe_status vkm_config_load_file(const vkmoe_allocator *a, const char *file,
                                   struct vkm_config *config, vkmoe_error *err);
+
+/* What DeepseekConfig takes for an absent key; zero where there is no sensible value. */
+struct vkm_config vkm_config_defaults(void);
 
 /* Checks ranges and contradictions; `where` names the source in messages. */
 vkmoe_status vkm_config_check(const struct vkm_config *config, const char *where, vkmoe_error *err);
@@ -65,8 +69,8 @@ vkmoe_status vkm_config_check(const struct vkm_config *config, const char *where
 bool vkm_config_is_moe(const struct vkm_config *config, uint32_t index);
 uint32_t vkm_config_moe_layers(const struct vkm_config *config);
 
-/* Sampling defaults of PATH/generation_config.json; absent file or keys leave *d as it is, and so
- * does a failure. No id is checked against a vocabulary. */
+/* Sampling defaults of PATH/generation_config.json; absent file or keys leave *d as it is (a
+ * GGUF file has none), and so does a failure. No id is checked against a vocabulary. */
 struct vkm_generation_defaults {
     bool do_sample;
     vkmoe_sampling sampling;

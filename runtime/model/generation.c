@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "base/json.h"
+#include "base/gguf.h"
 #include "model/config.h"
 
 static vkmoe_status read_sampling(const struct vkm_json_source *s, vkmoe_sampling *sampling)
@@ -56,6 +56,8 @@ vkmoe_status vkm_generation_load(const vkmoe_allocator *a, const char *path,
     struct vkm_generation_defaults read = *d;
     vkmoe_error failure = {VKMOE_OK, ""}; /* err stays untouched when there is no file */
     json_t *object;
+    if (vkm_gguf_is(path))
+        return VKMOE_OK;
     char *file = vkm_format(a, "%s/generation_config.json", path);
     if (!file)
         return vkm_fail_memory(err, strlen(path), path);

@@ -3,6 +3,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/gguf.h"
+
 /* The baselines at 2B differ from deepseek-moe-2b in their FFNs alone: standard experts are four
  * times as wide as fine-grained ones, and a dense layer has one of them. */
 static const struct named {
@@ -69,21 +71,23 @@ bool vkm_named_config_find(const char *name, struct vkm_config *config)
 }
 
 vkmoe_status vkm_config_resolve(const vkmoe_allocator *a, const char *model,
-                                struct vkm_config *config, bool *folder, vkmoe_error *err)
+                                struct vkm_config *config, bool *weights, vkmoe_error *err)
 {
     struct stat st;
     bool found = vkm_named_config_find(model, config);
-    bool is_folder = !found && stat(model, &st) == 0 && S_ISDIR(st.st_mode);
-    if (folder)
-        *folder = is_folder;
+    bool has_weights =
+        !found && ((stat(model, &st) == 0 && S_ISDIR(st.st_mode)) || vkm_gguf_is(model));
+    if (weights)
+        *weights = has_weights;
     if (found)
         return VKMOE_OK;
-    if (is_folder)
+    if (has_weights)
         return vkm_config_load(a, model, config, err);
     vkmoe_status status = vkm_config_load_file(a, model, config, err);
     if (status == VKMOE_NOT_FOUND)
         return vkm_fail(err, status,
-                        "%s is neither a folder, nor a configuration file, nor the name of a known "
+                        "%s is neither a folder, nor a GGUF file, nor a configuration file, nor "
+                        "the name of a known "
                         "configuration such as %s",
                         model, named[1].name);
     return status;

@@ -1,68 +1,16 @@
-#include "model/safetensors.h"
-
+/* Reading safetensors: one file, or the shards that model.safetensors.index.json names. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "model/safetensors_header.h"
 
-struct shard {
-    char *path;
-    struct vkm_file file;
-};
-
-struct vkm_checkpoint {
-    const vkmoe_allocator *allocator;
-    char *path;
-    struct shard *shards; /* never moved: tensors point into it */
-    size_t n_shards;
-    struct vkm_tensor_array tensors; /* sorted by name once open */
-};
-
-static vkmoe_status create(const vkmoe_allocator *a, const char *path, size_t max_shards,
-                           struct vkm_checkpoint **out, vkmoe_error *err)
-{
-    struct vkm_checkpoint *c = vkm_calloc(a, 1, sizeof(*c));
-    if (!c)
-        return vkm_fail_memory(err, sizeof(*c), path);
-    c->allocator = a;
-    c->path = vkm_strdup(a, path);
-    c->shards = vkm_calloc(a, max_shards, sizeof(*c->shards));
-    if (!c->path || !c->shards) {
-        vkm_checkpoint_close(c);
-        return vkm_fail_memory(err, max_shards * sizeof(struct shard), path);
-    }
-    *out = c;
-    return VKMOE_OK;
-}
-
-static void free_name(const struct vkm_checkpoint *c, const struct vkm_tensor *t)
-{
-    vkm_free(c->allocator, (void *)(uintptr_t)t->name);
-}
-
-void vkm_checkpoint_close(struct vkm_checkpoint *c)
-{
-    if (!c)
-        return;
-    for (size_t i = 0; i < c->tensors.count; i++)
-        free_name(c, &c->tensors.items[i]);
-    vkm_free(c->allocator, c->tensors.items);
-    for (size_t i = 0; i < c->n_shards; i++) {
-        vkm_file_close(&c->shards[i].file);
-        vkm_free(c->allocator, c->shards[i].path);
-    }
-    vkm_free(c->allocator, c->shards);
-    vkm_free(c->allocator, c->path);
-    vkm_free(c->allocator, c);
-}
-
 /* Opens one file and appends its tensors. Takes `path`, which is NULL if memory ran out for it. */
 static vkmoe_status add_shard(struct vkm_checkpoint *c, char *path, vkmoe_error *err)
 {
     if (!path)
         return vkm_fail_memory(err, strlen(c->path), c->path);
-    struct shard *shard = &c->shards[c->n_shards++];
+    struct vkm_shard *shard = &c->shards[c->n_shards++];
     shard->path = path;
     vkmoe_status status = vkm_file_open(path, &shard->file, err);
     if (status != VKMOE_OK)
@@ -70,23 +18,11 @@ static vkmoe_status add_shard(struct vkm_checkpoint *c, char *path, vkmoe_error 
     return vkm_safetensors_parse(c->allocator, &shard->file, &c->tensors, err);
 }
 
-static int compare_names(const void *left, const void *right)
-{
-    const struct vkm_tensor *a = left, *b = right;
-    return strcmp(a->name, b->name);
-}
-
-static void sort_by_name(struct vkm_checkpoint *c)
-{
-    if (c->tensors.count > 0)
-        qsort(c->tensors.items, c->tensors.count, sizeof(*c->tensors.items), compare_names);
-}
-
 vkmoe_status vkm_checkpoint_open_file(const vkmoe_allocator *a, const char *path,
                                       struct vkm_checkpoint **out, vkmoe_error *err)
 {
     struct vkm_checkpoint *c = NULL;
-    vkmoe_status status = create(a, path, 1, &c, err);
+    vkmoe_status status = vkm_checkpoint_create(a, path, 1, &c, err);
     if (status != VKMOE_OK)
         return status;
     status = add_shard(c, vkm_strdup(a, path), err);
@@ -94,7 +30,7 @@ vkmoe_status vkm_checkpoint_open_file(const vkmoe_allocator *a, const char *path
         vkm_checkpoint_close(c);
         return status;
     }
-    sort_by_name(c);
+    vkm_checkpoint_sort(c);
     *out = c;
     return VKMOE_OK;
 }
@@ -155,7 +91,7 @@ static void keep_mapped(struct vkm_checkpoint *c, size_t first, const json_t *we
         if (place && strcmp(place, file) == 0)
             c->tensors.items[kept++] = *t;
         else
-            free_name(c, t);
+            vkm_tensor_free_name(c->allocator, t);
     }
     c->tensors.count = kept;
 }
@@ -190,7 +126,7 @@ static vkmoe_status add_shards(struct vkm_checkpoint *c, const char *index, json
             return status;
         keep_mapped(c, first, weight_map, files[i]);
     }
-    sort_by_name(c);
+    vkm_checkpoint_sort(c);
     return check_complete(c, index, weight_map, err);
 }
 
@@ -207,7 +143,7 @@ static vkmoe_status open_shards(const vkmoe_allocator *a, const char *folder, co
     if (status != VKMOE_OK)
         return status;
     struct vkm_checkpoint *c = NULL;
-    status = create(a, folder, n, &c, err);
+    status = vkm_checkpoint_create(a, folder, n, &c, err);
     if (status == VKMOE_OK)
         status = add_shards(c, index, weight_map, files, n, err);
     if (status == VKMOE_OK)
@@ -237,8 +173,8 @@ static vkmoe_status open_index(const vkmoe_allocator *a, const char *folder,
     return status;
 }
 
-vkmoe_status vkm_checkpoint_open(const vkmoe_allocator *a, const char *path,
-                                 struct vkm_checkpoint **out, vkmoe_error *err)
+vkmoe_status vkm_safetensors_open(const vkmoe_allocator *a, const char *path,
+                                  struct vkm_checkpoint **out, vkmoe_error *err)
 {
     vkmoe_error first = {VKMOE_OK, ""}; /* err stays untouched when the index opens */
     char *single = vkm_format(a, "%s/model.safetensors", path);
@@ -251,33 +187,4 @@ vkmoe_status vkm_checkpoint_open(const vkmoe_allocator *a, const char *path,
     if (status != VKMOE_OK && err)
         *err = first;
     return status;
-}
-
-const struct vkm_tensor *vkm_checkpoint_find(const struct vkm_checkpoint *c, const char *name)
-{
-    const struct vkm_tensor key = {.name = name};
-    if (c->tensors.count == 0)
-        return NULL;
-    return bsearch(&key, c->tensors.items, c->tensors.count, sizeof(key), compare_names);
-}
-
-size_t vkm_checkpoint_count(const struct vkm_checkpoint *c)
-{
-    return c->tensors.count;
-}
-
-const struct vkm_tensor *vkm_checkpoint_at(const struct vkm_checkpoint *c, size_t index)
-{
-    return &c->tensors.items[index];
-}
-
-vkmoe_status vkm_tensor_read(const struct vkm_tensor *t, uint64_t offset, void *to, size_t size,
-                             vkmoe_error *err)
-{
-    return vkm_file_read_at(t->from, t->offset + offset, to, size, err);
-}
-
-const char *vkm_checkpoint_path(const struct vkm_checkpoint *c)
-{
-    return c->path;
 }

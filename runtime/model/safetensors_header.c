@@ -113,7 +113,7 @@ static vkmoe_status copy_names(struct parser *p, struct vkm_tensor *t, const cha
         return vkm_fail_memory(p->err, name_size + dtype_size, p->file->path);
     memcpy(text, name, name_size);
     memcpy(text + name_size, dtype, dtype_size);
-    t->name = text;
+    t->name = t->own_name = text;
     t->dtype_name = text + name_size;
     return VKMOE_OK;
 }

@@ -2,12 +2,7 @@
 #ifndef VKM_SAFETENSORS_HEADER_H
 #define VKM_SAFETENSORS_HEADER_H
 
-#include "model/safetensors.h"
-
-struct vkm_tensor_array {
-    struct vkm_tensor *items;
-    size_t count, capacity;
-};
+#include "model/checkpoint_parts.h"
 
 /* The format's own limit on a header, in bytes. */
 #define VKM_SAFETENSORS_HEADER_LIMIT 100000000u

@@ -6,7 +6,7 @@
 #include "gpu/gpu.h"
 #include "kernels/kernels.h"
 #include "model/config.h"
-#include "model/safetensors.h"
+#include "model/checkpoint.h"
 #include "vkmoe/plan.h"
 
 /* Rows of weights, [n_out, ld(n_in)], with an optional bias. */
@@ -107,6 +107,12 @@ struct vkm_weights_params {
  * in dtype and are not quantised are stored as float32, which holds each exactly. */
 vkmoe_status vkm_weights_bind(struct vkm_gpu *gpu, const struct vkm_weights_params *params,
                               struct vkm_weights *w, vkmoe_error *err);
+
+/* Weights of blocks that are kept as float32, between bind and upload. */
+struct vkm_widened {
+    uint64_t bytes, file_bytes; /* on the device, in the file */
+};
+struct vkm_widened vkm_weights_widened(const struct vkm_weights *w);
 
 /* Reports bytes of the checkpoint read so far; returns false to cancel. */
 typedef bool vkm_progress_fn(void *user, uint64_t done, uint64_t total);

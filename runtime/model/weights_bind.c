@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "model/weights.h"
 
-#define NAME_SIZE 160
+#define NAME_SIZE VKM_TENSOR_NAME_SIZE
 
 uint64_t vkm_ffn_bytes(const struct vkm_config *config, uint32_t width, enum vkm_dtype dtype)
 {
@@ -52,6 +52,14 @@ static vkmoe_status new_buffer(struct binder *b, enum vkm_memory memory, uint64_
     return status;
 }
 
+static vkmoe_status missing(const struct binder *b, const char *name)
+{
+    char own[VKM_TENSOR_NAME_SIZE];
+    return vkm_fail(b->err, VKMOE_BAD_FORMAT, "%s has no tensor %s",
+                    vkm_checkpoint_path(b->checkpoint),
+                    vkm_checkpoint_own_name(b->checkpoint, name, own));
+}
+
 /* Finds a tensor of shape [rows, cols], or [cols] where rows is 0. */
 static vkmoe_status find(struct binder *b, const char *name, uint32_t rows, uint32_t cols,
                          const struct vkm_tensor **out)
@@ -62,12 +70,12 @@ static vkmoe_status find(struct binder *b, const char *name, uint32_t rows, uint
         return VKMOE_OK;
     }
     if (!t)
-        return vkm_fail(b->err, VKMOE_BAD_FORMAT, "%s has no tensor %s",
-                        vkm_checkpoint_path(b->checkpoint), name);
+        return missing(b, name);
     b->used[t - vkm_checkpoint_at(b->checkpoint, 0)] = true;
-    if (t->dtype != VKM_DTYPE_F32 && t->dtype != VKM_DTYPE_F16 && t->dtype != VKM_DTYPE_BF16)
+    if (!t->blocks && t->dtype != VKM_DTYPE_F32 && t->dtype != VKM_DTYPE_F16 &&
+        t->dtype != VKM_DTYPE_BF16)
         return vkm_fail(b->err, VKMOE_UNSUPPORTED, "%s: tensor %s is %s, expected BF16, F16 or F32",
-                        t->file, name, t->dtype_name);
+                        t->file, t->own_name, t->dtype_name);
     bool matrix = rows > 0 && t->n_dims == 2 && t->shape[0] == rows && t->shape[1] == cols;
     bool vector = rows == 0 && t->n_dims == 1 && t->shape[0] == cols;
     if (!matrix && !vector) {
@@ -82,8 +90,8 @@ static vkmoe_status find(struct binder *b, const char *name, uint32_t rows, uint
         else
             snprintf(expected, sizeof(expected), "%u", cols);
         return vkm_fail(b->err, VKMOE_BAD_FORMAT,
-                        "%s: tensor %s has shape [%s], expected [%s] by config.json", t->file, name,
-                        shape, expected);
+                        "%s: tensor %s has shape [%s], expected [%s] by %s", t->file, t->own_name,
+                        shape, expected, vkm_checkpoint_authority(b->checkpoint));
     }
     *out = t;
     return VKMOE_OK;
@@ -139,9 +147,9 @@ static enum vkm_dtype stored_dtype(const struct binder *b, vkmoe_part role,
             common = VKM_DTYPE_F32;
     }
     enum vkm_dtype wanted = vkm_weights_dtype(role, b->weights, common);
-    return can_store(wanted, parts, n, one_matrix)
-               ? wanted
-               : vkm_weights_dtype(role, VKMOE_WEIGHTS_STORED, common);
+    if (!can_store(wanted, parts, n, one_matrix))
+        wanted = vkm_weights_dtype(role, VKMOE_WEIGHTS_STORED, common);
+    return can_store(wanted, parts, n, one_matrix) ? wanted : VKM_DTYPE_F32;
 }
 
 static uint64_t parts_bytes(const struct part *parts, size_t n, enum vkm_dtype dtype)
@@ -486,8 +494,9 @@ static vkmoe_status check_unused(const struct binder *b)
         const struct vkm_tensor *t = vkm_checkpoint_at(b->checkpoint, i);
         if (!b->used[i] && !is_harmless(&b->w->config, t->name))
             return vkm_fail(b->err, VKMOE_BAD_FORMAT,
-                            "%s: tensor %s has no place in the model that config.json describes",
-                            t->file, vkm_printable(name, t->name));
+                            "%s: tensor %s has no place in the model that %s describes", t->file,
+                            vkm_printable(name, t->own_name),
+                            vkm_checkpoint_authority(b->checkpoint));
     }
     return VKMOE_OK;
 }

@@ -26,5 +26,20 @@ static const enum vkm_dtype policy[VKMOE_PART_COUNT][VKMOE_WEIGHTS_COUNT] = {
 enum vkm_dtype vkm_weights_dtype(vkmoe_part part, vkmoe_weights weights, enum vkm_dtype file)
 {
     enum vkm_dtype dtype = policy[part][weights];
+    if (part == VKMOE_PART_EMBEDDINGS && vkm_dtype_is_quantised(file))
+        return F32; /* rows are looked up in arrays only */
     return dtype == AS_FILE ? file : dtype;
+}
+
+struct vkm_widened vkm_weights_widened(const struct vkm_weights *w)
+{
+    struct vkm_widened sum = {0};
+    for (size_t i = 0; i < w->pieces.count; i++) {
+        const struct vkm_piece *p = &w->pieces.items[i];
+        if (!p->source->blocks || vkm_dtype_is_quantised(p->dtype))
+            continue;
+        sum.bytes += p->target.size;
+        sum.file_bytes += p->source->size;
+    }
+    return sum;
 }

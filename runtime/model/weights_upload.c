@@ -16,7 +16,8 @@ static uint64_t stored_bytes(const struct vkm_piece *p, uint64_t rows)
 
 static size_t source_row_bytes(const struct vkm_piece *p)
 {
-    return p->cols * vkm_dtype_size(p->source->dtype);
+    const struct vkm_block_format *f = p->source->blocks;
+    return f ? p->cols / f->elements * f->bytes : p->cols * vkm_dtype_size(p->source->dtype);
 }
 
 /* A row wider than a chunk (an embedding of 2^20 float32 is half of one) cannot occur. */
@@ -29,26 +30,26 @@ struct job {
     uint64_t done, total;
     unsigned char *block; /* what was read last */
     size_t block_size;    /* at least a row of every piece */
-    float *values;        /* a row on its way to being quantised */
+    float *values;        /* a row on its way to another type */
 };
 
 /* A model with such a weight would answer nonsense: nothing after it is finite. */
 static vkmoe_status check_finite(const struct vkm_piece *p, uint64_t row, uint64_t rows,
-                                 const unsigned char *data, vkmoe_error *err)
+                                 const void *data, enum vkm_dtype dtype, vkmoe_error *err)
 {
     const struct vkm_tensor *t = p->source;
-    size_t n = (size_t)rows * p->cols, bad = vkm_first_nonfinite(data, t->dtype, n);
+    size_t n = (size_t)rows * p->cols, bad = vkm_first_nonfinite(data, dtype, n);
     char place[64];
     if (bad == n)
         return VKMOE_OK;
-    float value = vkm_load_f32(data, t->dtype, bad);
+    float value = vkm_load_f32(data, dtype, bad);
     if (t->n_dims == 1)
         snprintf(place, sizeof(place), "%zu", bad);
     else
         snprintf(place, sizeof(place), "%" PRIu64 ", %zu", row + bad / p->cols, bad % p->cols);
     return vkm_fail(err, VKMOE_BAD_FORMAT,
                     "%s: element [%s] of tensor %s is %s, expected a finite number", t->file, place,
-                    t->name,
+                    t->own_name,
                     isnan(value) ? "NaN"
                     : value > 0  ? "infinity"
                                  : "-infinity");
@@ -61,18 +62,51 @@ struct run {
     unsigned char *to;
 };
 
-/* Row i of the run. */
-static vkmoe_status quantise_row(struct job *job, const struct run *run, uint64_t i,
-                                 const unsigned char *from, vkmoe_error *err)
+/* Takes the values of row i of the run, which is made of blocks. */
+static vkmoe_status decode_row(struct job *job, const struct run *run, uint64_t i,
+                               const unsigned char *from, vkmoe_error *err)
 {
     const struct vkm_piece *p = run->piece;
-    for (uint32_t j = 0; j < p->cols; j++)
+    const struct vkm_block_format *f = p->source->blocks;
+    for (uint32_t b = 0; b < p->cols / f->elements; b++)
+        f->decode(from + b * f->bytes, job->values + b * f->elements);
+    return check_finite(p, run->first + i, 1, job->values, VKM_DTYPE_F32, err);
+}
+
+/* Blocks whose values the stored type has as they are. */
+static vkmoe_status regroup_row(struct job *job, const struct run *run, uint64_t i,
+                                const unsigned char *from, vkmoe_error *err)
+{
+    const struct vkm_piece *p = run->piece;
+    const struct vkm_block_format *f = p->source->blocks;
+    for (uint32_t b = 0; b < p->cols / f->elements; b++) {
+        if (vkm_block_put(f, from + b * f->bytes, run->to, p->ld, i, b))
+            continue;
+        vkmoe_status status = decode_row(job, run, i, from, err);
+        if (status != VKMOE_OK)
+            return status;
+        return vkm_fail(err, VKMOE_UNSUPPORTED,
+                        "%s: block %" PRIu32 " in row %" PRIu64
+                        " of tensor %s has a negative scale, expected one of 0 or more for %s",
+                        p->source->file, b, run->first + i, p->source->own_name, f->name);
+    }
+    return VKMOE_OK;
+}
+
+static vkmoe_status convert_row(struct job *job, const struct run *run, uint64_t i,
+                                const unsigned char *from, vkmoe_error *err)
+{
+    const struct vkm_piece *p = run->piece;
+    vkmoe_status status = VKMOE_OK;
+    if (p->source->blocks)
+        status = decode_row(job, run, i, from, err);
+    for (uint32_t j = 0; j < p->cols && !p->source->blocks; j++)
         job->values[j] = vkm_load_f32(from, p->source->dtype, j);
-    if (vkm_row_store(run->to, p->dtype, p->ld, i, job->values, p->cols))
-        return VKMOE_OK;
+    if (status != VKMOE_OK || vkm_row_store(run->to, p->dtype, p->ld, i, job->values, p->cols))
+        return status;
     return vkm_fail(err, VKMOE_BAD_FORMAT,
                     "%s: row %" PRIu64 " of tensor %s has values too large for the scales of %s",
-                    p->source->file, run->first + i, p->source->name, vkm_dtype_name(p->dtype));
+                    p->source->file, run->first + i, p->source->own_name, vkm_dtype_name(p->dtype));
 }
 
 static vkmoe_status pack_row(struct job *job, const struct run *run, uint64_t row,
@@ -80,17 +114,22 @@ static vkmoe_status pack_row(struct job *job, const struct run *run, uint64_t ro
 {
     const struct vkm_piece *p = run->piece;
     size_t size = vkm_dtype_size(p->dtype);
-    if (vkm_dtype_is_quantised(p->dtype))
-        return quantise_row(job, run, row, from, err);
+    const struct vkm_block_format *f = p->source->blocks;
+    if (f && f->regroup && p->dtype == f->stored)
+        return regroup_row(job, run, row, from, err);
+    if (f || p->dtype != p->source->dtype)
+        return convert_row(job, run, row, from, err);
     unsigned char *to = run->to + stored_bytes(p, row);
-    if (p->dtype == p->source->dtype) {
-        memcpy(to, from, p->cols * size);
-    } else {
-        for (uint32_t i = 0; i < p->cols; i++)
-            vkm_store_f32(to, p->dtype, i, vkm_load_f32(from, p->source->dtype, i));
-    }
+    memcpy(to, from, p->cols * size);
     memset(to + p->cols * size, 0, (p->ld - p->cols) * size);
     return VKMOE_OK;
+}
+
+/* Where the file has a row. */
+static uint64_t row_in_file(const struct vkm_tensor *t, uint64_t row)
+{
+    uint64_t head = t->interleaved, in_head = head ? row % head : 0;
+    return head ? row - in_head + 2 * (in_head % (head / 2)) + in_head / (head / 2) : row;
 }
 
 /* Reads the rows of the run and writes them as they are stored, and where they end in part of a
@@ -98,14 +137,16 @@ static vkmoe_status pack_row(struct job *job, const struct run *run, uint64_t ro
 static vkmoe_status pack_rows(struct job *job, const struct run *run, vkmoe_error *err)
 {
     const struct vkm_piece *p = run->piece;
-    size_t size = source_row_bytes(p), per_block = job->block_size / size;
+    size_t size = source_row_bytes(p);
+    size_t per_block = p->source->interleaved ? 1 : job->block_size / size;
     for (uint64_t row = 0; row < run->rows;) {
         uint64_t left = run->rows - row;
         size_t n = left < per_block ? (size_t)left : per_block;
         uint64_t at = run->first + row;
-        vkmoe_status status = vkm_tensor_read(p->source, at * size, job->block, n * size, err);
-        if (status == VKMOE_OK)
-            status = check_finite(p, at, n, job->block, err);
+        vkmoe_status status = vkm_tensor_read(p->source, row_in_file(p->source, at) * size,
+                                              job->block, n * size, err);
+        if (status == VKMOE_OK && !p->source->blocks)
+            status = check_finite(p, at, n, job->block, p->source->dtype, err);
         for (size_t i = 0; i < n && status == VKMOE_OK; i++)
             status = pack_row(job, run, row + i, job->block + i * size, err);
         if (status != VKMOE_OK)
@@ -151,7 +192,7 @@ static vkmoe_status prepare(struct job *job, const struct vkm_weights *w, vkmoe_
         job->total += p->source->size;
         if (source_row_bytes(p) > job->block_size)
             job->block_size = source_row_bytes(p);
-        if (vkm_dtype_is_quantised(p->dtype) && p->cols > widest)
+        if ((p->source->blocks || p->dtype != p->source->dtype) && p->cols > widest)
             widest = p->cols;
     }
     job->block = vkm_malloc(a, job->block_size, 1);

@@ -3,7 +3,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
-#include "base/json.h"
+#include "base/gguf.h"
 #include "vkmoe/chat.h"
 
 #define FILE_LIMIT ((uint64_t)16 << 20)
@@ -115,15 +115,35 @@ static vkmoe_status find(const char *jinja_file, const char *config_file, vkmoe_
     return status;
 }
 
+static vkmoe_status find_in_gguf(const char *path, vkmoe_chat_template *out, vkmoe_error *err)
+{
+    static const char key[] = "tokenizer.chat_template";
+    struct vkm_gguf *g = NULL;
+    vkmoe_status status = vkm_gguf_open(NULL, path, 0, &g, err);
+    if (status != VKMOE_OK)
+        return status;
+    const json_t *value = json_object_get(g->metadata, key);
+    if (json_is_string(value))
+        status = recognise(path, json_string_value(value), out, err);
+    else if (value)
+        status = vkm_json_mismatch(err, VKMOE_BAD_FORMAT, path, key, value, "a string");
+    vkm_gguf_close(g);
+    return status;
+}
+
 vkmoe_status vkmoe_chat_template_find(const char *path, vkmoe_chat_template *out, vkmoe_error *err)
 {
     struct stat st;
     if (!path || !out)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "vkmoe_chat_template_find: %s is NULL",
                         path ? "out" : "path");
-    if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
-        return vkm_fail(err, VKMOE_NOT_FOUND, "%s: there is no such folder", path);
+    bool is_gguf = vkm_gguf_is(path);
+    if (!is_gguf && (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)))
+        return vkm_fail(err, VKMOE_NOT_FOUND, "%s: there is no such folder, and no GGUF file",
+                        path);
     *out = VKMOE_CHAT_PLAIN;
+    if (is_gguf)
+        return find_in_gguf(path, out, err);
     char *jinja_file = vkm_format(NULL, "%s/chat_template.jinja", path);
     char *config_file = vkm_format(NULL, "%s/tokenizer_config.json", path);
     vkmoe_status status = jinja_file && config_file

@@ -19,8 +19,9 @@ struct vkmoe_tokenizer {
     bool add_bos;
 };
 
-/* Fills a zeroed tokenizer from the model folder; what a failure leaves, destroy releases. */
-vkmoe_status vkm_tokenizer_read(vkmoe_tokenizer *t, const char *folder, vkmoe_error *err);
+/* Fills a zeroed tokenizer from a model folder or a GGUF file; what a failure leaves, destroy
+ * releases. */
+vkmoe_status vkm_tokenizer_read(vkmoe_tokenizer *t, const char *path, vkmoe_error *err);
 
 /* Added tokens that text may not stand for, beside special ones, BOS and EOS. */
 struct vkm_barred {

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "text/gguf_tokenizer.h"
 #include "text/tokenizer.h"
 
 #define FILE_LIMIT ((uint64_t)256 << 20)
@@ -78,7 +79,7 @@ static vkmoe_status find_name(const struct vkm_source *s, const vkmoe_tokenizer 
     *id = name ? vkm_vocab_find(&t->vocab, name, strlen(name)) : -1;
     if (name && *id < 0)
         return vkm_fail(s->err, VKMOE_BAD_FORMAT,
-                        "%s: %s is \"%s\", which is not in tokenizer.json", s->file, key,
+                        "%s: %s is \"%s\", which is not in the vocabulary", s->file, key,
                         vkm_printable(printable, name));
     return VKMOE_OK;
 }
@@ -131,7 +132,7 @@ static vkmoe_status read_files(vkmoe_tokenizer *t, const char *main_file, const 
     return status;
 }
 
-vkmoe_status vkm_tokenizer_read(vkmoe_tokenizer *t, const char *folder, vkmoe_error *err)
+static vkmoe_status read_folder(vkmoe_tokenizer *t, const char *folder, vkmoe_error *err)
 {
     char *main_file = vkm_format(t->allocator, "%s/tokenizer.json", folder);
     char *config_file = vkm_format(t->allocator, "%s/tokenizer_config.json", folder);
@@ -143,4 +144,27 @@ vkmoe_status vkm_tokenizer_read(vkmoe_tokenizer *t, const char *folder, vkmoe_er
     vkm_free(t->allocator, main_file);
     vkm_free(t->allocator, config_file);
     return status;
+}
+
+static vkmoe_status read_gguf(vkmoe_tokenizer *t, const char *path, vkmoe_error *err)
+{
+    const struct vkm_source source = {t->allocator, path, err};
+    struct vkm_gguf *g = NULL;
+    json_t *root = NULL, *config = NULL;
+    vkmoe_status status = vkm_gguf_open(t->allocator, path, SIZE_MAX, &g, err);
+    if (status == VKMOE_OK)
+        status = vkm_gguf_tokenizer(g, &root, &config, err);
+    vkm_gguf_close(g);
+    if (status == VKMOE_OK)
+        status = read_tokenizer(&source, t, root);
+    if (status == VKMOE_OK)
+        status = read_config(&source, t, root, config);
+    json_decref(config);
+    json_decref(root);
+    return status;
+}
+
+vkmoe_status vkm_tokenizer_read(vkmoe_tokenizer *t, const char *path, vkmoe_error *err)
+{
+    return vkm_gguf_is(path) ? read_gguf(t, path, err) : read_folder(t, path, err);
 }

@@ -12,12 +12,12 @@ cd "$(dirname "$0")/../.."
 
 seconds=${1-}
 if ! [[ $seconds =~ ^[1-9][0-9]*$ ]]; then
-    echo "usage: tests/fuzz/run.sh SECONDS [safetensors|config|tokenizer...]" >&2
+    echo "usage: tests/fuzz/run.sh SECONDS [safetensors|gguf|config|tokenizer...]" >&2
     exit 2
 fi
 shift
 targets=("$@")
-[ $# -gt 0 ] || targets=(safetensors config tokenizer)
+[ $# -gt 0 ] || targets=(safetensors gguf config tokenizer)
 
 mkdir -p build/fuzz/found
 if ! { cmake --preset fuzz && cmake --build --preset fuzz; } >build/fuzz/build.log 2>&1; then
@@ -31,7 +31,7 @@ for target in "${targets[@]}"; do
     log=build/fuzz/$target.log
     mkdir -p "$kept"
     status=0
-    # JSON with a known key is found by the dictionary, not by chance.
+    # A known key is found by the dictionary, not by chance.
     "build/fuzz/bin/fuzz_$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 \
         -max_len=4096 -dict="tests/fuzz/$target.dict" -artifact_prefix="build/fuzz/found/$target-" \
         -print_final_stats=1 "$kept" "tests/fuzz/corpus/$target" >"$log" 2>&1 || status=$?

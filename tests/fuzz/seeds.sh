@@ -17,8 +17,8 @@ tensor() {
     printf '{"dtype":"%s","shape":[%s],"data_offsets":[%d,%d]}' "$@"
 }
 
-rm -rf safetensors config tokenizer
-mkdir safetensors config tokenizer
+rm -rf safetensors config gguf tokenizer
+mkdir safetensors config gguf tokenizer
 
 # --- safetensors ---
 
@@ -41,6 +41,44 @@ seed safetensors/long-header 'r\xff\xff\xff\xff\xff\xff\xff\xff{}'
 seed safetensors/index 'i{"metadata":{"total_size":5},"weight_map":{"a":"s","b":"s"}}'
 seed safetensors/index-part 'i{"weight_map":{"b":"s"}}'
 seed safetensors/index-wrong 'i{"weight_map":{"c":"s","a":"t","d":"../s"}}'
+
+# --- GGUF ---
+
+# number BYTES VALUE: little-endian, as printf writes it.
+number() {
+    local i
+    for ((i = 0; i < $1; i++)); do printf '\\x%02x' $(($2 >> 8 * i & 255)); done
+}
+text() { number 8 ${#1} && printf '%s' "$1"; }
+count() { text "$1" && number 4 4 && number 4 "$2"; }    # KEY VALUE
+word() { text "$1" && number 4 8 && text "$2"; }         # KEY VALUE
+list() { text "$1" && number 4 9 && number 4 "$2" && number 8 "$3"; } # KEY TYPE COUNT
+matrix() { text "$1" && number 4 2 && number 8 "$2" && number 8 "$3" && number 4 "$4" && number 8 "$5"; }
+# gguf NAME VERSION KEYS TENSORS REST: with 512 bytes of data.
+gguf() {
+    seed "gguf/$1" "GGUF$(number 4 "$2")$(number 8 "$4")$(number 8 "$3")$5%0512d" 0
+}
+
+shape=$(word general.architecture deepseek)
+shape+=$(count deepseek.embedding_length 32)$(count deepseek.block_count 1)
+shape+=$(count deepseek.attention.head_count 2)$(count deepseek.context_length 8)
+shape+=$(count deepseek.feed_forward_length 32)$(count deepseek.vocab_size 4)
+shape+=$(text deepseek.attention.layer_norm_rms_epsilon)$(number 4 6)$(number 4 0x38d1b717)
+gguf empty 3 0 0 ''
+gguf model 3 8 1 "$shape$(matrix token_embd.weight 32 4 8 0)"
+gguf blocks 3 8 2 "$shape$(matrix blk.0.attn_q.weight 32 4 3 0)$(matrix blk.0.ffn_up.weight 32 4 2 96)"
+gguf experts 3 10 1 "$shape$(count deepseek.expert_count 2)$(count deepseek.expert_used_count 1)$(
+    text blk.0.ffn_up_exps.weight && number 4 3 && number 8 32 && number 8 1 && number 8 2
+    number 4 20 && number 8 0)"
+gguf tokenizer 2 6 0 "$(word tokenizer.ggml.model gpt2)$(word tokenizer.ggml.pre gpt-2)$(
+    list tokenizer.ggml.tokens 8 4 && text a && text b && text ab && text '<s>')$(
+    list tokenizer.ggml.token_type 5 4 && number 4 1 && number 4 1 && number 4 1 && number 4 3)$(
+    list tokenizer.ggml.merges 8 1 && text 'a b')$(count tokenizer.ggml.bos_token_id 3)"
+gguf chat 3 1 0 "$(word tokenizer.chat_template '<|im_start|><|im_end|>')"
+gguf huge 3 1 0 "$(list k 8 0x7fffffffffffffff)"
+gguf nested 3 1 0 "$(list k 9 1)$(number 4 9)$(number 8 1)$(number 4 0)$(number 8 2)"
+gguf overlap 3 0 2 "$(matrix a 8 1 0 0)$(matrix b 8 1 0 0)"
+gguf split 3 1 0 "$(count split.count 2)"
 
 # --- configurations ---
 
