@@ -18,7 +18,8 @@ struct cli_common {
     bool validation;
     bool no_subgroups;
     uint32_t tiled_rows;
-    uint32_t context; /* of the session; 0: the library's default. No common option sets it. */
+    uint32_t context;   /* of the session; 0: the library's default. No common option sets it. */
+    bool fixed_context; /* it follows from the prompt: the command has no -c */
     uint32_t chunk;
     uint32_t experts; /* routed ones of each token; 0: the model's */
     uint64_t memory_limit;
@@ -154,8 +155,7 @@ vkmoe_session_params cli_session_params(const struct cli_common *common);
 void cli_plan_reason(const vkmoe_plan *plan, char reason[CLI_REASON_SIZE]);
 /* Says why loading failed: where it was refused by the plan, with the options that would do.
  * Returns an exit code. */
-int cli_load_failed(vkmoe_device *device, const char *model, const vkmoe_model_params *params,
-                    const vkmoe_error *err);
+int cli_load_failed(vkmoe_device *device, const struct cli_common *common, const vkmoe_error *err);
 double cli_now(void); /* seconds, monotonic */
 
 int cmd_run(int argc, char **argv);

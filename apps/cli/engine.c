@@ -188,9 +188,10 @@ static bool vocabulary_fits(const struct cli_common *common, const struct cli_en
     uint32_t vocabulary = vkmoe_model_get_info(e->model)->vocab_size;
     if (tokens < 0 || (uint32_t)tokens <= vocabulary)
         return true;
-    cli_fail("%s/tokenizer.json has token ids up to %d, expected ids below the vocab_size of %u in "
-             "config.json",
-             cli_model_path(common), tokens - 1, vocabulary);
+    cli_fail(
+        "%s: the tokenizer has token ids up to %d, expected ids below the model's vocab_size of "
+        "%u",
+        cli_model_path(common), tokens - 1, vocabulary);
     return false;
 }
 
@@ -200,12 +201,8 @@ int cli_engine_open(const struct cli_common *common, uint32_t prompt_tokens, str
     vkmoe_status status = open_device_and_model(common, prompt_tokens, e, &err);
     if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr); /* the progress bar has served */
-    if (status != VKMOE_OK) {
-        const vkmoe_model_params params = cli_model_params(common);
-        return cli_interrupted()
-                   ? EXIT_INTERRUPTED
-                   : cli_load_failed(e->device, cli_model_path(common), &params, &err);
-    }
+    if (status != VKMOE_OK)
+        return cli_interrupted() ? EXIT_INTERRUPTED : cli_load_failed(e->device, common, &err);
     e->load_seconds = cli_now() - e->start;
     uint32_t made_for = vkmoe_model_get_info(e->model)->max_context;
     if (common->context > made_for)

@@ -134,6 +134,7 @@ int cmd_logits(int argc, char **argv)
     if (code == EXIT_DONE && o.prompt)
         code = encode_prompt(&o, &e, &ids, &count);
     o.common.context = count < UINT32_MAX ? (uint32_t)count : 0;
+    o.common.fixed_context = true;
     if (code == EXIT_DONE)
         code = cli_engine_open(&o.common, count < UINT32_MAX ? (uint32_t)count : 0, &e);
     if (code == EXIT_DONE)

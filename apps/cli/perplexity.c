@@ -112,6 +112,12 @@ static bool on_window(void *user, const vkmoe_perplexity *so_far)
     return !stop && m->code == EXIT_DONE;
 }
 
+static void on_session(void *user, vkmoe_session *session)
+{
+    (void)user;
+    cli_cancel_on_interrupt(session);
+}
+
 /* --- results --- */
 
 static int print_json(const struct measurement *m, const vkmoe_perplexity *p)
@@ -167,7 +173,7 @@ static uint32_t *bytes_of(const vkmoe_tokenizer *t, const int32_t *ids, size_t c
 }
 
 static int measure(struct measurement *m, const struct cli_engine *e, const int32_t *ids,
-                   size_t count, bool bos, const uint32_t *bytes)
+                   size_t count, const int32_t *bos, const uint32_t *bytes)
 {
     const struct cli_common *common = &m->options->common;
     uint32_t made_for = vkmoe_model_get_info(e->model)->max_context;
@@ -177,6 +183,8 @@ static int measure(struct measurement *m, const struct cli_engine *e, const int3
     m->state.context = common->context ? common->context : made_for < 4096 ? made_for : 4096;
     m->state.stride = (uint32_t)m->options->stride;
     m->state.experts = common->experts;
+    m->state.weights = cli_weights_name(common->weights);
+    m->state.bos = bos ? *bos : -1;
     perplexity_state_identify(&m->state, cli_model_path(common), ids, count);
     if (m->options->state_file && !perplexity_state_read(&m->state, m->options->state_file, &found))
         return EXIT_FAILED;
@@ -185,9 +193,11 @@ static int measure(struct measurement *m, const struct cli_engine *e, const int3
                                             .stride = m->state.stride,
                                             .chunk = common->chunk,
                                             .experts_per_token = common->experts,
-                                            .bos = bos,
+                                            .bos = bos != NULL,
+                                            .bos_token = bos ? *bos : 0,
                                             .token_bytes = bytes,
                                             .resume = found ? &before : NULL,
+                                            .on_session = on_session,
                                             .progress = on_window,
                                             .user = m};
     m->resumed_at = found ? before.next : 0;
@@ -198,6 +208,10 @@ static int measure(struct measurement *m, const struct cli_engine *e, const int3
     vkmoe_status status = vkmoe_perplexity_run(e->model, ids, count, &params, &result, &err);
     if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr);
+    if (status == VKMOE_CANCELLED && m->code == EXIT_DONE && m->options->state_file) {
+        m->state.result = result; /* in the midst of a window */
+        m->code = perplexity_state_write(&m->state, m->options->state_file);
+    }
     if (m->code != EXIT_DONE)
         return m->code;
     if (status != VKMOE_OK)
@@ -227,7 +241,7 @@ static int run(const struct options *o, const char *text, size_t size)
     uint32_t *bytes = bytes_of(e.tokenizer, ids + bos, count - bos);
     code = bytes ? cli_engine_open(&o->common, 0, &e) : EXIT_FAILED;
     if (code == EXIT_DONE)
-        code = measure(&m, &e, ids + bos, count - bos, bos, bytes);
+        code = measure(&m, &e, ids + bos, count - bos, bos ? ids : NULL, bytes);
     free(bytes);
     vkmoe_tokenizer_free(e.tokenizer, ids);
     cli_engine_close(&e);

@@ -36,12 +36,13 @@ static bool same(const char *path, const json_t *root, const char *key, const ch
     return false;
 }
 
-static bool same_number(const char *path, const json_t *root, const char *key, uint32_t wanted)
+static bool same_number(const char *path, const json_t *root, const char *key, json_int_t wanted)
 {
     const json_t *value = json_object_get(root, key);
-    if (json_is_integer(value) && json_integer_value(value) == (json_int_t)wanted)
+    if (json_is_integer(value) && json_integer_value(value) == wanted)
         return true;
-    cli_fail("%s: '%s' is not %" PRIu32 ": it belongs to another measurement", path, key, wanted);
+    cli_fail("%s: '%s' is not %" JSON_INTEGER_FORMAT ": it belongs to another measurement", path,
+             key, wanted);
     return false;
 }
 
@@ -88,7 +89,9 @@ bool perplexity_state_read(struct perplexity_state *s, const char *path, bool *f
     bool good = same(path, root, "model", s->model) && same(path, root, "text", s->text) &&
                 same_number(path, root, "context", s->context) &&
                 same_number(path, root, "stride", s->stride) &&
-                same_number(path, root, "experts", s->experts) && take_result(s, path, root);
+                same_number(path, root, "experts", s->experts) &&
+                same_number(path, root, "bos", s->bos) && same(path, root, "weights", s->weights) &&
+                take_result(s, path, root);
     json_decref(root);
     *found = good;
     return good;
@@ -97,8 +100,9 @@ bool perplexity_state_read(struct perplexity_state *s, const char *path, bool *f
 int perplexity_state_write(const struct perplexity_state *s, const char *path)
 {
     json_t *root =
-        json_pack("{s:o, s:s, s:i, s:i, s:i}", "model", cli_json_text(s->model), "text", s->text,
-                  "context", (int)s->context, "stride", (int)s->stride, "experts", (int)s->experts);
+        json_pack("{s:o, s:s, s:i, s:i, s:i, s:i, s:s}", "model", cli_json_text(s->model), "text",
+                  s->text, "context", (int)s->context, "stride", (int)s->stride, "experts",
+                  (int)s->experts, "bos", (int)s->bos, "weights", s->weights);
     int failed = !root;
 #define SET_COUNT(name)                                                                            \
     failed |= json_object_set_new(root, #name, json_integer((json_int_t)s->result.name));

@@ -45,14 +45,20 @@ void cli_plan_reason(const vkmoe_plan *p, char reason[CLI_REASON_SIZE])
         add(&s, "--device %u (%s)", r->device, r->device_name);
 }
 
-int cli_load_failed(vkmoe_device *device, const char *model, const vkmoe_model_params *params,
-                    const vkmoe_error *err)
+int cli_load_failed(vkmoe_device *device, const struct cli_common *common, const vkmoe_error *err)
 {
+    const vkmoe_model_params params = cli_model_params(common);
     vkmoe_plan plan;
     char reason[CLI_REASON_SIZE];
-    if (err->status != VKMOE_OUT_OF_DEVICE_MEMORY || params->force ||
-        vkmoe_model_plan(device, model, params, &plan, NULL) != VKMOE_OK || plan.fits)
+    if (err->status != VKMOE_OUT_OF_DEVICE_MEMORY || params.force ||
+        vkmoe_model_plan(device, cli_model_path(common), &params, &plan, NULL) != VKMOE_OK ||
+        plan.fits)
         return cli_failed(err);
+    if (common->fixed_context) {
+        plan.remedies.chunk = plan.remedies.together ? 0 : plan.remedies.chunk;
+        plan.remedies.context = 0;
+        plan.remedies.together = false;
+    }
     cli_plan_reason(&plan, reason);
     return cli_fail("%s (--force tries anyway)", reason);
 }

@@ -36,19 +36,23 @@ typedef struct vkmoe_perplexity_params {
     uint32_t stride;
     uint32_t chunk;             /* as for a session */
     uint32_t experts_per_token; /* as for a session */
-    bool bos; /* each window begins with the model's BOS, so that its first token is
-                 scored too */
+    /* Each window begins with bos_token, so that its first token is scored too. */
+    bool bos;
+    int32_t bos_token;           /* read where bos is set */
     const uint32_t *token_bytes; /* [count] bytes of text in each token; NULL: unknown */
     const vkmoe_perplexity
         *resume; /* go on from there, with the same text and params; NULL: begin */
+    /* Called with the session that is measured, for vkmoe_session_cancel from another thread or a
+     * signal handler, and with NULL before it is gone. NULL: none. */
+    void (*on_session)(void *user, vkmoe_session *session);
     /* Called after every window; false ends the measurement with CANCELLED. NULL: none. */
     bool (*progress)(void *user, const vkmoe_perplexity *so_far);
-    void *user; /* handed to progress */
+    void *user; /* handed to both */
 } vkmoe_perplexity_params;
 
 /* Scores a text, `count` tokens without BOS; params may be NULL. *result holds what is done by then
  * also when it ends early. Fails with INVALID_ARGUMENT for a text too short to score a token, for a
- * stride beyond the window, BOS where the model has none, or a `resume` that is not of this text;
+ * stride beyond the window, or a `resume` that is not of this text;
  * CANCELLED; or as sessions do. */
 vkmoe_status vkmoe_perplexity_run(vkmoe_model *model, const int32_t *tokens, size_t count,
                                   const vkmoe_perplexity_params *params, vkmoe_perplexity *result,

@@ -77,7 +77,8 @@ typedef struct vkmoe_generate_params {
     vkmoe_sampling sampling; /* how each token is chosen */
     bool ignore_eos;         /* go on past the end of the document */
     /* Called with each token as it is chosen (not with the EOS token that ends it); returns false
-     * to stop, the token being kept. NULL: none. */
+     * to stop, the token being kept. It must not use the session, nor another one that shares its
+     * cache. NULL: none. */
     bool (*on_token)(void *user, int32_t token);
     void *user; /* handed to on_token */
 } vkmoe_generate_params;

@@ -223,7 +223,7 @@ static bool quantise_q4(const float x[VKM_GROUP], struct vkm_group *g)
     struct vkm_group next;
     find_range(x, &low, &high);
     minimum = to_f16(low);
-    float error = round_q4(x, scale_for(high - minimum, Q4_MAX), minimum, g);
+    float error = round_q4(x, scale_for(fmaxf(0, high - minimum), Q4_MAX), minimum, g);
     for (int i = 0; i < Q4_REFITS && refit_q4(x, g, &scale, &minimum); i++) {
         float lower = round_q4(x, scale, minimum, &next);
         if (lower >= error)

@@ -49,8 +49,9 @@ static vkmoe_status time_product(struct vkm_gpu *gpu, const struct vkm_params_ge
 vkmoe_status vkm_measure_reads(struct vkm_gpu *gpu, const struct vkm_matrix *m,
                                double *bytes_per_second, vkmoe_error *err)
 {
-    uint64_t panels = SAMPLE_BYTES / vkm_matrix_bytes(m->dtype, 1, vkm_ld(m->n_in));
-    uint64_t most = vkm_stored_rows(m->dtype, panels > 0 ? panels * VKM_PANEL_ROWS : 1);
+    uint64_t panel = vkm_stored_rows(m->dtype, 1);
+    uint64_t panels = SAMPLE_BYTES / vkm_matrix_bytes(m->dtype, panel, vkm_ld(m->n_in));
+    uint64_t most = panels > 0 ? panels * panel : panel;
     uint32_t rows = m->n_out < most ? m->n_out : (uint32_t)most;
     uint64_t x_bytes = vkm_ld(m->n_in) * sizeof(float);
     struct vkm_buffer *io = NULL; /* x, then y; the product's values do not matter */

@@ -143,10 +143,12 @@ static vkmoe_status end_step(struct vkmoe_session *s, struct ahead *a, vkmoe_ste
     a->first = slot(a, 1);
     a->count--;
     info->n_tokens = 1;
+    double start = vkm_seconds();
     vkmoe_status status = vkm_step_end(s, &s->decode[oldest], info, err);
     if (status != VKMOE_OK)
         return status;
-    s->decode_seconds = info->seconds;
+    if (vkm_seconds() - start > 0.5 * info->seconds) /* else it ended while the caller was busy */
+        s->decode_seconds = info->seconds;
     s->sequence.length++;
     s->pending = false;
     s->has_logits = a->count == 0;

@@ -61,7 +61,7 @@ static uint32_t chunk_that_fits(struct vkm_plan_request q, uint32_t chunk)
 static vkmoe_weights weights_that_fit(struct vkm_plan_request q)
 {
     unsigned kind = (unsigned)q.weights + 1;
-    if (q.loaded)
+    if (q.loaded || (q.checkpoint && vkm_checkpoint_is_gguf(q.checkpoint)))
         return VKMOE_WEIGHTS_STORED;
     for (; kind < VKMOE_WEIGHTS_COUNT; kind++) {
         q.weights = (vkmoe_weights)kind;

@@ -75,7 +75,7 @@ static vkmoe_status score_window(const struct run *r, vkmoe_perplexity *p, vkmoe
     size_t n = (size_t)(w.end - w.begin);
     const vkmoe_trace trace = {.losses = r->losses};
     if (bos)
-        r->tokens[0] = r->session->model->info.bos_token;
+        r->tokens[0] = r->params->bos_token;
     memcpy(r->tokens + bos, r->text + w.begin, n * sizeof(*r->tokens));
     vkmoe_session_reset(r->session);
     vkmoe_status status = vkmoe_session_eval(r->session, r->tokens, n + bos, &trace, err);
@@ -90,22 +90,17 @@ static vkmoe_status score_all(const struct run *r, vkmoe_perplexity *p, vkmoe_er
     while (p->next < p->tokens && status == VKMOE_OK) {
         if (!r->params->bos && p->tokens - p->next == 1 && r->step == r->room) {
             p->next++; /* a window of one token has nothing to score */
-            break;
+        } else {
+            status = score_window(r, p, err);
         }
-        status = score_window(r, p, err);
         if (status == VKMOE_OK && r->params->progress && !r->params->progress(r->params->user, p))
             status = vkm_fail(err, VKMOE_CANCELLED, "cancelled");
     }
     return status;
 }
 
-static vkmoe_status check(const struct vkmoe_model *m, const vkmoe_perplexity_params *p,
-                          size_t count, vkmoe_error *err)
+static vkmoe_status check(const vkmoe_perplexity_params *p, size_t count, vkmoe_error *err)
 {
-    if (p->bos && m->info.bos_token < 0)
-        return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
-                        "windows are to begin with BOS, which the "
-                        "model does not have");
     if (count + p->bos < 2)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
                         "a text of %zu tokens has none to score, expected at least %d", count,
@@ -152,15 +147,19 @@ vkmoe_status vkmoe_perplexity_run(vkmoe_model *model, const int32_t *tokens, siz
     VKM_REQUIRE(model && result, err);
     VKM_REQUIRE(tokens || count == 0, err);
     struct run r = {.params = params ? params : &defaults, .text = tokens};
-    vkmoe_status status = check(model, r.params, count, err);
+    vkmoe_status status = check(r.params, count, err);
     if (status != VKMOE_OK)
         return status;
     vkmoe_perplexity p = {.tokens = count};
     if (r.params->resume)
         p = *r.params->resume;
     status = open_run(&r, model, err);
+    if (status == VKMOE_OK && r.params->on_session)
+        r.params->on_session(r.params->user, r.session);
     if (status == VKMOE_OK)
         status = score_all(&r, &p, err);
+    if (r.session && r.params->on_session)
+        r.params->on_session(r.params->user, NULL);
     vkmoe_session_destroy(r.session);
     vkm_free(vkm_gpu_allocator(model->gpu), r.tokens);
     vkm_free(vkm_gpu_allocator(model->gpu), r.losses);

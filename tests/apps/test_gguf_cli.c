@@ -83,6 +83,18 @@ static void other_weights_than_the_files_are_not_made(void **state)
     test_process_free(&p);
 }
 
+/* Room for float32 weights by quarters: of the types in a safetensors file q8 would fit. */
+static void a_refusal_offers_no_other_weights(void **state)
+{
+    struct test_process p = {0};
+    (void)state;
+    write_model(&small, &f16);
+    test_vkmoe(&p, "run", "-m", file, "-p", "a", "-n", "1", "-c", "64", "--memory-limit", "600K");
+    test_process_assert_sentence(&p, 1, "the memory limit grants");
+    assert_null(strstr(p.err, "--weights"));
+    test_process_free(&p);
+}
+
 static void a_gguf_file_cut_short_is_refused(void **state)
 {
     struct stat st;
@@ -178,6 +190,7 @@ int main(void)
         TEST(info_tells_the_types_in_a_gguf_file),
         TEST(float32_in_place_of_blocks_is_said_where_one_asks),
         TEST(other_weights_than_the_files_are_not_made),
+        TEST(a_refusal_offers_no_other_weights),
         TEST(a_gguf_file_cut_short_is_refused),
         TEST(what_another_runtime_would_need_is_named),
         TEST(tensors_that_are_not_what_they_should_be_are_named),

@@ -449,6 +449,9 @@ static void pre_tokenizers_are_known_by_name(void **state)
         {"gpt-2", "ab", 1},
         {"gpt-2", "a b", 3},
         {"deepseek-llm", "1ab", 2},
+        {"deepseek-llm", "\U0001f63f\U0001f63f",
+         7},                                     /* nothing splits: bytes bf and f0 are merged */
+        {"deepseek-llm", "\ua73f\U0001f63f", 7}, /* a letter, and what is none: they are not */
     };
     (void)state;
     for (size_t i = 0; i < VKM_COUNT(samples); i++) {
@@ -459,6 +462,8 @@ static void pre_tokenizers_are_known_by_name(void **state)
         int32_t *ids;
         size_t n;
         w->pre = samples[i].pre;
+        add_word(w, "\u00bf\u00f0", 1);
+        w->merges[w->n_merges++] = "\u00bf \u00f0";
         write_words(&f, w);
         assert_int_equal(vkmoe_tokenizer_load(file_path(), NULL, &t, &err), VKMOE_OK);
         assert_int_equal(vkmoe_tokenizer_encode(t, samples[i].text, strlen(samples[i].text), false,
