@@ -114,7 +114,7 @@ static size_t depth(const struct vkmoe_session *s)
 }
 
 /* Keeps the device busy with at most `wanted` steps. That one more cannot be started is a failure
- * only where none is in hand. */
+ * only where none is in hand, but for a lost device, which is told by the call that finds it. */
 static vkmoe_status start_steps(struct vkmoe_session *s, struct ahead *a, size_t wanted,
                                 const struct vkm_batch *batch, vkmoe_error *err)
 {
@@ -132,7 +132,7 @@ static vkmoe_status start_steps(struct vkmoe_session *s, struct ahead *a, size_t
         if (status == VKMOE_OK)
             status = start_step(s, a, err);
     }
-    return a->count > 0 ? VKMOE_OK : status;
+    return a->count > 0 && status != VKMOE_DEVICE_LOST ? VKMOE_OK : status;
 }
 
 /* Waits for the oldest step: the pending token is computed, and another one chosen. */
