@@ -25,7 +25,7 @@ struct vkm_steps {
 /* What a check found. */
 struct vkm_finding {
     char sentence[512]; /* empty: all is well */
-    char note[512];     /* what was measured */
+    char note[1024];    /* what was measured */
     double nmse;
     vkmoe_conform_element worst; /* its view is "" where there is none */
 };
