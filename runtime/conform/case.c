@@ -27,6 +27,9 @@ bool vkm_case(struct vkm_suite *s, const char *format, ...)
     key = vkm_hash(key, kernel, strlen(kernel));
     s->random = (struct vkm_random){.key = vkm_hash(key, s->name, strlen(s->name))};
     s->views.used = s->tables.used = 0;
+    vkm_log(vkm_gpu_log(s->gpu), VKMOE_LOG_DEBUG, "next: %s (%s, %s%s%.0u), case %s", kernel,
+            vkm_variant_dtype_name(s->variant.variant), vkm_path_name(s->path),
+            s->variant.subgroup_size ? " " : "", s->variant.subgroup_size, s->name);
     return true;
 }
 
@@ -113,9 +116,9 @@ void vkm_case_report(struct vkm_suite *s, const char *sentence, const struct vkm
     char line[1024] = "";
     bool passed = !sentence[0];
     if (!passed)
-        snprintf(line, sizeof(line), "%s (%s, %s), case %s: %s", kernel->name,
-                 vkm_variant_dtype_name(v->variant), vkm_path_name(v->variant->path), s->name,
-                 sentence);
+        snprintf(line, sizeof(line), "%s (%s, %s%s%.0u), case %s: %s", kernel->name,
+                 vkm_variant_dtype_name(v->variant), vkm_path_name(v->variant->path),
+                 v->subgroup_size ? " " : "", v->subgroup_size, s->name, sentence);
     v->cases++;
     v->failed += !passed;
     if (outcome->nmse > v->nmse) {
@@ -179,6 +182,7 @@ static void settle(struct vkm_suite *s, const struct vkm_stream *stream, const c
     char *bundle = NULL;
     vkmoe_error error = {0};
     if (sentence[0] && s->pristine && outcome->kernel && s->error.status == VKMOE_OK &&
+        s->variant.failed < VKM_BUNDLES &&
         vkm_bundle_export(s, stream, sentence, &bundle, &error) != VKMOE_OK)
         s->error = error;
     vkm_case_report(s, sentence, outcome, bundle);

@@ -1,4 +1,4 @@
-#include "conform/case.h"
+#include "conform/bundle.h"
 
 #include <fnmatch.h>
 
@@ -110,7 +110,9 @@ vkmoe_status vkm_conform_run(struct vkm_gpu *gpu, const struct vkm_conform_param
     *totals = (struct vkm_conform_totals){0};
     if (params->on_device)
         params->on_device(params->user, vkm_gpu_info(gpu));
-    if (!params->list)
+    if (!params->list && params->export_dir)
+        status = vkm_bundle_folder(params->export_dir, err); /* now, not after minutes */
+    if (status == VKMOE_OK && !params->list)
         status = vkm_suite_begin(&s, size, params->export_dir != NULL, err);
     if (status == VKMOE_OK) {
         for (uint32_t k = 0; k < VKM_KERNEL_COUNT && s.error.status == VKMOE_OK; k++) {

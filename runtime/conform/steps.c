@@ -73,6 +73,7 @@ static vkmoe_status run_case(struct vkm_steps *s, const struct check *check,
     s->random = (struct vkm_random){.key = case_key(p, check->name, name)};
     vkmoe_status status = VKMOE_OK;
     if (!p->list) {
+        vkm_log(s->device_params->log, VKMOE_LOG_DEBUG, "next: %s, case %s", check->name, name);
         status = vkmoe_model_load(s->device, s->path, NULL, &s->model, &error);
         if (status == VKMOE_OK)
             status = check->run(s, &f, &error);
