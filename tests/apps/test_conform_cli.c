@@ -272,8 +272,8 @@ static void routing_parity_tells_models_apart(void **state)
     vkmoe_device_params params = {.cache_dir = ""};
     struct vkm_steps s = {.device_params = &params, .count = 50, .random = {.key = 1}};
     (void)state;
-    assert_ok(vkm_random_model_write(NULL, 1, &own, &err), &err);
-    assert_ok(vkm_random_model_write(NULL, 2, &other, &err), &err);
+    assert_ok(vkm_random_model_write(NULL, 0, 1, &own, &err), &err);
+    assert_ok(vkm_random_model_write(NULL, 0, 2, &other, &err), &err);
     assert_ok(vkmoe_device_open(&params, &s.device, &err), &err);
     assert_ok(vkmoe_model_load(s.device, own, NULL, &s.model, &err), &err);
     s.path = own;
