@@ -21,60 +21,68 @@ static bool write_all(int fd, const char *data, size_t size)
     return true;
 }
 
-/* Where the bytes go: into a new file beside `path`, named in `beside`, or where `path` is a pipe
- * or a device into that, which must not be replaced; `beside` is empty then. */
-static int open_target(const char *path, char *beside, size_t size)
+/* Writes to a new file beside the path and puts it in its place. */
+static bool replace(const char *path, char *beside, const char *data, size_t size)
 {
-    struct stat there;
-    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) {
-        beside[0] = '\0';
-        return open(path, O_WRONLY | O_CLOEXEC);
-    }
-    snprintf(beside, size, "%s.XXXXXX", path);
-    return mkstemp(beside);
-}
-
-static bool finish_target(int fd, const char *path, const char *beside)
-{
+    int fd = mkstemp(beside);
     mode_t mask = umask(0);
     umask(mask);
-    bool good = !beside[0] || (fchmod(fd, 0666 & ~mask) == 0 && fsync(fd) == 0);
-    if (close(fd) != 0)
+    bool good =
+        fd >= 0 && write_all(fd, data, size) && fchmod(fd, 0666 & ~mask) == 0 && fsync(fd) == 0;
+    if (fd >= 0 && close(fd) != 0)
         good = false;
-    return good && (!beside[0] || rename(beside, path) == 0);
+    good = good && rename(beside, path) == 0;
+    if (fd >= 0 && !good) {
+        int error = errno;
+        unlink(beside);
+        errno = error;
+    }
+    return good;
 }
 
-/* The path behind symbolic links, or a copy of it where nothing is there yet; and room for the name
- * beside. */
-static bool name_target(const char *path, char **real, char **beside, size_t *size)
+/* Writes into a pipe or a device, which must not be replaced. */
+static bool write_into(const char *path, const char *data, size_t size)
 {
-    *real = realpath(path, NULL);
-    if (!*real)
-        *real = strdup(path);
-    *size = *real ? strlen(*real) + sizeof(".XXXXXX") : 0;
-    *beside = *real ? malloc(*size) : NULL;
-    if (*beside)
-        return true;
-    free(*real);
-    cli_fail("host memory ran out for the name %s", path);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool good = fd >= 0 && write_all(fd, data, size);
+    if (fd >= 0 && close(fd) != 0)
+        good = false;
+    return good;
+}
+
+/* Opens neither a pipe, whose reader would take it for the report, nor what is there. */
+static bool could_write(const char *path, char *beside, bool is_file)
+{
+    struct stat there;
+    if (!is_file && stat(path, &there) == 0 && S_ISDIR(there.st_mode))
+        errno = EISDIR;
+    else if (!is_file)
+        return access(path, W_OK) == 0;
+    else {
+        int fd = mkstemp(beside);
+        return fd >= 0 && unlink(beside) == 0 && close(fd) == 0;
+    }
     return false;
 }
 
-/* Writes if there is data, and leaves everything as it was if there is none. */
+/* Writes the data, or where there is none finds out whether it could be. */
 static int write_or_try(const char *path, const char *data, size_t size)
 {
-    char *real, *beside;
-    size_t room;
-    if (!name_target(path, &real, &beside, &room))
-        return EXIT_FAILED;
-    int fd = open_target(real, beside, room), code = EXIT_DONE;
-    bool good = fd >= 0 && (!data || write_all(fd, data, size));
-    if (!good || (data && !finish_target(fd, real, beside)))
+    struct stat there;
+    char *real = realpath(path, NULL); /* behind symbolic links; NULL: nothing is there yet */
+    const char *target = real ? real : path;
+    size_t n = strlen(target) + sizeof(".XXXXXX");
+    char *beside = malloc(n);
+    bool is_file = stat(target, &there) != 0 || S_ISREG(there.st_mode);
+    int code = EXIT_DONE;
+    if (beside)
+        snprintf(beside, n, "%s.XXXXXX", target);
+    if (!beside)
+        code = cli_fail("host memory ran out for the name %s", path);
+    else if (!data ? !could_write(target, beside, is_file)
+                   : !(is_file ? replace(target, beside, data, size)
+                               : write_into(target, data, size)))
         code = cli_fail("cannot write %s: %s", path, strerror(errno));
-    if (fd >= 0 && (!good || !data))
-        close(fd);
-    if (fd >= 0 && beside[0] && (code != EXIT_DONE || !data))
-        unlink(beside);
     free(beside);
     free(real);
     return code;
