@@ -68,7 +68,7 @@ typedef struct vkmoe_conform_params {
     uint64_t seed;             /* of all random inputs; at most INT64_MAX */
     vkmoe_conform_level level; /* how many cases */
     bool list;                 /* report every case as passed and run none */
-    const char *model;      /* folder of a model for the checks of whole steps, besides a random one
+    const char *model;      /* folder of a model for the checks of whole steps, besides random ones
                                of their own; NULL: none */
     const char *export_dir; /* folder, made if need be, for bundles of cases of kernels that fail,
                                the first ten of each variant; NULL: none */

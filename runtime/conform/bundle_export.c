@@ -244,14 +244,23 @@ vkmoe_status vkm_bundle_folder(const char *path, vkmoe_error *err)
     return vkm_fail(err, VKMOE_IO, "cannot make the folder %s: %s", path, strerror(errno));
 }
 
-/* Kernel, variant and case, in letters that every file system takes. */
+/* Tells devices and drivers apart, by what reports key on. */
+static uint32_t device_key(const vkmoe_device_info *d)
+{
+    uint64_t key = vkm_hash(VKM_HASH_INIT, d->uuid, strlen(d->uuid));
+    key = vkm_hash(key, &d->driver_id, sizeof(d->driver_id));
+    return (uint32_t)vkm_hash(key, &d->driver_version, sizeof(d->driver_version));
+}
+
+/* Kernel, variant, case, seed and device, in letters that every file system takes. */
 static char *folder_name(const struct vkm_suite *s, const char *kernel)
 {
     char name[256];
     const char *weights = vkm_variant_dtype_name(s->variant.variant);
-    int n = snprintf(name, sizeof(name), "%s%s%s-%s%.0u-%s", kernel, weights[0] == '-' ? "" : "-",
-                     weights[0] == '-' ? "" : weights, vkm_path_name(s->path),
-                     s->variant.subgroup_size, s->name);
+    int n = snprintf(name, sizeof(name), "%s%s%s-%s%.0u-%s-seed-%llu-%08x", kernel,
+                     weights[0] == '-' ? "" : "-", weights[0] == '-' ? "" : weights,
+                     vkm_path_name(s->path), s->variant.subgroup_size, s->name,
+                     (unsigned long long)s->params->seed, device_key(vkm_gpu_info(s->gpu)));
     for (int i = 0; i < n && i < (int)sizeof(name) - 1; i++)
         if (!isalnum((unsigned char)name[i]) && name[i] != '_' && name[i] != '.')
             name[i] = '-';
