@@ -198,6 +198,7 @@ static int measure(const struct options *o, vkmoe_device *device, vkmoe_model *m
         .depth = (uint32_t)o->depth,
         .chunk = o->common.chunk,
         .experts_per_token = o->common.experts,
+        .kv = o->common.kv,
         .repetitions = (uint32_t)o->repetitions,
         .profile = o->profile,
         .progress = on_progress,

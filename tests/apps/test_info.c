@@ -40,7 +40,7 @@ static void json_has_the_keys_that_scripts_rely_on(void **state)
     assert_true(number(root, "training_flops_per_2k") == d.flops.training_per_2k);
     assert_true(number(root, "training_flops_per_4k") == d.flops.training_per_4k);
     assert_true(number(root, "expert_combinations") == 74974368);
-    assert_true(number(root, "kv_bytes_per_token") == (double)d.kv_bytes_per_token);
+    assert_true(number(root, "kv_bytes_per_token") == (double)d.kv_bytes_per_token[VKMOE_KV_F32]);
     const json_t *parts = json_object_get(root, "parameters");
     assert_int_equal(json_object_size(parts), VKMOE_PART_COUNT);
     assert_true(number(json_object_get(parts, "routed experts"), "activated") ==
