@@ -3,6 +3,7 @@
 #include "kernels/kv_layout.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define MOST_DIM 256 /* of a head */
 
@@ -63,6 +64,67 @@ static uint32_t qkv_width(const struct heads *h)
     return (h->n_heads + 2 * h->n_kv_heads) * h->head_dim;
 }
 
+static const char awkward[] = "awkward values";
+
+/* Numbers at which rounding could go wrong: ties and their neighbours, the ends of ranges, tiny
+ * ones, what is no number. A head in five has an infinity or a NaN in it. */
+static void make_awkward(const struct heads *h, uint32_t n_rows, struct vkm_view qkv)
+{
+    static const float numbers[] = {
+        0x1.01p0f,
+        0x1.03p0f,
+        0x1.010002p0f,
+        0x1.00fffep0f,
+        0x1.002p0f,
+        0x1.006p0f,
+        0x1.002002p0f,
+        0x1.001ffep0f,
+        -0x1.03p0f,
+        -0x1.006p0f,
+        127,
+        2.5f,
+        -3.5f,
+        0.5f,
+        1.5f,
+        2.5000002f,
+        2.4999998f,
+        -126.5f,
+        65504,
+        65519.996f,
+        65520,
+        -1e30f,
+        0x1p-14f,
+        0x1.ffcp-15f,
+        0x1.8p-24f,
+        0x1p-25f,
+        0x1.000002p-25f,
+        0x1p-26f,
+        0x1p-100f,
+        0x1p-101f,
+        0,
+        -0x1p-24f,
+        3,
+        0x1.fep-3f,
+        0x1.ffp-3f,
+        100,
+    };
+    static const float no_numbers[] = {INFINITY, -INFINITY, NAN};
+    uint32_t ld = vkm_ld(qkv_width(h));
+    float *data = vkm_case_host(qkv);
+    for (uint32_t r = 0; r < n_rows; r++) {
+        for (uint32_t i = 0; i < h->n_kv_heads * h->head_dim; i++) {
+            uint32_t head = r * h->n_kv_heads + i / h->head_dim, in_head = i % h->head_dim;
+            float *value = &data[r * ld + (h->n_heads + h->n_kv_heads) * h->head_dim + i];
+            /* Heads begin with numbers of their own, and every other one is of one magnitude. */
+            *value = numbers[(in_head + 5 * head) % VKM_COUNT(numbers)];
+            if (head % 2 == 1 && fabsf(*value) > 127)
+                *value = 127;
+            if (head % 5 == 4 && in_head == head % h->head_dim)
+                *value = no_numbers[head / 5 % VKM_COUNT(no_numbers)];
+        }
+    }
+}
+
 static void rope_kv(struct vkm_suite *s, const struct heads *h, const uint32_t *positions,
                     uint32_t n_rows, uint32_t n_sequences, const char *name)
 {
@@ -92,6 +154,8 @@ static void rope_kv(struct vkm_suite *s, const struct heads *h, const uint32_t *
         .qkv_ld = vkm_ld(qkv_width(h)),
         .block_stride = paged.block_stride,
     };
+    if (strcmp(name, awkward) == 0)
+        make_awkward(h, n_rows, p.qkv);
     vkm_case_run(s, (struct vkm_launch){.n_rows = n_rows, .dtype = s->dtype}, &p);
 }
 
@@ -110,6 +174,7 @@ void vkm_cases_rope_kv(struct vkm_suite *s)
         chunk[i] = 30 + i;
     for (size_t i = 0; i < VKM_COUNT(head_shapes); i++) {
         rope_kv(s, &head_shapes[i], near, 12, 1, "near");
+        rope_kv(s, &head_shapes[i], near, 12, 1, awkward);
         rope_kv(s, &head_shapes[i], chunk, (uint32_t)(i * 11 + 1), 1, "chunk");
     }
     rope_kv(s, &pair, near, 12, 3, "three sequences");

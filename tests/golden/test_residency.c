@@ -110,7 +110,8 @@ static void the_shipped_model_takes_what_was_planned(void **state)
         {.context = 4096, .chunk = 512},
         {.memory_limit = 26 * MIB},
         {.memory_limit = 30 * MIB, .context = 256, .chunk = 64},
-        {.weights = VKMOE_WEIGHTS_Q8},
+        {.weights = VKMOE_WEIGHTS_Q8, .kv = VKMOE_KV_BF16},
+        {.context = 4096, .kv = VKMOE_KV_Q8},
         {.weights = VKMOE_WEIGHTS_Q4, .memory_limit = 17 * MIB},
     };
     (void)state;
@@ -135,7 +136,8 @@ static void random_shapes_take_what_was_planned(void **state)
         const struct test_shape shape = test_shape_complete(&shapes[i]);
         vkmoe_model_params params = {.context = 100 + 700 * (uint32_t)i,
                                      .chunk = 3 + 40 * (uint32_t)i,
-                                     .weights = (vkmoe_weights)(i % VKMOE_WEIGHTS_COUNT)};
+                                     .weights = (vkmoe_weights)(i % VKMOE_WEIGHTS_COUNT),
+                                     .kv = (vkmoe_kv)(i % VKMOE_KV_COUNT)};
         char *folder = test_folder_make();
         checkpoint_write(&shape, folder);
         expect_as_planned(device, folder, &params);
@@ -235,6 +237,29 @@ static void smaller_weights_are_offered_where_they_are_enough(void **state)
     params.memory_limit = 1;
     assert_int_equal(plan_for(device, VKMOE_TEST_MODEL, &params).remedies.weights,
                      VKMOE_WEIGHTS_STORED);
+}
+
+/* With room for half of a long context. */
+static void a_smaller_cache_is_offered_where_it_is_enough(void **state)
+{
+    (void)state;
+    vkmoe_model_params all = {.context = 8192, .chunk = 1, .memory_limit = 1}, half = all;
+    half.kv = VKMOE_KV_F16;
+    vkmoe_model_params params = all;
+    params.memory_limit = plan_for(device, VKMOE_TEST_MODEL, &half).device_bytes;
+    vkmoe_plan plan = plan_for(device, VKMOE_TEST_MODEL, &params);
+    assert_false(plan.fits);
+    assert_int_equal(plan.remedies.kv, VKMOE_KV_F16);
+    expect_refused(&params, " a KV cache of 16 bits");
+    params.memory_limit -= MIB;
+    plan = plan_for(device, VKMOE_TEST_MODEL, &params);
+    assert_int_equal(plan.remedies.kv, VKMOE_KV_Q8);
+    expect_refused(&params, " a KV cache of 8 bits");
+    params.kv = plan.remedies.kv;
+    struct loaded l = load(device, VKMOE_TEST_MODEL, &params);
+    unload(&l);
+    params.memory_limit = 1;
+    assert_int_equal(plan_for(device, VKMOE_TEST_MODEL, &params).remedies.kv, VKMOE_KV_F32);
 }
 
 static void a_named_model_that_is_too_large_is_no_failure_of_the_plan(void **state)
@@ -556,6 +581,7 @@ int main(void)
         cmocka_unit_test(the_reference_takes_what_was_planned),
         cmocka_unit_test(what_does_not_fit_is_refused_with_settings_that_do),
         cmocka_unit_test(smaller_weights_are_offered_where_they_are_enough),
+        cmocka_unit_test(a_smaller_cache_is_offered_where_it_is_enough),
         cmocka_unit_test(a_named_model_that_is_too_large_is_no_failure_of_the_plan),
         cmocka_unit_test(a_folder_without_weights_is_planned_as_its_configuration),
         cmocka_unit_test(force_tries_anyway),
