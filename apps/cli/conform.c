@@ -132,6 +132,7 @@ static int parse(int argc, char **argv, struct options *o)
     if (o->params.list && (o->json || o->summary || o->html || o->params.export_dir))
         return cli_usage("conform: --list runs nothing; it does not go with --json, --summary, "
                          "--html or --export");
+    o->params.kv = o->common.kv;
     o->params.model = cli_model_path(&o->common);
     return -1;
 }

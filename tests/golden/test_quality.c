@@ -184,9 +184,9 @@ static void the_shipped_model_keeps_its_predictions(void **state)
     static const struct rounded all[] = {
         {"weights Q8", VKMOE_WEIGHTS_Q8, VKMOE_KV_F32, 2e-4, 1e-3, 0.006, 0.02},
         {"weights Q4", VKMOE_WEIGHTS_Q4, VKMOE_KV_F32, 0.01, 0.015, 0.06, 0.09},
-        {"KV cache F16", VKMOE_WEIGHTS_STORED, VKMOE_KV_F16, 2e-4, 1e-3, 0.006, 0.02},
-        {"KV cache BF16", VKMOE_WEIGHTS_STORED, VKMOE_KV_BF16, 2e-4, 1e-3, 0.006, 0.02},
-        {"KV cache Q8", VKMOE_WEIGHTS_STORED, VKMOE_KV_Q8, 2e-4, 1e-3, 0.006, 0.02},
+        {"KV cache F16", VKMOE_WEIGHTS_STORED, VKMOE_KV_F16, 3e-6, 1e-4, 5e-4, 0.002},
+        {"KV cache BF16", VKMOE_WEIGHTS_STORED, VKMOE_KV_BF16, 1e-4, 5e-4, 0.004, 0.006},
+        {"KV cache Q8", VKMOE_WEIGHTS_STORED, VKMOE_KV_Q8, 4e-4, 1e-3, 0.012, 0.02},
     };
     (void)state;
     struct loaded l = load(VKMOE_TEST_MODEL, VKMOE_WEIGHTS_STORED, VKMOE_KV_F32);
@@ -204,9 +204,9 @@ static void a_larger_random_model_keeps_its_predictions(void **state)
     static const struct rounded all[] = {
         {"weights Q8", VKMOE_WEIGHTS_Q8, VKMOE_KV_F32, 3e-4, 5e-3, 0.012, 0.06},
         {"weights Q4", VKMOE_WEIGHTS_Q4, VKMOE_KV_F32, 0.025, 0.03, 0.13, 0.4},
-        {"KV cache F16", VKMOE_WEIGHTS_STORED, VKMOE_KV_F16, 3e-4, 5e-3, 0.012, 0.06},
-        {"KV cache BF16", VKMOE_WEIGHTS_STORED, VKMOE_KV_BF16, 3e-4, 5e-3, 0.012, 0.06},
-        {"KV cache Q8", VKMOE_WEIGHTS_STORED, VKMOE_KV_Q8, 3e-4, 5e-3, 0.012, 0.06},
+        {"KV cache F16", VKMOE_WEIGHTS_STORED, VKMOE_KV_F16, 1e-7, 1e-4, 5e-4, 0.005},
+        {"KV cache BF16", VKMOE_WEIGHTS_STORED, VKMOE_KV_BF16, 3e-5, 1e-3, 0.003, 0.01},
+        {"KV cache Q8", VKMOE_WEIGHTS_STORED, VKMOE_KV_Q8, 8e-5, 2e-3, 0.006, 0.04},
     };
     static const struct test_shape random = {.vocab = 4096,
                                              .hidden = 512,
