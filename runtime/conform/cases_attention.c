@@ -2,6 +2,7 @@
 #include "conform/case.h"
 #include "kernels/kv_layout.h"
 
+#include <float.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -107,8 +108,9 @@ static void make_awkward(const struct heads *h, uint32_t n_rows, struct vkm_view
         0x1.fep-3f,
         0x1.ffp-3f,
         100,
+        FLT_MAX,
     };
-    static const float no_numbers[] = {INFINITY, -INFINITY, NAN};
+    const float no_numbers[] = {NAN, INFINITY, vkm_bits_f32(0x7f800001u), -INFINITY};
     uint32_t ld = vkm_ld(qkv_width(h));
     float *data = vkm_case_host(qkv);
     for (uint32_t r = 0; r < n_rows; r++) {
