@@ -1,5 +1,6 @@
 /* Models whose KV cache rounds: how far what they compute may be from exact, whatever the size of a
- * head, and however the context came about. What rounding costs in quality is test_quality's. */
+ * head, and however the context came about; and that a refusal offers one. What rounding costs in
+ * quality is test_quality's. */
 #include "checkpoint.h"
 
 #include <math.h>
@@ -52,11 +53,11 @@ static double nmse(const struct test_trace *got, const struct test_trace *expect
     return error / power;
 }
 
-static vkmoe_session *session_of(vkmoe_model *model, vkmoe_kv kv, uint32_t chunk)
+static vkmoe_session *session_of(vkmoe_model *model, vkmoe_kv kv, uint32_t context, uint32_t chunk)
 {
     vkmoe_error err;
     vkmoe_session *s = NULL;
-    const vkmoe_session_params params = {.context = COUNT, .chunk = chunk, .kv = kv};
+    const vkmoe_session_params params = {.context = context, .chunk = chunk, .kv = kv};
     assert_ok(vkmoe_session_create(model, &params, &s, &err), &err);
     return s;
 }
@@ -66,7 +67,7 @@ static void expect_close(vkmoe_model *model, vkmoe_kv kv, const struct test_trac
 {
     static const uint32_t chunks[] = {COUNT, 13};
     for (size_t i = 0; i < sizeof(chunks) / sizeof(chunks[0]); i++) {
-        vkmoe_session *s = session_of(model, kv, chunks[i]);
+        vkmoe_session *s = session_of(model, kv, COUNT, chunks[i]);
         struct test_trace got = test_trace_eval(model, s, exact->tokens, COUNT);
         double is = nmse(&got, exact);
         print_message("%s, chunks of %u: NMSE %.2e\n", kinds[kv].name, chunks[i], is);
@@ -99,10 +100,58 @@ static void a_cache_that_rounds_keeps_its_bound(void **state)
     }
 }
 
+static vkmoe_plan plan_for(const vkmoe_model_params *params)
+{
+    vkmoe_plan plan;
+    vkmoe_error err;
+    assert_ok(vkmoe_model_plan(device, VKMOE_TEST_MODEL, params, &plan, &err), &err);
+    return plan;
+}
+
+/* With as much memory as the plan needs for each kind of cache: allocations come in blocks, so that
+ * one may fit where another was planned. */
+static void a_smaller_cache_is_offered_where_it_is_enough(void **state)
+{
+    static const char *const words[VKMOE_KV_COUNT] = {
+        "", " a KV cache of 16 bits", " a KV cache of 16 bits", " a KV cache of 8 bits"};
+    uint32_t offered[VKMOE_KV_COUNT] = {0};
+    vkmoe_error refused;
+    (void)state;
+    for (uint32_t context = 2048; context <= 16384; context *= 2) {
+        for (int kv = VKMOE_KV_F16; kv < VKMOE_KV_COUNT; kv++) {
+            vkmoe_model_params params = {
+                .context = context, .chunk = 1, .memory_limit = 1, .kv = (vkmoe_kv)kv};
+            params.memory_limit = plan_for(&params).device_bytes;
+            params.kv = VKMOE_KV_F32;
+            vkmoe_plan plan = plan_for(&params);
+            if (plan.fits)
+                continue;
+            vkmoe_model *none;
+            test_assert_fails(vkmoe_model_load(device, VKMOE_TEST_MODEL, &params, &none, &refused),
+                              &refused, VKMOE_OUT_OF_DEVICE_MEMORY, words[plan.remedies.kv]);
+            offered[plan.remedies.kv]++;
+            for (int k = VKMOE_KV_F16; k <= (int)plan.remedies.kv; k++) {
+                params.kv = (vkmoe_kv)k;
+                assert_int_equal(plan_for(&params).fits, k == (int)plan.remedies.kv);
+            }
+            vkmoe_model *model;
+            vkmoe_error err;
+            assert_ok(vkmoe_model_load(device, VKMOE_TEST_MODEL, &params, &model, &err), &err);
+            vkmoe_session_destroy(session_of(model, params.kv, context, 1));
+            vkmoe_model_destroy(model);
+        }
+    }
+    assert_true(offered[VKMOE_KV_F16] > 0 && offered[VKMOE_KV_Q8] > 0);
+    assert_int_equal(offered[VKMOE_KV_F32], 0);
+    vkmoe_model_params least = {.context = 64, .chunk = 1, .memory_limit = 1};
+    assert_int_equal(plan_for(&least).remedies.kv, VKMOE_KV_F32);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cache_that_rounds_keeps_its_bound),
+        cmocka_unit_test(a_smaller_cache_is_offered_where_it_is_enough),
     };
     return cmocka_run_group_tests_name("kv_cache", tests, open_device, close_device);
 }

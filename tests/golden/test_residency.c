@@ -240,40 +240,6 @@ static void smaller_weights_are_offered_where_they_are_enough(void **state)
                      VKMOE_WEIGHTS_STORED);
 }
 
-/* With as much memory as the plan needs for each kind of cache: allocations come in blocks, so that
- * one may fit where another was planned. */
-static void a_smaller_cache_is_offered_where_it_is_enough(void **state)
-{
-    static const char *const words[VKMOE_KV_COUNT] = {
-        "", " a KV cache of 16 bits", " a KV cache of 16 bits", " a KV cache of 8 bits"};
-    uint32_t offered[VKMOE_KV_COUNT] = {0};
-    (void)state;
-    for (uint32_t context = 2048; context <= 16384; context *= 2) {
-        for (int kv = VKMOE_KV_F16; kv < VKMOE_KV_COUNT; kv++) {
-            vkmoe_model_params params = {
-                .context = context, .chunk = 1, .memory_limit = 1, .kv = (vkmoe_kv)kv};
-            params.memory_limit = plan_for(device, VKMOE_TEST_MODEL, &params).device_bytes;
-            params.kv = VKMOE_KV_F32;
-            vkmoe_plan plan = plan_for(device, VKMOE_TEST_MODEL, &params);
-            if (plan.fits)
-                continue;
-            expect_refused(&params, words[plan.remedies.kv]);
-            offered[plan.remedies.kv]++;
-            for (int k = VKMOE_KV_F16; k <= (int)plan.remedies.kv; k++) {
-                params.kv = (vkmoe_kv)k;
-                assert_int_equal(plan_for(device, VKMOE_TEST_MODEL, &params).fits,
-                                 k == (int)plan.remedies.kv);
-            }
-            struct loaded l = load(device, VKMOE_TEST_MODEL, &params);
-            unload(&l);
-        }
-    }
-    assert_true(offered[VKMOE_KV_F16] > 0 && offered[VKMOE_KV_Q8] > 0);
-    assert_int_equal(offered[VKMOE_KV_F32], 0);
-    vkmoe_model_params least = {.context = 64, .chunk = 1, .memory_limit = 1};
-    assert_int_equal(plan_for(device, VKMOE_TEST_MODEL, &least).remedies.kv, VKMOE_KV_F32);
-}
-
 static void a_named_model_that_is_too_large_is_no_failure_of_the_plan(void **state)
 {
     (void)state;
@@ -593,7 +559,6 @@ int main(void)
         cmocka_unit_test(the_reference_takes_what_was_planned),
         cmocka_unit_test(what_does_not_fit_is_refused_with_settings_that_do),
         cmocka_unit_test(smaller_weights_are_offered_where_they_are_enough),
-        cmocka_unit_test(a_smaller_cache_is_offered_where_it_is_enough),
         cmocka_unit_test(a_named_model_that_is_too_large_is_no_failure_of_the_plan),
         cmocka_unit_test(a_folder_without_weights_is_planned_as_its_configuration),
         cmocka_unit_test(force_tries_anyway),
