@@ -2,8 +2,8 @@
  * it that a split makes (params.h): online softmax over runs of positions. Workgroups: (query
  * heads, blocks of ROWS rows, splits); the rows of a block are consecutive positions of one
  * sequence, so that keys and values are read once for all of them. For the scores, a lane takes
- * four neighbouring positions at a time; for the values, pairs of elements lane, lane + LANES, ...
- * of the head and every position. Positions past the block's last count for nothing, whatever the
+ * four neighbouring positions at a time; for the values, runs of elements (lib/kv.glsl) lane,
+ * lane + LANES, ... of the head and every position. Positions past the block's last count for nothing, whatever the
  * cache holds there.
  *
  * Each run is summed by itself and then added with what rounding lost, so that the error does not
@@ -12,18 +12,20 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
+#include "lib/kv.glsl"
 #include "lib/math.glsl"
 #ifdef PATH_SUBGROUP
 #extension GL_KHR_shader_subgroup_basic : require
 #endif
 
-layout(constant_id = 1) const uint PAIRS = 1; /* of elements, for each lane */
+layout(constant_id = 1) const uint PAIRS = KV_RUN; /* of elements, for each lane: whole runs */
 layout(constant_id = 2) const uint ROWS = 1;
 
 const uint LANES = gl_WorkGroupSize.x;
 const uint BLOCK_QUADS = VKM_KV_BLOCK / 4u; /* of positions */
 const uint RUN = LANES > 2u * BLOCK_QUADS ? 4u * LANES : 2u * VKM_KV_BLOCK; /* positions */
 const uint QUADS = RUN / 4u / LANES;  /* of positions, for each lane in a run */
+const uint RUNS = PAIRS / KV_RUN;     /* of values, for each lane */
 const uint HEAD = PAIRS * 2u * LANES; /* elements from one query to the next */
 
 shared float query[ROWS * HEAD];
@@ -46,12 +48,18 @@ void meet()
 uvec2 block_address(uint sequence, uint at, uint kv_head)
 {
     uint block = ld_u32(p.blocks, sequence * p.block_stride + at / VKM_KV_BLOCK);
-    return umul64(block * p.n_kv_heads + kv_head, p.head_dim * VKM_KV_BLOCK * 4u);
+    return umul64(block * p.n_kv_heads + kv_head, kv_part_bytes(p.head_dim));
 }
 
 float largest_of(vec4 v)
 {
     return max(max(v.x, v.y), max(v.z, v.w));
+}
+
+/* Number j of a lane's pairs of elements. */
+uint own_pair(uint lane, uint j)
+{
+    return (lane + j / KV_RUN * LANES) * KV_RUN + j % KV_RUN;
 }
 
 /* The largest that any lane left for row k. */
@@ -79,7 +87,7 @@ void main()
     uint n = min(ROWS, p.n_rows - r);
     uvec4 row = ld_uvec4(p.rows, r);
     uint kv_head = head / (p.n_heads / p.n_kv_heads);
-    uint pairs = p.head_dim / 2u;
+    uint pairs = p.head_dim / 2u, runs = kv_runs(p.head_dim);
     uint own = row.y + 1u;   /* positions of the first row; each one after it has one more */
     uint length = row.y + n; /* of the last */
     uint split = gl_WorkGroupID.z;
@@ -106,21 +114,21 @@ void main()
 
     for (uint first = begin; first < end; first += RUN) {
         vec4 scores[ROWS * QUADS];
-        uvec2 keys[QUADS];
+        kv_keys keys[QUADS];
         [[unroll]] for (uint t = 0u; t < QUADS; t++) {
             /* A quad behind the end repeats the last one there is. */
             uint at = min(first + (t * LANES + lane) * 4u, (end - 1u) & ~3u);
-            keys[t] = addr_add(addr_add(p.k_cache, block_address(row.z, at, kv_head)),
-                               at % VKM_KV_BLOCK * 4u);
+            keys[t] = kv_keys_at(addr_add(p.k_cache, block_address(row.z, at, kv_head)),
+                                 at % VKM_KV_BLOCK, p.head_dim);
             [[unroll]] for (uint k = 0u; k < ROWS; k++)
                 scores[k * QUADS + t] = vec4(0.0);
         }
-        for (uint d = 0u; d < pairs; d++) {
-            [[unroll]] for (uint c = 0u; c < 2u; c++) {
-                uint e = d + c * pairs; /* two streams of keys are read faster than one */
+        for (uint d = 0u; d < runs; d++) {
+            [[unroll]] for (uint c = 0u; c < 2u * KV_RUN; c++) {
+                uint e = kv_key_element(d, c, pairs);
                 vec4 key[QUADS];
                 [[unroll]] for (uint t = 0u; t < QUADS; t++)
-                    key[t] = ld_vec4(keys[t], e * BLOCK_QUADS);
+                    key[t] = kv_key(keys[t], d, c, pairs);
                 [[unroll]] for (uint k = 0u; k < ROWS; k++) {
                     vec4 q = vec4(query[k * HEAD + e]);
                     [[unroll]] for (uint t = 0u; t < QUADS; t++)
@@ -170,24 +178,29 @@ void main()
         vec2 run_y[ROWS * PAIRS];
         [[unroll]] for (uint i = 0u; i < ROWS * PAIRS; i++)
             run_y[i] = vec2(0.0);
-        uint count = lane < pairs ? min(end - first, RUN) : 0u;
+        uint count = lane < runs ? min(end - first, RUN) : 0u;
         for (uint from = 0u; from < count; from += VKM_KV_BLOCK) {
-            uvec2 values = addr_add(p.v_cache, block_address(row.z, first + from, kv_head));
-            uvec2 pair[PAIRS];
-            [[unroll]] for (uint j = 0u; j < PAIRS; j++)
-                pair[j] = addr_add(values, min(lane + j * LANES, pairs - 1u) * 8u);
+            uvec2 part = addr_add(p.v_cache, block_address(row.z, first + from, kv_head));
+            kv_values values[RUNS];
+            [[unroll]] for (uint j = 0u; j < RUNS; j++)
+                values[j] = kv_values_at(part, min(lane + j * LANES, runs - 1u), p.head_dim);
             uint in_block = min(count - from, VKM_KV_BLOCK);
             for (uint at = 0u; at < in_block; at += 4u) {
-                vec4 w4[ROWS];
+                vec4 w4[ROWS], scales[RUNS];
                 [[unroll]] for (uint k = 0u; k < ROWS; k++)
                     w4[k] = weights[k * (RUN / 4u) + (from + at) / 4u];
+                [[unroll]] for (uint j = 0u; j < RUNS; j++)
+                    scales[j] = kv_value_scales(values[j], at, in_block);
                 [[unroll]] for (uint t = 0u; t < 4u; t++) {
                     /* A quad's end past the last has weight 0 and repeats the last value. */
-                    uint place = min(at + t, in_block - 1u) * pairs;
-                    [[unroll]] for (uint j = 0u; j < PAIRS; j++) {
-                        vec2 v = ld_vec2(pair[j], place);
-                        [[unroll]] for (uint k = 0u; k < ROWS; k++)
-                            run_y[k * PAIRS + j] = fma(vec2(w4[k][t]), v, run_y[k * PAIRS + j]);
+                    uint place = min(at + t, in_block - 1u);
+                    [[unroll]] for (uint j = 0u; j < RUNS; j++) {
+                        vec2 v[KV_RUN] = kv_value(values[j], place, runs);
+                        [[unroll]] for (uint i = 0u; i < ROWS * KV_RUN; i++) {
+                            uint k = i / KV_RUN, sum_at = k * PAIRS + j * KV_RUN + i % KV_RUN;
+                            float w = kv_weight(w4[k][t], scales[j][t]);
+                            run_y[sum_at] = fma(vec2(w), v[i % KV_RUN], run_y[sum_at]);
+                        }
                     }
                 }
             }
@@ -207,7 +220,7 @@ void main()
             uint part = ((r + k) * p.n_heads + head) * p.n_splits + split;
             uvec2 place = addr_row(p.parts, part, (p.head_dim + 2u) * 4u);
             [[unroll]] for (uint j = 0u; j < PAIRS; j++) {
-                uint i = lane + j * LANES;
+                uint i = own_pair(lane, j);
                 if (i < pairs)
                     st_vec2(place, i, y[k * PAIRS + j] + y_rest[k * PAIRS + j]);
             }
@@ -217,7 +230,7 @@ void main()
         }
         uvec2 y_row = addr_row(p.y, r + k, p.y_ld * 4u);
         [[unroll]] for (uint j = 0u; j < PAIRS; j++) {
-            uint i = lane + j * LANES;
+            uint i = own_pair(lane, j);
             if (i < pairs)
                 st_vec2(y_row, head * pairs + i,
                         (y[k * PAIRS + j] + y_rest[k * PAIRS + j]) / total);

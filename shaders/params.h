@@ -1,9 +1,10 @@
 /* The parameters of every kernel, declared once and read by both GLSL and C.
  *
- * VKM_PARAMS_name(K, R, W, I, X, T, U, F) lists the fields in push-constant order, views first:
+ * VKM_PARAMS_name(K, R, W, I, X, T, C, U, F) lists the fields in push-constant order, views first:
  *   R(K, f)  a view that is read              W(K, f)  written, float32
  *   I(K, f)  written, 32-bit integers         X(K, f)  read and written, float32
  *   T(K, f)  read through addresses that lie in another view (experts)
+ *   C(K, f)  written, the KV cache in the variant's storage type
  *   U(K, f)  a uint                           F(K, f)  a float
  * GLSL sees a view as a uvec2 address; C sees a struct vkm_view. K is passed through.
  *
@@ -16,7 +17,8 @@
  * h is zero, and it adds nothing.
  * rows: struct of 4 uints for each batch row: token, position, sequence, 0.
  * blocks [sequences, block_stride]: which KV block holds positions 64 b .. 64 b + 63 of a sequence.
- * k_cache [blocks, n_kv_heads, head_dim, 64]; v_cache [blocks, n_kv_heads, 64, head_dim].
+ * k_cache, v_cache [blocks, n_kv_heads, words, 64] uints: what runtime/kernels/kv_layout.h says, in
+ * float32 [head_dim, 64] keys and [64, head_dim] values.
  * An FFN (dense, shared or one expert) is one address, at which three matrices follow one another:
  * gate [width, ld(hidden)], up of the same shape, down [hidden, ld(width)].
  */
@@ -35,22 +37,22 @@
 /* y[r] = table[rows[r].token], zeros for a token outside the vocabulary; the token goes into
  * history[rows[r].sequence, rows[r].position], unless that lies beyond history_ld.
  * table [vocab, ld], y [rows, ld], history [sequences, history_ld]; one workgroup per row (y). */
-#define VKM_PARAMS_embed(K, R, W, I, X, T, U, F)                                                   \
+#define VKM_PARAMS_embed(K, R, W, I, X, T, C, U, F)                                                \
     R(K, table) R(K, rows) W(K, y) I(K, history) U(K, ld) U(K, vocab) U(K, history_ld)
 
 /* y[i] = weight * x[j] / sqrt(mean(x[j]^2) + eps), j = index[i] if use_index else i.
  * x, y [., ld], weight [ld] float32, index [rows] uint; one workgroup per row (y). */
-#define VKM_PARAMS_rmsnorm(K, R, W, I, X, T, U, F)                                                 \
+#define VKM_PARAMS_rmsnorm(K, R, W, I, X, T, C, U, F)                                              \
     R(K, x) R(K, weight) R(K, index) W(K, y) U(K, width) U(K, ld) U(K, use_index) F(K, eps)
 
 /* y[r, o] = w[o] . x[r] + bias[o]; w [n_out, k_ld], x [rows, k_ld], y [rows, y_ld], bias [n_out]
  * float32, read if use_bias. Elements n_out .. y_ld of y become zero. */
-#define VKM_PARAMS_gemv(K, R, W, I, X, T, U, F)                                                    \
+#define VKM_PARAMS_gemv(K, R, W, I, X, T, C, U, F)                                                 \
     R(K, w) R(K, x) R(K, bias) W(K, y) U(K, k_ld) U(K, n_out) U(K, n_rows) U(K, y_ld) U(K, use_bias)
 #define VKM_PARAMS_gemm VKM_PARAMS_gemv
 
 /* The same, added to what y holds; elements beyond n_out are left alone. */
-#define VKM_PARAMS_gemv_add(K, R, W, I, X, T, U, F)                                                \
+#define VKM_PARAMS_gemv_add(K, R, W, I, X, T, C, U, F)                                             \
     R(K, w) R(K, x) R(K, bias) X(K, y) U(K, k_ld) U(K, n_out) U(K, n_rows) U(K, y_ld) U(K, use_bias)
 #define VKM_PARAMS_gemm_add VKM_PARAMS_gemv_add
 
@@ -59,12 +61,13 @@
  * qkv [rows, qkv_ld]: n_heads queries, n_kv_heads keys, n_kv_heads values of head_dim each.
  * rope_low [256, head_dim / 2, 2]: cos and sin of (position mod 256) * frequency; rope_high
  * likewise of (256 * (position div 256)) * frequency. Workgroups: (heads, rows). */
-#define VKM_PARAMS_rope_kv(K, R, W, I, X, T, U, F)                                                 \
+#define VKM_PARAMS_rope_kv(K, R, W, I, X, T, C, U, F)                                              \
     R(K, rows)                                                                                     \
     R(K, blocks)                                                                                   \
     R(K, rope_low)                                                                                 \
-    R(K, rope_high) X(K, qkv) W(K, k_cache) W(K, v_cache) U(K, n_heads) U(K, n_kv_heads)           \
-        U(K, head_dim) U(K, qkv_ld) U(K, block_stride)
+    R(K, rope_high)                                                                                \
+    X(K, qkv) C(K, k_cache) C(K, v_cache) U(K, n_heads) U(K, n_kv_heads) U(K, head_dim)            \
+        U(K, qkv_ld) U(K, block_stride)
 
 /* y[r, h] = sum over positions p <= rows[r].position of softmax_p(scale q[r, h] . k[p]) v[p]; query
  * head h reads key-value head h / (n_heads / n_kv_heads). y [n_rows, y_ld], zeros beyond the heads.
@@ -74,58 +77,59 @@
  * parts [n_rows, n_heads, n_splits, head_dim + 2], for each split with a position that the row
  * sees: the sum of exp(score - largest) v, then the largest score, then the sum of
  * exp(score - largest). Workgroups: (n_heads, blocks of rows, n_splits). */
-#define VKM_PARAMS_attention(K, R, W, I, X, T, U, F)                                               \
+#define VKM_PARAMS_attention(K, R, W, I, X, T, C, U, F)                                            \
     R(K, rows)                                                                                     \
     R(K, blocks)                                                                                   \
-    R(K, qkv) R(K, k_cache) R(K, v_cache) W(K, y) W(K, parts) U(K, n_rows) U(K, consecutive)       \
-        U(K, n_heads) U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, y_ld) U(K, block_stride)   \
-            U(K, n_splits) U(K, span) F(K, scale)
+    R(K, qkv)                                                                                      \
+    R(K, k_cache) R(K, v_cache) W(K, y) W(K, parts) U(K, n_rows) U(K, consecutive) U(K, n_heads)   \
+        U(K, n_kv_heads) U(K, head_dim) U(K, qkv_ld) U(K, y_ld) U(K, block_stride) U(K, n_splits)  \
+            U(K, span) F(K, scale)
 
 /* y[r, h] from attention's parts, in order of the splits: each sum weighted by exp(its largest -
  * the largest of all), over the sums of exp weighted alike. Workgroups: (n_heads, rows). */
-#define VKM_PARAMS_attention_combine(K, R, W, I, X, T, U, F)                                       \
+#define VKM_PARAMS_attention_combine(K, R, W, I, X, T, C, U, F)                                    \
     R(K, rows)                                                                                     \
     R(K, parts) W(K, y) U(K, n_heads) U(K, head_dim) U(K, y_ld) U(K, n_splits) U(K, span)
 
 /* probs[r] = softmax(logits[r]) over n elements; [rows, ld] each, zeros beyond n. A NaN logit
  * gets 0; others are clamped to +-FLT_MAX, the exponent's argument, after the largest is taken off,
  * to [-100, 0]. */
-#define VKM_PARAMS_softmax(K, R, W, I, X, T, U, F) R(K, logits) W(K, probs) U(K, n) U(K, ld)
+#define VKM_PARAMS_softmax(K, R, W, I, X, T, C, U, F) R(K, logits) W(K, probs) U(K, n) U(K, ld)
 
 /* ids[r] = the k experts with the largest logits, falling; ties to the lower id; -0 equals 0; NaN
  * last. gates[r] = their probs, divided by (their sum + 1e-20) if normalise, times scale.
  * logits, probs [rows, ld]; ids, gates [rows, k]; k <= n <= 1024. One workgroup per row (y). */
-#define VKM_PARAMS_topk(K, R, W, I, X, T, U, F)                                                    \
+#define VKM_PARAMS_topk(K, R, W, I, X, T, C, U, F)                                                 \
     R(K, logits)                                                                                   \
     R(K, probs) I(K, ids) W(K, gates) U(K, n) U(K, ld) U(K, k) U(K, normalise) F(K, scale)
 
 /* Stable counting sort of the pairs i = row * k + slot by ids[i], in three kernels.
  * histogram [sort tiles, n_experts]: pairs of tile t (128 of them) that go to each expert. */
-#define VKM_PARAMS_moe_histogram(K, R, W, I, X, T, U, F)                                           \
+#define VKM_PARAMS_moe_histogram(K, R, W, I, X, T, C, U, F)                                        \
     R(K, ids) I(K, histogram) U(K, n_pairs) U(K, n_experts)
 
 /* offsets [sort tiles, n_experts]: where in the sorted order the first pair of tile t that goes to
  * expert e lands. tiles: (expert, first sorted index, rows, 0) for each run of at most
  * VKM_TILE_ROWS pairs of one expert, experts rising. args: two sets of indirect workgroup counts,
  * (up_groups, tiles, 1) and (down_groups, tiles, 1), 6 uints. One workgroup. */
-#define VKM_PARAMS_moe_scan(K, R, W, I, X, T, U, F)                                                \
+#define VKM_PARAMS_moe_scan(K, R, W, I, X, T, C, U, F)                                             \
     R(K, histogram)                                                                                \
     I(K, offsets)                                                                                  \
     I(K, tiles) I(K, args) U(K, n_sort_tiles) U(K, n_experts) U(K, up_groups) U(K, down_groups)
 
 /* order[sorted index] = pair. */
-#define VKM_PARAMS_moe_scatter(K, R, W, I, X, T, U, F)                                             \
+#define VKM_PARAMS_moe_scatter(K, R, W, I, X, T, C, U, F)                                          \
     R(K, ids) R(K, offsets) I(K, order) U(K, n_pairs) U(K, n_experts)
 
 /* h[r, o] = silu(gate[o] . x[r]) * (up[o] . x[r]) for one FFN that serves every row: w is its
  * address. x [rows, k_ld], h [rows, h_ld]; elements width .. h_ld of h become zero. */
-#define VKM_PARAMS_ffn_gemv_up(K, R, W, I, X, T, U, F)                                             \
+#define VKM_PARAMS_ffn_gemv_up(K, R, W, I, X, T, C, U, F)                                          \
     R(K, w) R(K, x) W(K, h) U(K, k_ld) U(K, width) U(K, n_rows) U(K, h_ld)
 #define VKM_PARAMS_ffn_gemm_up VKM_PARAMS_ffn_gemv_up
 
 /* The same for routed experts in the decode form: h [rows * k, h_ld], h[r * k + s] by expert
  * ids[r * k + s]; experts [n_experts] addresses into weights. */
-#define VKM_PARAMS_moe_gemv_up(K, R, W, I, X, T, U, F)                                             \
+#define VKM_PARAMS_moe_gemv_up(K, R, W, I, X, T, C, U, F)                                          \
     R(K, x)                                                                                        \
     R(K, ids)                                                                                      \
     R(K, experts)                                                                                  \
@@ -135,44 +139,45 @@
  * down_shared[o] . shared_h[r]; down rows of expert ids[r * k + s]. x [rows, x_ld],
  * h [rows * k, h_ld], shared_h [rows, shared_ld]; the shared FFN's address is shared_w. Workgroups:
  * (columns, rows). */
-#define VKM_PARAMS_moe_gemv_down(K, R, W, I, X, T, U, F)                                           \
+#define VKM_PARAMS_moe_gemv_down(K, R, W, I, X, T, C, U, F)                                        \
     R(K, h)                                                                                        \
     R(K, ids)                                                                                      \
     R(K, gates)                                                                                    \
-    R(K, experts) R(K, shared_w) R(K, shared_h) T(K, weights) X(K, x) U(K, k) U(K, n_out)          \
-        U(K, x_ld) U(K, width) U(K, h_ld) U(K, shared_width) U(K, shared_ld) U(K, n_experts)
+    R(K, experts)                                                                                  \
+    R(K, shared_w) R(K, shared_h) T(K, weights) X(K, x) U(K, k) U(K, n_out) U(K, x_ld) U(K, width) \
+        U(K, h_ld) U(K, shared_width) U(K, shared_ld) U(K, n_experts)
 
 /* Grouped products over the sorted pairs; workgroup (column tile, tile), counts from args.
  * h[i] = silu(gate . x[order[i] / k]) * (up . x[order[i] / k]) for sorted index i, [pairs, h_ld].
  */
-#define VKM_PARAMS_moe_gemm_up(K, R, W, I, X, T, U, F)                                             \
+#define VKM_PARAMS_moe_gemm_up(K, R, W, I, X, T, C, U, F)                                          \
     R(K, x)                                                                                        \
     R(K, tiles)                                                                                    \
     R(K, order)                                                                                    \
     R(K, experts) T(K, weights) W(K, h) U(K, k) U(K, k_ld) U(K, width) U(K, h_ld) U(K, n_experts)
 
 /* y[order[i]] = down . h[i], [pairs, y_ld]; elements n_out .. y_ld of y become zero. */
-#define VKM_PARAMS_moe_gemm_down(K, R, W, I, X, T, U, F)                                           \
+#define VKM_PARAMS_moe_gemm_down(K, R, W, I, X, T, C, U, F)                                        \
     R(K, h)                                                                                        \
     R(K, tiles)                                                                                    \
     R(K, order)                                                                                    \
-    R(K, experts) T(K, weights) W(K, y) U(K, k_ld) U(K, width) U(K, h_ld) U(K, n_out) U(K, y_ld)   \
-        U(K, n_experts)
+    R(K, experts)                                                                                  \
+    T(K, weights) W(K, y) U(K, k_ld) U(K, width) U(K, h_ld) U(K, n_out) U(K, y_ld) U(K, n_experts)
 
 /* x[r] += sum over slots s, in order, of gates[r, s] * y[r * k + s]; x [rows, ld], y [pairs, ld].
  */
-#define VKM_PARAMS_moe_combine(K, R, W, I, X, T, U, F)                                             \
+#define VKM_PARAMS_moe_combine(K, R, W, I, X, T, C, U, F)                                          \
     R(K, y) R(K, gates) X(K, x) U(K, k) U(K, ld) U(K, n_rows)
 
 /* Copies block `from` of the KV cache to block `to`, keys and values; words: uints in a block, a
  * multiple of 4. */
-#define VKM_PARAMS_kv_copy(K, R, W, I, X, T, U, F)                                                 \
+#define VKM_PARAMS_kv_copy(K, R, W, I, X, T, C, U, F)                                              \
     X(K, k_cache) X(K, v_cache) U(K, words) U(K, from) U(K, to)
 
 /* Weights of any storage type that nobody trained, to measure with: w[i] = (hash of seed and i,
  * restricted to mask) | base for the first block_head uints of every block_words, and `scales` for
  * the rest of them. */
-#define VKM_PARAMS_random_words(K, R, W, I, X, T, U, F)                                            \
+#define VKM_PARAMS_random_words(K, R, W, I, X, T, C, U, F)                                         \
     I(K, w)                                                                                        \
     U(K, words) U(K, seed) U(K, mask) U(K, base) U(K, block_words) U(K, block_head) U(K, scales)
 
@@ -183,7 +188,7 @@
 /* y[i] = logits[i], but logits of tokens among the last repeat_last entries of
  * history[sequence] up to position are divided by repeat_penalty where positive, else multiplied;
  * zeros beyond vocab. history [sequences, history_ld]. Workgroups: (vocabulary blocks, rows). */
-#define VKM_PARAMS_penalise(K, R, W, I, X, T, U, F)                                                \
+#define VKM_PARAMS_penalise(K, R, W, I, X, T, C, U, F)                                             \
     R(K, logits)                                                                                   \
     R(K, rows)                                                                                     \
     R(K, index)                                                                                    \
@@ -195,7 +200,7 @@
  * mass is exp((logit - largest) * inverse_temperature) in units of 2^-31, rounded down: integers,
  * so that sums depend on no order. min-p: the key of largest - min_p_distance. 0 where all logits
  * are NaN. One workgroup per row (y). */
-#define VKM_PARAMS_sample_cut(K, R, W, I, X, T, U, F)                                              \
+#define VKM_PARAMS_sample_cut(K, R, W, I, X, T, C, U, F)                                           \
     R(K, logits)                                                                                   \
     R(K, rows) R(K, index) R(K, samplers) I(K, cut) U(K, vocab) U(K, ld) U(K, use_index)
 
@@ -204,30 +209,30 @@
  * below cut[i] (if use_cut); at [rows, blocks]: the index of the largest, lower index on ties, NaN
  * last. Logits and the exponent's argument are clamped for the sum as in softmax, a NaN logit adds
  * nothing; where all are NaN, the largest is NaN. Workgroups: (vocabulary blocks, rows). */
-#define VKM_PARAMS_sample_blocks(K, R, W, I, X, T, U, F)                                           \
+#define VKM_PARAMS_sample_blocks(K, R, W, I, X, T, C, U, F)                                        \
     R(K, logits)                                                                                   \
     R(K, rows)                                                                                     \
     R(K, index)                                                                                    \
-    R(K, samplers) R(K, cut) W(K, best) I(K, at) U(K, vocab) U(K, ld) U(K, use_index)              \
-        U(K, use_cut)
+    R(K, samplers) R(K, cut) W(K, best) I(K, at) U(K, vocab) U(K, ld) U(K, use_index) U(K, use_cut)
 
 /* sampled[i]: greedy, the index of the largest logit; else the token at which the running sum of
  * exp((logit - largest) * inverse_temperature), in id order over tokens that the cut leaves, passes
  * u times the total; u is ((word 0 >> 8) + 0.5) / 2^24 of Philox4x32-10 with key (seed low, seed
  * high) and counter (position, sequence, 0, 0). Token 0 if all are NaN. next_rows[i]: batch row j
  * with the sampled token and position + 1. One workgroup per row (y). */
-#define VKM_PARAMS_sample(K, R, W, I, X, T, U, F)                                                  \
+#define VKM_PARAMS_sample(K, R, W, I, X, T, C, U, F)                                               \
     R(K, logits)                                                                                   \
     R(K, rows)                                                                                     \
     R(K, index)                                                                                    \
-    R(K, samplers) R(K, cut) R(K, best) R(K, at) I(K, sampled) I(K, next_rows) U(K, vocab)         \
-        U(K, ld) U(K, use_index) U(K, use_cut)
+    R(K, samplers)                                                                                 \
+    R(K, cut) R(K, best) R(K, at) I(K, sampled) I(K, next_rows) U(K, vocab) U(K, ld)               \
+        U(K, use_index) U(K, use_cut)
 
 /* loss[i] = -ln softmax(logits[i])[targets[i]], the cross entropy of a token that is known; 0 for a
  * target outside the vocabulary. A NaN logit has no probability; where the target's is NaN, so is
  * the loss. Others are clamped to +-FLT_MAX, and the loss to FLT_MAX; exponents as in softmax.
  * logits [rows, ld], targets and loss [rows]; one workgroup per row (y). */
-#define VKM_PARAMS_token_loss(K, R, W, I, X, T, U, F)                                              \
+#define VKM_PARAMS_token_loss(K, R, W, I, X, T, C, U, F)                                           \
     R(K, logits) R(K, targets) W(K, loss) U(K, vocab) U(K, ld)
 
 #endif

@@ -180,10 +180,10 @@ static int print_json(const struct options *o, const vkmoe_device_info *device, 
         json_array_append_new(results, result_json(o, prompt, true));
     if (generate->tokens)
         json_array_append_new(results, result_json(o, generate, false));
-    return cli_print_json(json_pack("{s:o, s:o, s:o, s:I, s:o}", "model", cli_json_text(model),
+    return cli_print_json(json_pack("{s:o, s:o, s:o, s:I, s:s, s:o}", "model", cli_json_text(model),
                                     "device", cli_json_text(device->name), "driver",
                                     cli_json_text(device->driver), "layers", (json_int_t)o->layers,
-                                    "results", results),
+                                    "kv", cli_kv_name(o->common.kv), "results", results),
                           "the measurements");
 }
 
@@ -198,6 +198,7 @@ static int measure(const struct options *o, vkmoe_device *device, vkmoe_model *m
         .depth = (uint32_t)o->depth,
         .chunk = o->common.chunk,
         .experts_per_token = o->common.experts,
+        .kv = o->common.kv,
         .repetitions = (uint32_t)o->repetitions,
         .profile = o->profile,
         .progress = on_progress,
@@ -212,7 +213,8 @@ static int measure(const struct options *o, vkmoe_device *device, vkmoe_model *m
         return cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
     if (o->as_json)
         return print_json(o, info, name, &prompt, &generate);
-    printf("%s on %s, %s\n", name, info->name, info->driver);
+    printf("%s on %s, %s, KV cache in %s\n", name, info->name, info->driver,
+           cli_kv_name(o->common.kv));
     print_result(o, &prompt, true);
     print_result(o, &generate, false);
     return EXIT_DONE;

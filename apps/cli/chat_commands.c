@@ -113,13 +113,14 @@ static int cmd_stats(struct chat *c, const char *argument)
     fprintf(stderr,
             "context %u of %u tokens | last prompt %zu tokens, %zu of them from the cache | "
             "prompts %llu tokens, %.1f t/s | answers %llu tokens, %.1f t/s | load %.2f s | "
-            "device memory %.1f MB\n",
+            "device memory %.1f MB, of which KV cache in %s %.1f MB\n",
             vkmoe_session_length(c->session), vkmoe_session_context(c->session), c->prompt_tokens,
             c->reused_tokens, (unsigned long long)s.prompt_tokens,
             s.prompt_seconds > 0 ? (double)s.prompt_tokens / s.prompt_seconds : 0.0,
             (unsigned long long)s.generated_tokens,
             s.generation_seconds > 0 ? (double)s.generated_tokens / s.generation_seconds : 0.0,
-            c->engine.load_seconds, (double)s.device_bytes / 1e6);
+            c->engine.load_seconds, (double)s.device_bytes / 1e6, cli_kv_name(s.kv),
+            (double)s.kv_bytes / 1e6);
     return -1;
 }
 

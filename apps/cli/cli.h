@@ -24,6 +24,7 @@ struct cli_common {
     uint32_t experts; /* routed ones of each token; 0: the model's */
     uint64_t memory_limit;
     vkmoe_weights weights;
+    vkmoe_kv kv;
     bool force;
 };
 
@@ -40,6 +41,7 @@ enum {
     CLI_OPTION_MEMORY_LIMIT,
     CLI_OPTION_FORCE,
     CLI_OPTION_WEIGHTS,
+    CLI_OPTION_KV,
     CLI_OPTION_OWN /* a command's own long options count from here */
 };
 #define CLI_COMMON_LONG                                                                            \
@@ -54,6 +56,7 @@ enum {
         {"memory-limit", required_argument, NULL, CLI_OPTION_MEMORY_LIMIT},                        \
         {"force", no_argument, NULL, CLI_OPTION_FORCE},                                            \
         {"weights", required_argument, NULL, CLI_OPTION_WEIGHTS},                                  \
+        {"kv", required_argument, NULL, CLI_OPTION_KV},                                            \
     {                                                                                              \
         "tiled-rows", required_argument, NULL, CLI_OPTION_TILED_ROWS                               \
     }
@@ -66,6 +69,8 @@ enum {
     "                         are read from host memory (default: what the device has)\n"          \
     "      --weights KIND     bf16: as the file has them; q8, q4: quantised while loading\n"       \
     "                         (default: bf16); a GGUF file's stay as they are\n"                   \
+    "      --kv KIND          keys and values of the context as f32, f16, bf16 or q8 (default: "   \
+    "f32)\n"                                                                                       \
     "      --chunk N          prompt tokens computed in one step (default: 256)\n"                 \
     "      --experts K        routed experts that each token activates (default: as the model "    \
     "was\n"                                                                                        \
@@ -97,6 +102,8 @@ bool cli_parse_context(const char *text, struct cli_common *common);
 bool cli_parse_bytes(const char *flag, const char *text, uint64_t *bytes);
 /* What --weights calls a kind. */
 const char *cli_weights_name(vkmoe_weights weights);
+/* What --kv calls a kind. */
+const char *cli_kv_name(vkmoe_kv kv);
 /* "1,2,3" into ids (malloc'ed). */
 bool cli_parse_tokens(const char *flag, const char *text, int32_t **ids, size_t *count);
 

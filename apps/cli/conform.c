@@ -180,6 +180,7 @@ static int parse(int argc, char **argv, struct options *o)
     }
     if (optind < argc)
         return cli_usage("conform: '%s' is not an option", argv[optind]);
+    o->params.kv = o->common.kv;
     int code = check_combination(o);
     return code >= 0 ? code : check_files(o);
 }

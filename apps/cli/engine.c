@@ -154,6 +154,7 @@ vkmoe_model_params cli_model_params(const struct cli_common *common)
         .experts_per_token = common->experts,
         .memory_limit = common->memory_limit,
         .weights = common->weights,
+        .kv = common->kv,
         .force = common->force,
     };
 }
@@ -164,6 +165,7 @@ vkmoe_session_params cli_session_params(const struct cli_common *common)
         .context = common->context,
         .chunk = common->chunk,
         .experts_per_token = common->experts,
+        .kv = common->kv,
     };
 }
 

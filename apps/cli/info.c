@@ -95,8 +95,11 @@ static void print_costs(const vkmoe_description *d)
         printf("%s%s as %s", i ? ", " : "",
                bytes_text((double)(d->parameters.total * dtypes[i].bytes_each)).text,
                dtypes[i].name);
-    printf("\nKV cache         %s for each token of context\n",
-           bytes_text((double)d->kv_bytes_per_token).text);
+    printf("\nKV cache         ");
+    for (int i = 0; i < VKMOE_KV_COUNT; i++)
+        printf("%s%s as %s", i ? ", " : "", bytes_text((double)d->kv_bytes_per_token[i]).text,
+               cli_kv_name((vkmoe_kv)i));
+    printf(", for each token of context\n");
     for (uint32_t i = 0; i < d->n_stored; i++)
         printf("%-16s %s in %llu tensors of %s\n", i ? "" : "checkpoint",
                bytes_text((double)d->stored[i].bytes).text,
@@ -146,7 +149,8 @@ static json_t *parts_json(const vkmoe_description *d)
 
 static int print_json(const vkmoe_description *d, const char *model)
 {
-    json_t *o = shape_json(d, model), *bytes = json_object(), *stored = json_object();
+    json_t *o = shape_json(d, model), *bytes = json_object(), *stored = json_object(),
+           *kv = json_object();
     set_count(o, "total_parameters", d->parameters.total);
     set_count(o, "activated_parameters", d->parameters.activated);
     json_object_set_new(o, "parameters", parts_json(d));
@@ -160,7 +164,10 @@ static int print_json(const vkmoe_description *d, const char *model)
     for (uint32_t i = 0; i < d->n_stored; i++)
         set_count(stored, d->stored[i].dtype, d->stored[i].bytes);
     json_object_set_new(o, "checkpoint_bytes", stored);
-    set_count(o, "kv_bytes_per_token", d->kv_bytes_per_token);
+    set_count(o, "kv_bytes_per_token", d->kv_bytes_per_token[VKMOE_KV_F32]);
+    for (int i = 0; i < VKMOE_KV_COUNT; i++)
+        set_count(kv, cli_kv_name((vkmoe_kv)i), d->kv_bytes_per_token[i]);
+    json_object_set_new(o, "kv_bytes_per_token_as", kv);
     return cli_print_json(o, "the model");
 }
 

@@ -169,6 +169,24 @@ static bool parse_weights(const char *text, vkmoe_weights *weights)
     return false;
 }
 
+const char *cli_kv_name(vkmoe_kv kv)
+{
+    static const char *const names[VKMOE_KV_COUNT] = {"f32", "f16", "bf16", "q8"};
+    return names[kv];
+}
+
+static bool parse_kv(const char *text, vkmoe_kv *kv)
+{
+    for (int i = 0; i < VKMOE_KV_COUNT; i++) {
+        if (strcmp(text, cli_kv_name((vkmoe_kv)i)) == 0) {
+            *kv = (vkmoe_kv)i;
+            return true;
+        }
+    }
+    cli_usage("--kv: '%s' is not f32, f16, bf16 or q8", text);
+    return false;
+}
+
 int cli_common_option(struct cli_common *common, int option, const char *help)
 {
     uint64_t number;
@@ -215,6 +233,8 @@ int cli_common_option(struct cli_common *common, int option, const char *help)
         return cli_parse_bytes("--memory-limit", optarg, &common->memory_limit) ? -1 : EXIT_USAGE;
     case CLI_OPTION_WEIGHTS:
         return parse_weights(optarg, &common->weights) ? -1 : EXIT_USAGE;
+    case CLI_OPTION_KV:
+        return parse_kv(optarg, &common->kv) ? -1 : EXIT_USAGE;
     case CLI_OPTION_FORCE:
         common->force = true;
         return -1;

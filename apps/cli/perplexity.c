@@ -184,6 +184,7 @@ static int measure(struct measurement *m, const struct cli_engine *e, const int3
     m->state.stride = (uint32_t)m->options->stride;
     m->state.experts = common->experts;
     m->state.weights = cli_weights_name(common->weights);
+    m->state.kv = cli_kv_name(common->kv);
     m->state.bos = bos ? *bos : -1;
     perplexity_state_identify(&m->state, cli_model_path(common), ids, count);
     if (m->options->state_file && !perplexity_state_read(&m->state, m->options->state_file, &found))
@@ -193,6 +194,7 @@ static int measure(struct measurement *m, const struct cli_engine *e, const int3
                                             .stride = m->state.stride,
                                             .chunk = common->chunk,
                                             .experts_per_token = common->experts,
+                                            .kv = common->kv,
                                             .bos = bos != NULL,
                                             .bos_token = bos ? *bos : 0,
                                             .token_bytes = bytes,

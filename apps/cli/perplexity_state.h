@@ -12,6 +12,7 @@ struct perplexity_state {
     char text[17];     /* a hash of its tokens, in hexadecimal */
     uint32_t context, stride, experts;
     const char *weights; /* as --weights calls them; static storage */
+    const char *kv;      /* as --kv calls it; static storage */
     int32_t bos;         /* that windows begin with; -1: none does */
     vkmoe_perplexity result;
 };
@@ -19,8 +20,9 @@ struct perplexity_state {
 /* Notes the model and the text. */
 void perplexity_state_identify(struct perplexity_state *s, const char *model, const int32_t *ids,
                                size_t count);
-/* Reads s->result from a file that was written for the same model, text, windows, experts and
- * weights; *found is false where there is no such file. False after saying what is wrong. */
+/* Reads s->result from a file that was written for the same model, text, windows, experts,
+ * weights and cache; *found is false where there is no such file. False after saying what is wrong.
+ */
 bool perplexity_state_read(struct perplexity_state *s, const char *path, bool *found);
 /* Writes it, whole or not at all. Returns an exit code, after saying why. */
 int perplexity_state_write(const struct perplexity_state *s, const char *path);

@@ -80,9 +80,11 @@ static void print_plan(const vkmoe_plan *p, const vkmoe_device_info *device, con
 {
     char reason[CLI_REASON_SIZE];
     cli_plan_reason(p, reason);
-    printf("%s on %s, context %u, chunks of %u\n", model, device->name, p->context, p->chunk);
+    printf("%s on %s, context %u, chunks of %u, KV cache in %s\n", model, device->name, p->context,
+           p->chunk, cli_kv_name(p->kv));
     for (uint32_t i = 0; i < p->n_heaps; i++)
         print_heap(&p->heaps[i], i);
+    printf("\nKV cache for a token       %.1f KB", (double)p->kv_bytes_per_token / 1e3);
     printf("\nexperts in host memory     %u of %u", p->n_host_experts, p->n_experts);
     if (p->n_host_experts > 0)
         printf(", %.1f MB; a token reads %.1f MB of them", mb(p->host_expert_bytes),
@@ -113,9 +115,10 @@ static int print_json(const vkmoe_plan *p, const vkmoe_device_info *device, cons
     for (uint32_t i = 0; i < p->n_heaps; i++)
         json_array_append_new(heaps, heap_json(&p->heaps[i]));
     json_t *root = json_pack(
-        "{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:s, s:o}", "model",
+        "{s:o, s:o, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:s, s:o}", "model",
         cli_json_text(model), "device", cli_json_text(device->name), "context",
-        (json_int_t)p->context, "chunk", (json_int_t)p->chunk, "memory_limit",
+        (json_int_t)p->context, "chunk", (json_int_t)p->chunk, "kv", cli_kv_name(p->kv),
+        "kv_bytes_per_token", (json_int_t)p->kv_bytes_per_token, "memory_limit",
         (json_int_t)p->memory_limit, "device_bytes", (json_int_t)p->device_bytes, "experts",
         (json_int_t)p->n_experts, "host_experts", (json_int_t)p->n_host_experts,
         "host_expert_bytes", (json_int_t)p->host_expert_bytes, "host_bytes_per_token",

@@ -37,6 +37,8 @@ void cli_plan_reason(const vkmoe_plan *p, char reason[CLI_REASON_SIZE])
     }
     if (r->weights != VKMOE_WEIGHTS_STORED)
         add(&s, "--weights %s", cli_weights_name(r->weights));
+    if (r->kv != VKMOE_KV_F32)
+        add(&s, "--kv %s", cli_kv_name(r->kv));
     if (r->memory_limit > 0 && r->memory_limit % (1u << 20) == 0)
         add(&s, "--memory-limit %" PRIu64 "M", r->memory_limit >> 20);
     else if (r->memory_limit > 0)

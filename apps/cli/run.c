@@ -91,12 +91,13 @@ static void print_stats(const struct cli_engine *e, const vkmoe_session *session
     vkmoe_session_get_stats(session, &s);
     fprintf(stderr,
             "load %.2f s | prompt %llu tokens, %.1f t/s | text %llu tokens, %.1f t/s | "
-            "first token after %.2f s | device memory %.1f MB\n",
+            "first token after %.2f s | device memory %.1f MB, of which KV cache in %s %.1f MB\n",
             e->load_seconds, (unsigned long long)s.prompt_tokens,
             s.prompt_seconds > 0 ? (double)s.prompt_tokens / s.prompt_seconds : 0.0,
             (unsigned long long)s.generated_tokens,
             s.generation_seconds > 0 ? (double)s.generated_tokens / s.generation_seconds : 0.0,
-            out->first_token > 0 ? out->first_token - e->start : 0.0, (double)s.device_bytes / 1e6);
+            out->first_token > 0 ? out->first_token - e->start : 0.0, (double)s.device_bytes / 1e6,
+            cli_kv_name(s.kv), (double)s.kv_bytes / 1e6);
 }
 
 /* What experts in host memory were expected to cost, and what came of it. */

@@ -22,6 +22,7 @@ typedef struct vkmoe_bench_params {
     uint32_t depth;             /* tokens in the sequence before either */
     uint32_t chunk;             /* prompt tokens computed in one step; 0: 256 */
     uint32_t experts_per_token; /* routed ones; 0: the model's */
+    vkmoe_kv kv;                /* what keys and values are kept as */
     uint32_t repetitions;       /* measured; one more goes before. 0: 5 */
     bool profile;               /* also the time of every kernel, in one more repetition */
     /* Called before each repetition, with how many there are; false ends the measurement with

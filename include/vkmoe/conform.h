@@ -3,7 +3,7 @@
 #ifndef VKMOE_CONFORM_H
 #define VKMOE_CONFORM_H
 
-#include "vkmoe/device.h"
+#include "vkmoe/model.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -19,7 +19,7 @@ typedef enum vkmoe_conform_level {
 typedef struct vkmoe_conform_test {
     const char *kernel;     /* its name; of a check: "routing-parity", "determinism", "barriers",
                                "exhaustion", "cancel" */
-    const char *weights;    /* storage type of the weights it reads ("BF16", ...), or "-" */
+    const char *weights;    /* storage type of the weights or the KV cache ("BF16", ...), or "-" */
     const char *path;       /* "base", "subgroup", or "step" for a check of whole steps */
     uint32_t subgroup_size; /* that it runs with; 0 off the subgroup path */
 } vkmoe_conform_test;
@@ -68,8 +68,12 @@ typedef struct vkmoe_conform_params {
     uint64_t seed;             /* of all random inputs; at most INT64_MAX */
     vkmoe_conform_level level; /* how many cases */
     bool list;                 /* report every case as passed and run none */
-    const char *model;      /* folder of a model for the checks of whole steps, besides random ones
-                               of their own; NULL: none */
+    const char *model; /* folder of a model for the checks of whole steps, besides random ones
+                          of their own; NULL: none */
+    /* What sessions of those checks keep keys and values as; but the one that compares with the
+     * reference device has float32, as a number between two roundings may go either way. Kernels
+     * are tested with every kind. */
+    vkmoe_kv kv;
     const char *export_dir; /* folder, made if need be, for bundles of cases of kernels that fail,
                                the first ten of each variant; NULL: none */
     void (*on_device)(void *user, const vkmoe_device_info *device); /* first; NULL: none */

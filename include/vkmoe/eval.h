@@ -36,6 +36,7 @@ typedef struct vkmoe_perplexity_params {
     uint32_t stride;
     uint32_t chunk;             /* as for a session */
     uint32_t experts_per_token; /* as for a session */
+    vkmoe_kv kv;                /* as for a session */
     /* Each window begins with bos_token, so that its first token is scored too. */
     bool bos;
     int32_t bos_token;           /* read where bos is set */

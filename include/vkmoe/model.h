@@ -23,6 +23,15 @@ typedef enum vkmoe_weights {
     VKMOE_WEIGHTS_COUNT   /* how many there are */
 } vkmoe_weights;
 
+/* What keys and values are kept as. Rounding is to the nearest. */
+typedef enum vkmoe_kv {
+    VKMOE_KV_F32,  /* as they are computed */
+    VKMOE_KV_F16,  /* 11 bits of a number, at most 65504 */
+    VKMOE_KV_BF16, /* 8 bits of a number */
+    VKMOE_KV_Q8,   /* 8 bits, and 0.5 for a scale that 32 of a head's elements share */
+    VKMOE_KV_COUNT /* how many there are */
+} vkmoe_kv;
+
 /* How a model is loaded. */
 typedef struct vkmoe_model_params {
     /* Called while loading, from the loading thread, with bytes of the checkpoint read so far and
@@ -35,6 +44,7 @@ typedef struct vkmoe_model_params {
     uint32_t context;           /* of the session to come: loading is refused if it would not fit */
     uint32_t chunk;             /* of the same session */
     uint32_t experts_per_token; /* of the same session */
+    vkmoe_kv kv;                /* of the same session */
     /* Bytes of device memory that the model and a session may take; experts beyond are kept in host
      * memory and read over the bus, with the same results to the bit. 0: what the device has. */
     uint64_t memory_limit;
@@ -64,9 +74,9 @@ typedef struct vkmoe_model_info {
 /* Loads the Hugging Face folder or the GGUF file `path` onto the device; params may be NULL. The
  * caller owns *out and destroys it before the device. Fails with NOT_FOUND, IO, BAD_FORMAT or
  * UNSUPPORTED for what is in there (a weight that is NaN or infinite or too large for a scale, or a
- * tensor that config.json has no place for, is BAD_FORMAT), INVALID_ARGUMENT for weights that are
- * not listed, OUT_OF_DEVICE_MEMORY (before anything is read, with what would make it fit, unless
- * params->force), CANCELLED, or what the device reports. */
+ * tensor that config.json has no place for, is BAD_FORMAT), INVALID_ARGUMENT for weights or a
+ * KV cache of a kind that is not listed, OUT_OF_DEVICE_MEMORY (before anything is read, with what
+ * would make it fit, unless params->force), CANCELLED, or what the device reports. */
 vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path,
                               const vkmoe_model_params *params, vkmoe_model **out,
                               vkmoe_error *err);

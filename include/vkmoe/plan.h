@@ -78,7 +78,7 @@ typedef struct vkmoe_description {
     /* Ways to choose the routed experts of a token in one layer; exact below 2^43, 0 where there
      * are none. */
     double expert_combinations;
-    uint64_t kv_bytes_per_token;           /* keys and values of all layers, float32 */
+    uint64_t kv_bytes_per_token[VKMOE_KV_COUNT]; /* keys and values of all layers, by vkmoe_kv */
     uint32_t n_stored;                     /* 0 where there are no weights, only a configuration */
     vkmoe_stored stored[VKMOE_MAX_STORED]; /* the first n_stored count */
 } vkmoe_description;
@@ -115,6 +115,7 @@ typedef struct vkmoe_remedies {
     uint32_t chunk;        /* the next smaller one that fits, in tokens; 0: none does */
     bool together;         /* neither of the two above does by itself, but both do */
     vkmoe_weights weights; /* the closest to the stored ones that fit; STORED: none of them does */
+    vkmoe_kv kv;           /* the closest to what was asked for that fits; F32: none does */
     uint64_t memory_limit; /* the lowest that fits, in bytes; 0: none does, or none was set */
     bool other_device;     /* there is one with room for it; the two below are of that one */
     uint32_t device;       /* index in vkmoe_device_list */
@@ -128,6 +129,8 @@ typedef struct vkmoe_plan {
     vkmoe_heap_plan heaps[VKMOE_MAX_HEAPS]; /* of vkmoe_device_info, in the same order */
     uint32_t context;                       /* of the session */
     uint32_t chunk;                         /* of the session */
+    vkmoe_kv kv;                            /* of the session */
+    uint64_t kv_bytes_per_token;            /* that its cache takes, in all layers */
     uint64_t memory_limit;                  /* as asked for; 0: none */
     uint64_t device_bytes;                  /* of it taken: all but experts in host memory */
     uint32_t n_experts;                     /* routed, of all layers */

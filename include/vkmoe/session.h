@@ -32,6 +32,7 @@ typedef struct vkmoe_session_params {
     /* Tokens for which the KV cache has room, of this session and of its forks together, counted in
      * blocks of 64; what forks share counts once. 0: `context`. */
     uint32_t cache_tokens;
+    vkmoe_kv kv; /* what the KV cache holds keys and values as; forks share it */
     /* Called after every step, from the thread of the call; false ends the call with CANCELLED. It
      * must not call back into the session. NULL: none. Forks inherit it. */
     bool (*on_step)(void *user, const vkmoe_step *step);
@@ -121,6 +122,8 @@ typedef struct vkmoe_session_stats {
     double prompt_seconds;     /* wall clock of the evaluations */
     double generation_seconds; /* wall clock of the generations */
     uint64_t device_bytes;     /* of the device's memory held by this process now */
+    uint64_t kv_bytes;         /* of them, the KV cache that the session shares with its forks */
+    vkmoe_kv kv;               /* what that holds keys and values as */
 } vkmoe_session_stats;
 
 /* Fills *stats. */

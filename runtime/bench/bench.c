@@ -39,6 +39,7 @@ static vkmoe_status open_session(struct bench *b, struct vkm_profile *profile,
         .context = b->depth + vkm_max_u32(b->params->prompt, b->params->generate),
         .chunk = b->params->chunk,
         .experts_per_token = b->params->experts_per_token,
+        .kv = b->params->kv,
     };
     vkmoe_status status = vkmoe_session_create(b->model, &params, s, err);
     if (status != VKMOE_OK)
@@ -170,8 +171,10 @@ static vkmoe_status measure(struct bench *b, bool prompt, vkmoe_bench_result *r,
         r->weight_bytes =
             weight_bytes(b->model, p->experts_per_token > 0 ? p->experts_per_token
                                                             : b->model->info.n_experts_per_token);
-        r->kv_bytes = positions * (double)vkm_kv_bytes(&b->model->weights.config, VKM_KV_BLOCK) /
-                      VKM_KV_BLOCK;
+        r->kv_bytes =
+            positions *
+            (double)vkm_kv_bytes(&b->model->weights.config, vkm_kv_dtype(p->kv), VKM_KV_BLOCK) /
+            VKM_KV_BLOCK;
         r->bytes_per_second = (r->weight_bytes + r->kv_bytes) * r->mean;
     }
     return status;

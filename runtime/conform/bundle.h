@@ -10,7 +10,7 @@
 /* Words of the manifest, in the order of enum vkm_field_kind and of enum vkm_metric. */
 #define VKM_BUNDLE_KINDS                                                                           \
     {                                                                                              \
-        "read", "write_f32", "write_u32", "update_f32", "table", "uint", "float"                   \
+        "read", "write_f32", "write_u32", "update_f32", "write_kv", "table", "uint", "float"       \
     }
 #define VKM_BUNDLE_METRICS                                                                         \
     {                                                                                              \

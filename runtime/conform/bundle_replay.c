@@ -180,7 +180,7 @@ static vkmoe_status read_manifest(struct replay *r)
     r->kernel.metric = (enum vkm_metric)metric;
     r->variant.dtype = find_dtype(weights);
     r->variant.path = r->op.subgroup_size > 0 ? VKM_PATH_SUBGROUP : VKM_PATH_BASE;
-    r->kernel.has_weights = r->variant.dtype < VKM_DTYPE_COUNT;
+    r->kernel.has_dtype = r->variant.dtype < VKM_DTYPE_COUNT;
     return VKMOE_OK;
 }
 

@@ -105,6 +105,14 @@ static vkmoe_status run_device(struct vkm_gpu *gpu, const struct vkm_stream *str
     return status;
 }
 
+/* Whether a view is compared word by word: integers, and numbers that were rounded to a storage
+ * type of the KV cache. */
+static bool holds_words(const struct vkm_field *field, enum vkm_dtype dtype)
+{
+    return field->kind == VKM_FIELD_WRITE_U32 ||
+           (field->kind == VKM_FIELD_WRITE_KV && dtype != VKM_DTYPE_F32);
+}
+
 /* Holds device memory against what is known; the first view that is wrong is kept. */
 static void compare_views(enum vkm_metric metric, const struct vkm_outputs *want,
                           const struct vkm_outputs *magnitude, struct vkm_lockstep *out)
@@ -115,7 +123,7 @@ static void compare_views(enum vkm_metric metric, const struct vkm_outputs *want
         const void *bound = magnitude->count > 0 ? magnitude->items[i].data : NULL;
         size_t n = view->size / 4;
         struct vkm_compare compare;
-        if (want->items[i].field->kind == VKM_FIELD_WRITE_U32) {
+        if (holds_words(want->items[i].field, out->variant->dtype)) {
             vkm_compare_u32(got, expected, n, &compare);
         } else {
             vkm_compare_f32(metric, got, expected, bound, n, &compare);

@@ -69,7 +69,9 @@ static vkmoe_status run_case(struct vkm_steps *s, const struct check *check,
     char name[128];
     s->path = subject->path;
     s->count = p->level == VKMOE_CONFORM_FULL ? check->full : check->quick;
-    snprintf(name, sizeof(name), "%s model, %u %s", subject->name, s->count, check->unit);
+    snprintf(name, sizeof(name), "%s model, %u %s%s%s", subject->name, s->count, check->unit,
+             p->kv == VKMOE_KV_F32 ? "" : ", KV cache ",
+             p->kv == VKMOE_KV_F32 ? "" : vkm_dtype_name(vkm_kv_dtype(p->kv)));
     if (p->cases && !vkm_glob(p->cases, name))
         return VKMOE_OK;
     s->random = (struct vkm_random){.key = case_key(p, check->name, name)};

@@ -51,8 +51,8 @@ struct vkm_step_tokens {
 void vkm_step_draw(struct vkm_steps *s, uint32_t count, struct vkm_step_tokens *out);
 /* How many tokens a session can compute in one step with the logits of all. */
 uint32_t vkm_step_capacity(const struct vkmoe_session *session);
-/* A session with room for such tokens. */
-vkmoe_status vkm_step_session(struct vkmoe_model *model, struct vkmoe_session **out,
+/* A session with room for such tokens, its cache of this kind. */
+vkmoe_status vkm_step_session(struct vkmoe_model *model, vkmoe_kv kv, struct vkmoe_session **out,
                               vkmoe_error *err);
 /* Begins the session anew, records one step over all the tokens, with all logits, and hands it out
  * unencoded: to be finished with vkm_step_finish. */

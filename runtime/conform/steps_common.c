@@ -20,11 +20,11 @@ uint32_t vkm_step_capacity(const struct vkmoe_session *session)
                        vkm_min_u32(p->context, vkm_min_u32(p->max_rows, p->max_logits)));
 }
 
-vkmoe_status vkm_step_session(struct vkmoe_model *model, struct vkmoe_session **out,
+vkmoe_status vkm_step_session(struct vkmoe_model *model, vkmoe_kv kv, struct vkmoe_session **out,
                               vkmoe_error *err)
 {
     uint32_t context = vkm_min_u32(model->info.max_context, VKM_STEPS_MAX_TOKENS);
-    vkmoe_session_params params = {.context = context, .chunk = context};
+    vkmoe_session_params params = {.context = context, .chunk = context, .kv = kv};
     return vkmoe_session_create(model, &params, out, err);
 }
 

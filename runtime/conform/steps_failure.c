@@ -103,7 +103,7 @@ vkmoe_status vkm_check_exhaustion(struct vkm_steps *s, struct vkm_finding *f, vk
     struct vkmoe_session *session = NULL;
     struct vkm_step_tokens tokens;
     uint64_t before = 0;
-    vkmoe_status status = vkm_step_session(s->model, &session, err);
+    vkmoe_status status = vkm_step_session(s->model, s->report->params->kv, &session, err);
     if (status != VKMOE_OK)
         return status;
     vkm_step_draw(s, vkmoe_session_context(session), &tokens);
@@ -170,6 +170,7 @@ vkmoe_status vkm_check_cancel(struct vkm_steps *s, struct vkm_finding *f, vkmoe_
     uint64_t before = 0;
     uint32_t cancelled = 0;
     vkmoe_session_params params = {.chunk = 16}; /* several steps, so that most cancels hit */
+    params.kv = s->report->params->kv;
     params.context = vkm_min_u32(s->model->info.max_context, VKM_STEPS_MAX_TOKENS);
     vkmoe_status status = vkmoe_session_create(s->model, &params, &session, err);
     if (status != VKMOE_OK)

@@ -23,7 +23,7 @@ vkmoe_status vkm_check_determinism(struct vkm_steps *s, struct vkm_finding *f, v
     struct vkmoe_session *session = NULL;
     struct vkm_step_tokens tokens;
     uint64_t first = 0, hash = 0;
-    vkmoe_status status = vkm_step_session(s->model, &session, err);
+    vkmoe_status status = vkm_step_session(s->model, s->report->params->kv, &session, err);
     if (status != VKMOE_OK)
         return status;
     vkm_step_draw(s, vkmoe_session_context(session) * 3 / 4, &tokens);
@@ -90,7 +90,7 @@ vkmoe_status vkm_check_barriers(struct vkm_steps *s, struct vkm_finding *f, vkmo
 {
     struct vkmoe_session *session = NULL;
     struct vkm_step_tokens tokens;
-    vkmoe_status status = vkm_step_session(s->model, &session, err);
+    vkmoe_status status = vkm_step_session(s->model, s->report->params->kv, &session, err);
     if (status != VKMOE_OK)
         return status;
     /* By turns the kernels of decoding, of a few rows, and of a prompt. */

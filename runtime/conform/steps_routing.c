@@ -315,9 +315,9 @@ static vkmoe_status run_parity(struct vkm_steps *s, struct vkmoe_model *referenc
     if (!outcome_make(&p, &p.expected) || !room || !p.flips || !p.piece)
         status = vkm_fail_memory(err, VKM_STEPS_MAX_TOKENS * p.info->vocab_size, "logits");
     if (status == VKMOE_OK)
-        status = vkm_step_session(s->model, &p.device, err);
+        status = vkm_step_session(s->model, VKMOE_KV_F32, &p.device, err);
     if (status == VKMOE_OK)
-        status = vkm_step_session(reference, &p.reference, err);
+        status = vkm_step_session(reference, VKMOE_KV_F32, &p.reference, err);
     if (status == VKMOE_OK)
         status = run_sequences(s, &p, f, err);
     if (status == VKMOE_OK)

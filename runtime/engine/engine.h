@@ -164,9 +164,10 @@ vkmoe_status vkm_plan_refuse(const vkmoe_plan *plan, bool force, vkmoe_error *er
 vkmoe_status vkm_measure_reads(struct vkm_gpu *gpu, const struct vkm_matrix *m,
                                double *bytes_per_second, vkmoe_error *err);
 
-/* Compiles the pipelines that a session of the model needs for a prompt of so many tokens (0:
- * unknown) and for decoding; CANCELLED soon after *cancel (may be NULL) turns true. */
-vkmoe_status vkm_model_compile(struct vkmoe_model *model, uint32_t prompt_tokens,
+/* Compiles the pipelines that a session of the model, with such a cache, needs for a prompt of so
+ * many tokens (0: unknown) and for decoding; CANCELLED soon after *cancel (may be NULL) turns true.
+ */
+vkmoe_status vkm_model_compile(struct vkmoe_model *model, uint32_t prompt_tokens, vkmoe_kv kv,
                                const atomic_bool *cancel, vkmoe_error *err);
 
 /* --- session.c --- */

@@ -9,6 +9,7 @@
 struct compile_job {
     struct vkmoe_model *model;
     uint32_t prompt_tokens;
+    vkmoe_kv kv;
     pthread_t thread;
     bool started;
     atomic_bool done, cancel;
@@ -19,7 +20,8 @@ struct compile_job {
 static void *compile_thread(void *user)
 {
     struct compile_job *job = user;
-    job->status = vkm_model_compile(job->model, job->prompt_tokens, &job->cancel, &job->error);
+    job->status =
+        vkm_model_compile(job->model, job->prompt_tokens, job->kv, &job->cancel, &job->error);
     atomic_store(&job->done, true);
     return NULL;
 }
@@ -111,7 +113,8 @@ static vkmoe_status bind(struct vkmoe_model *m, const char *path, const vkmoe_mo
         .weights = kept,
         .session = {.context = params->context,
                     .chunk = params->chunk,
-                    .experts_per_token = params->experts_per_token},
+                    .experts_per_token = params->experts_per_token,
+                    .kv = params->kv},
         .memory_limit = params->memory_limit,
     };
     if (checkpoint)
@@ -177,7 +180,8 @@ static vkmoe_status load(struct vkmoe_model *m, const char *path, const vkmoe_mo
     if (status == VKMOE_OK)
         status = bind(m, path, params, &config, checkpoint, err);
     if (status == VKMOE_OK) {
-        struct compile_job job = {.model = m, .prompt_tokens = params->prompt_tokens};
+        struct compile_job job = {
+            .model = m, .prompt_tokens = params->prompt_tokens, .kv = params->kv};
         struct progress progress = {.params = params};
         compile_start(&job);
         status = vkm_weights_upload(&m->weights, on_progress, &progress, err);
@@ -206,7 +210,7 @@ static vkmoe_status invent(struct vkmoe_model *m, const char *name, uint32_t lay
     if (status == VKMOE_OK)
         status = vkm_weights_randomise(&m->weights, 1, err);
     if (status == VKMOE_OK)
-        status = vkm_model_compile(m, params->prompt_tokens, NULL, err);
+        status = vkm_model_compile(m, params->prompt_tokens, params->kv, NULL, err);
     return status == VKMOE_OK ? expect_cost(m, err) : status;
 }
 

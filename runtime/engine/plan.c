@@ -71,6 +71,17 @@ static vkmoe_weights weights_that_fit(struct vkm_plan_request q)
     return VKMOE_WEIGHTS_STORED;
 }
 
+/* Likewise of the KV cache's kinds, which are listed from large to small. */
+static vkmoe_kv kv_that_fits(struct vkm_plan_request q)
+{
+    for (unsigned kind = (unsigned)q.session.kv + 1; kind < VKMOE_KV_COUNT; kind++) {
+        q.session.kv = (vkmoe_kv)kind;
+        if (would_fit(&q))
+            return q.session.kv;
+    }
+    return VKMOE_KV_F32;
+}
+
 /* What was still needed with every expert in host memory, in whole MiB. */
 static uint64_t limit_that_fits(struct vkm_plan_request q, uint64_t needed)
 {
@@ -168,6 +179,7 @@ static void find_remedies(const struct vkm_plan_request *q, uint64_t needed, vkm
         r->chunk = r->together = r->context > 0;
     }
     r->weights = weights_that_fit(*q);
+    r->kv = kv_that_fits(*q);
     r->memory_limit = limit_that_fits(*q, plan->device_bytes);
     r->other_device = q->memory_limit == 0 && device_that_fits(q->gpu, needed, &other);
     if (r->other_device) {
@@ -178,7 +190,7 @@ static void find_remedies(const struct vkm_plan_request *q, uint64_t needed, vkm
 
 static bool any_remedy(const vkmoe_remedies *r)
 {
-    return r->context || r->chunk || r->weights || r->memory_limit || r->other_device;
+    return r->context || r->chunk || r->weights || r->kv || r->memory_limit || r->other_device;
 }
 
 static void explain(const struct vkm_plan_request *q, vkmoe_plan *plan)
@@ -186,8 +198,9 @@ static void explain(const struct vkm_plan_request *q, vkmoe_plan *plan)
     struct sentence s = {.text = plan->reason, .size = sizeof(plan->reason)};
     find_remedies(q, say_numbers(&s, q, plan), plan);
     if (!any_remedy(&plan->remedies))
-        say(&s,
-            "; no smaller context or chunk, no smaller weights, and no other device here would do");
+        say(&s, "; no smaller context or chunk, no smaller weights or KV cache, and no other "
+                "device here "
+                "would do");
 }
 
 static void say_remedies(struct sentence *s, const vkmoe_plan *plan)
@@ -204,6 +217,10 @@ static void say_remedies(struct sentence *s, const vkmoe_plan *plan)
     }
     if (r->weights != VKMOE_WEIGHTS_STORED) {
         say(s, "%s weights quantised to %d bits", next, r->weights == VKMOE_WEIGHTS_Q8 ? 8 : 4);
+        next = " or";
+    }
+    if (r->kv != VKMOE_KV_F32) {
+        say(s, "%s a KV cache of %d bits", next, r->kv == VKMOE_KV_Q8 ? 8 : 16);
         next = " or";
     }
     if (r->memory_limit > 0) {
@@ -276,7 +293,8 @@ vkmoe_status vkmoe_model_plan(vkmoe_device *device, const char *model,
         .weights = vkm_weights_kept(device->gpu, checkpoint, p->weights),
         .session = {.context = p->context,
                     .chunk = p->chunk,
-                    .experts_per_token = p->experts_per_token},
+                    .experts_per_token = p->experts_per_token,
+                    .kv = p->kv},
         .memory_limit = p->memory_limit,
     };
     struct vkm_usage usage = {0};

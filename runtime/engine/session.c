@@ -13,6 +13,10 @@ vkmoe_status vkm_session_check(const struct vkm_config *config, const vkmoe_sess
     if (params && params->cache_tokens > VKM_MAX_CONTEXT)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "a cache for %u tokens; at most %u",
                         params->cache_tokens, VKM_MAX_CONTEXT);
+    if (params && (unsigned)params->kv >= VKMOE_KV_COUNT)
+        return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
+                        "keys and values are to be kept as kind %d of %d", (int)params->kv,
+                        (int)VKMOE_KV_COUNT);
     if (params && params->experts_per_token > config->n_routed_experts)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
                         "experts_per_token is %u, the model has %u routed experts in a layer",
@@ -62,7 +66,8 @@ static vkmoe_status init(struct vkmoe_session *s, const vkmoe_session_params *pa
     s->user = params ? params->user : NULL;
     struct vkm_state_params layout = vkm_session_layout(gpu, c, params);
     uint32_t cached = params && params->cache_tokens > 0 ? params->cache_tokens : layout.context;
-    status = vkm_kv_init(&s->memory->kv, gpu, c, vkm_ceil_div(cached, VKM_KV_BLOCK), err);
+    status = vkm_kv_init(&s->memory->kv, gpu, c, vkm_kv_dtype(layout.kv),
+                         vkm_ceil_div(cached, VKM_KV_BLOCK), err);
     if (status == VKMOE_OK)
         status = vkm_kv_sequence_init(&s->memory->kv, &s->sequence, layout.context, err);
     if (status == VKMOE_OK)
@@ -311,4 +316,6 @@ void vkmoe_session_get_stats(const vkmoe_session *session, vkmoe_session_stats *
 {
     *stats = session->stats;
     stats->device_bytes = vkm_gpu_memory_used(session->model->gpu);
+    stats->kv = session->state.params.kv;
+    stats->kv_bytes = vkm_kv_held(&session->memory->kv);
 }

@@ -19,10 +19,12 @@ double vkm_seconds(void)
 
 static struct vkm_state_params layout_for_chunk(const struct vkm_gpu *gpu,
                                                 const struct vkm_config *config, uint32_t context,
-                                                uint32_t chunk, uint32_t experts)
+                                                uint32_t chunk, uint32_t experts, vkmoe_kv kv)
 {
-    const struct vkm_attention_shape shape = {
-        .n_heads = config->num_attention_heads, .head_dim = config->head_dim, .n_rows = chunk};
+    const struct vkm_attention_shape shape = {.n_heads = config->num_attention_heads,
+                                              .head_dim = config->head_dim,
+                                              .n_rows = chunk,
+                                              .kv = vkm_kv_dtype(kv)};
     uint64_t row_bytes = (uint64_t)vkm_ld(config->vocab_size) * sizeof(float);
     uint64_t logits = LOGITS_BYTES / row_bytes;
     return (struct vkm_state_params){
@@ -33,6 +35,7 @@ static struct vkm_state_params layout_for_chunk(const struct vkm_gpu *gpu,
         .sequences = 1,
         .context = context,
         .experts_per_token = experts,
+        .kv = kv,
         .parts = vkm_attention_max_parts(vkm_gpu_caps(gpu), &shape, vkm_attention_bound(context)),
     };
 }
@@ -56,6 +59,7 @@ struct vkm_state_params vkm_session_layout(const struct vkm_gpu *gpu,
 {
     uint32_t context = params ? params->context : 0;
     uint32_t chunk = params ? params->chunk : 0;
+    vkmoe_kv kv = params ? params->kv : VKMOE_KV_F32;
     uint32_t experts = params && params->experts_per_token > 0 ? params->experts_per_token
                                                                : config->num_experts_per_tok;
     if (context == 0)
@@ -63,9 +67,9 @@ struct vkm_state_params vkm_session_layout(const struct vkm_gpu *gpu,
     if (chunk == 0)
         chunk = DEFAULT_CHUNK;
     chunk = vkm_min_u32(chunk, context);
-    struct vkm_state_params layout = layout_for_chunk(gpu, config, context, chunk, experts);
+    struct vkm_state_params layout = layout_for_chunk(gpu, config, context, chunk, experts, kv);
     while (layout.max_rows > 1 && !fits(gpu, config, &layout))
-        layout = layout_for_chunk(gpu, config, context, layout.max_rows / 2, experts);
+        layout = layout_for_chunk(gpu, config, context, layout.max_rows / 2, experts, kv);
     return layout;
 }
 
@@ -179,21 +183,22 @@ static vkmoe_status compile_batch(struct vkmoe_model *m, const struct vkm_state 
     return status;
 }
 
-vkmoe_status vkm_model_compile(struct vkmoe_model *m, uint32_t prompt_tokens,
+vkmoe_status vkm_model_compile(struct vkmoe_model *m, uint32_t prompt_tokens, vkmoe_kv kind,
                                const atomic_bool *cancel, vkmoe_error *err)
 {
     const struct vkm_config *c = &m->weights.config;
     const vkmoe_allocator *a = vkm_gpu_allocator(m->gpu);
-    struct vkm_state_params params = vkm_session_layout(m->gpu, c, NULL);
+    struct vkm_state_params params =
+        vkm_session_layout(m->gpu, c, &(vkmoe_session_params){.kv = kind});
     struct vkm_state s;
     struct vkm_buffer stand_ins[2];
-    struct vkm_buffer cache = {.size = vkm_kv_bytes(c, 1)};
+    struct vkm_buffer cache = {.size = vkm_kv_bytes(c, vkm_kv_dtype(kind), 1)};
     struct vkm_buffer **layers = vkm_calloc(a, c->num_hidden_layers, sizeof(struct vkm_buffer *));
     if (!layers)
         return vkm_fail_memory(err, c->num_hidden_layers * sizeof(struct vkm_buffer *), "layers");
     for (uint32_t i = 0; i < c->num_hidden_layers; i++)
         layers[i] = &cache;
-    struct vkm_kv kv = {.keys = layers, .values = layers};
+    struct vkm_kv kv = {.dtype = vkm_kv_dtype(kind), .keys = layers, .values = layers};
     vkm_state_plan(&s, c, &params, stand_ins);
     /* Of decoding in a full context, so that what combines its splits is there in time. */
     struct vkm_batch decode = {.rows = s.next,

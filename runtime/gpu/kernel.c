@@ -7,7 +7,7 @@ const struct vkm_variant *vkm_kernel_variant(const struct vkm_kernel *kernel, en
 {
     for (uint32_t i = 0; i < kernel->n_variants; i++) {
         const struct vkm_variant *v = &kernel->variants[i];
-        if (v->path == path && (!kernel->has_weights || v->dtype == dtype))
+        if (v->path == path && (!kernel->has_dtype || v->dtype == dtype))
             return v;
     }
     return NULL;

@@ -18,6 +18,7 @@ enum vkm_field_kind {
     VKM_FIELD_WRITE_F32,
     VKM_FIELD_WRITE_U32,
     VKM_FIELD_UPDATE_F32, /* read and written */
+    VKM_FIELD_WRITE_KV,   /* float32, or words that hold numbers of the variant's storage type */
     VKM_FIELD_TABLE,      /* read through addresses found in another view */
     VKM_FIELD_UINT,
     VKM_FIELD_FLOAT,
@@ -31,7 +32,7 @@ static inline bool vkm_field_is_view(enum vkm_field_kind kind)
 static inline bool vkm_field_writes(enum vkm_field_kind kind)
 {
     return kind == VKM_FIELD_WRITE_F32 || kind == VKM_FIELD_WRITE_U32 ||
-           kind == VKM_FIELD_UPDATE_F32;
+           kind == VKM_FIELD_UPDATE_F32 || kind == VKM_FIELD_WRITE_KV;
 }
 
 struct vkm_field {
@@ -53,7 +54,8 @@ enum vkm_path { VKM_PATH_BASE, VKM_PATH_SUBGROUP, VKM_PATH_COUNT };
 
 /* One SPIR-V module of a kernel. */
 struct vkm_variant {
-    enum vkm_dtype dtype; /* of the weights; VKM_DTYPE_COUNT where the kernel reads none */
+    enum vkm_dtype
+        dtype; /* of the weights or the KV cache; VKM_DTYPE_COUNT where there is neither */
     enum vkm_path path;
     const uint32_t *code;
     size_t code_size;           /* bytes */
@@ -68,7 +70,7 @@ struct vkm_ref {
     void *user;
     void *(*view)(void *user, const struct vkm_view *view, bool written);
     const void *(*address)(void *user, uint64_t address);
-    enum vkm_dtype dtype; /* of the weights */
+    enum vkm_dtype dtype; /* of the weights or the KV cache */
     uint32_t groups[3];   /* workgroup counts of the dispatch */
     bool magnitude;
 };
@@ -84,7 +86,7 @@ struct vkm_kernel {
     uint32_t params_size; /* bytes of the C params struct */
     uint32_t n_spec;      /* specialisation constants 0 .. n_spec - 1; 0 is the workgroup size */
     enum vkm_metric metric;
-    bool has_weights;
+    bool has_dtype; /* variants differ in the storage type of what they read or write */
     vkm_ref_fn *reference;
     const struct vkm_variant *variants;
     uint32_t n_variants;
@@ -96,7 +98,7 @@ struct vkm_kernel_set {
     uint32_t count;
 };
 
-/* The variant of a dtype and path, or NULL. Kernels without weights ignore dtype. */
+/* The variant of a dtype and path, or NULL. Kernels without storage types ignore dtype. */
 const struct vkm_variant *vkm_kernel_variant(const struct vkm_kernel *kernel, enum vkm_dtype dtype,
                                              enum vkm_path path);
 

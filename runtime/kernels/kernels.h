@@ -18,7 +18,8 @@ enum vkm_kernel_id {
 #define KERNEL(name, ...)                                                                          \
     struct vkm_params_##name {                                                                     \
         VKM_PARAMS_##name(name, VKM_STRUCT_VIEW, VKM_STRUCT_VIEW, VKM_STRUCT_VIEW,                 \
-                          VKM_STRUCT_VIEW, VKM_STRUCT_VIEW, VKM_STRUCT_UINT, VKM_STRUCT_FLOAT)     \
+                          VKM_STRUCT_VIEW, VKM_STRUCT_VIEW, VKM_STRUCT_VIEW, VKM_STRUCT_UINT,      \
+                          VKM_STRUCT_FLOAT)                                                        \
     };                                                                                             \
     vkm_ref_fn vkm_ref_##name;
 #include "kernels/table.def"

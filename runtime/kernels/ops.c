@@ -256,10 +256,17 @@ static uint32_t attention_lanes(const struct vkm_caps *caps, uint32_t head_dim)
     return lanes;
 }
 
+/* Pairs of elements that a lane sums up: whole words of the cache (KV_RUN in lib/kv.glsl). */
+static uint32_t attention_pairs(const struct vkm_caps *caps, const struct vkm_attention_shape *s)
+{
+    uint32_t run = s->kv == VKM_DTYPE_Q8 ? 2 : 1;
+    return run * vkm_ceil_div(s->head_dim, 2 * run * attention_lanes(caps, s->head_dim));
+}
+
 /* Rows that one workgroup takes: a lane's sums, pairs * rows, stay in registers. */
 static uint32_t attention_rows(const struct vkm_caps *caps, const struct vkm_attention_shape *shape)
 {
-    uint32_t pairs = vkm_ceil_div(shape->head_dim, 2 * attention_lanes(caps, shape->head_dim));
+    uint32_t pairs = attention_pairs(caps, shape);
     uint32_t most = caps->cpu ? ATTENTION_ROWS_CPU : ATTENTION_ROWS, rows = 1;
     uint32_t sums = attention_by_subgroup(caps) ? ATTENTION_SUMS_CPU : ATTENTION_SUMS;
     while (shape->consecutive && 2 * rows <= most && rows < shape->n_rows &&
@@ -272,13 +279,13 @@ static void geometry_attention(const struct vkm_caps *caps, const struct vkm_lau
                                const void *params, struct vkm_dispatch *d)
 {
     const struct vkm_params_attention *p = params;
-    const struct vkm_attention_shape shape = {p->n_heads, p->head_dim, p->n_rows, p->consecutive};
+    const struct vkm_attention_shape shape = {p->n_heads, p->head_dim, p->n_rows, p->consecutive,
+                                              launch->dtype};
     uint32_t rows = attention_rows(caps, &shape), lanes = attention_lanes(caps, p->head_dim);
-    (void)launch;
     set_groups(d, lanes, p->n_heads, vkm_ceil_div(p->n_rows, rows));
     d->groups[2] = p->n_splits;
     d->path = attention_by_subgroup(caps) ? VKM_PATH_SUBGROUP : VKM_PATH_BASE;
-    d->spec[1] = vkm_ceil_div(p->head_dim, 2 * lanes);
+    d->spec[1] = attention_pairs(caps, &shape);
     d->spec[2] = rows;
 }
 

@@ -10,7 +10,7 @@
 struct vkm_launch {
     uint32_t n_rows;          /* batch rows; for kernels over pairs: rows * k; unused by moe_scan,
                                  an estimate of the work for moe_gemm_up and moe_gemm_down */
-    enum vkm_dtype dtype;     /* of the weights, where the kernel reads any */
+    enum vkm_dtype dtype;     /* of the weights or the KV cache, where there is either */
     struct vkm_view indirect; /* workgroup counts for moe_gemm_up and moe_gemm_down */
 };
 
@@ -37,6 +37,7 @@ struct vkm_split {
 struct vkm_attention_shape {
     uint32_t n_heads, head_dim, n_rows;
     bool consecutive;
+    enum vkm_dtype kv; /* storage type of the cache */
 };
 /* A bound on how many positions a step's rows see, of which there are few, so that a step recorded
  * for it may be run again and again. */

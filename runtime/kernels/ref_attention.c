@@ -1,32 +1,80 @@
 /* Rotary positions, the KV cache and attention over it. */
+#include "kernels/kv_layout.h"
 #include "kernels/ref.h"
 
 #include <float.h>
 #include <string.h>
 
-/* Rotates `in` by the angles of `position` into out[i * stride]; may be in place. */
-static void rotate(const float *low, const float *high, size_t position, size_t head_dim,
-                   const float *in, float *out, size_t stride)
+/* How a head is rotated. */
+struct turn {
+    const float *low, *high; /* the tables at its position */
+    uint32_t half_dim;
+    bool stepwise; /* rounded to float32 after every operation, as the kernel does: what is rounded
+                      once more to a storage type must not depend on a last bit */
+};
+
+static struct turn turn_at(const struct vkm_params_rope_kv *p, const float *low, const float *high,
+                           size_t position)
 {
-    size_t half = head_dim / 2;
-    low += position % VKM_ROPE_SPLIT * head_dim;
-    high += position / VKM_ROPE_SPLIT * head_dim;
-    for (size_t i = 0; i < half; i++) {
-        double cl = (double)low[2 * i], sl = (double)low[2 * i + 1];
-        double ch = (double)high[2 * i], sh = (double)high[2 * i + 1];
-        double c = cl * ch - sl * sh, s = sl * ch + cl * sh;
-        double a = (double)in[i], b = (double)in[i + half];
-        out[i * stride] = (float)(a * c - b * s);
-        out[(i + half) * stride] = (float)(b * c + a * s);
+    return (struct turn){.low = low + position % VKM_ROPE_SPLIT * p->head_dim,
+                         .high = high + position / VKM_ROPE_SPLIT * p->head_dim,
+                         .half_dim = p->head_dim / 2};
+}
+
+/* a b + sign c d */
+static double sum_of_products(bool stepwise, double a, double b, double sign, double c, double d)
+{
+    if (!stepwise)
+        return a * b + sign * (c * d);
+    return (double)(float)((double)(float)(a * b) + sign * (double)(float)(c * d));
+}
+
+/* Elements i and i + half_dim of x, turned. */
+static void turn(const struct turn *t, const float *x, uint32_t i, float out[2])
+{
+    double cl = (double)t->low[2 * i], sl = (double)t->low[2 * i + 1];
+    double ch = (double)t->high[2 * i], sh = (double)t->high[2 * i + 1];
+    double c = sum_of_products(t->stepwise, cl, ch, -1, sl, sh);
+    double s = sum_of_products(t->stepwise, sl, ch, 1, cl, sh);
+    double a = (double)x[i], b = (double)x[i + t->half_dim];
+    out[0] = (float)sum_of_products(t->stepwise, a, c, -1, b, s);
+    out[1] = (float)sum_of_products(t->stepwise, b, c, 1, a, s);
+}
+
+static void turn_query(const struct turn *t, float *q)
+{
+    for (uint32_t i = 0; i < t->half_dim; i++) {
+        float pair[2];
+        turn(t, q, i, pair);
+        q[i] = pair[0];
+        q[i + t->half_dim] = pair[1];
     }
 }
 
-/* Where a head's part of the cache block that holds `position` begins. */
-static size_t block_offset(const uint32_t *blocks, uint32_t stride, uint32_t sequence,
-                           size_t position, size_t n_kv_heads, size_t head, size_t head_dim)
+/* A key or a value on its way into the cache. */
+static void put_head(const struct turn *t, const struct vkm_kv_part *part, const float *x,
+                     uint32_t at, void *data)
 {
-    size_t block = blocks[(size_t)sequence * stride + position / VKM_KV_BLOCK];
-    return (block * n_kv_heads + head) * head_dim * VKM_KV_BLOCK;
+    uint32_t n;
+    for (uint32_t g = 0; (n = vkm_kv_group_pairs(part, g)) > 0; g++) {
+        float pairs[VKM_KV_GROUP][2];
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t pair = g * VKM_KV_GROUP + i;
+            if (part->side == VKM_KV_KEYS)
+                turn(t, x, pair, pairs[i]);
+            else
+                memcpy(pairs[i], x + 2 * pair, sizeof(pairs[i]));
+        }
+        vkm_kv_put_pairs(data, part, at, g, pairs);
+    }
+}
+
+/* Bytes from the cache's beginning to a head's part of the block that holds `position`. */
+static size_t part_offset(const uint32_t *blocks, size_t place, size_t position, size_t part_index,
+                          size_t n_parts, size_t words)
+{
+    size_t block = blocks[place + position / VKM_KV_BLOCK];
+    return (block * n_parts + part_index) * words * VKM_KV_BLOCK * sizeof(uint32_t);
 }
 
 void vkm_ref_rope_kv(const struct vkm_ref *ref, const void *params)
@@ -37,21 +85,24 @@ void vkm_ref_rope_kv(const struct vkm_ref *ref, const void *params)
     const float *low = vkm_ref_in(ref, &p->rope_low);
     const float *high = vkm_ref_in(ref, &p->rope_high);
     float *qkv = vkm_ref_out(ref, &p->qkv);
-    float *k_cache = vkm_ref_out(ref, &p->k_cache);
-    float *v_cache = vkm_ref_out(ref, &p->v_cache);
-    size_t dim = p->head_dim;
+    unsigned char *k_cache = vkm_ref_out(ref, &p->k_cache);
+    unsigned char *v_cache = vkm_ref_out(ref, &p->v_cache);
+    const struct vkm_kv_part keys = {ref->dtype, VKM_KV_KEYS, p->head_dim};
+    const struct vkm_kv_part values = {ref->dtype, VKM_KV_VALUES, p->head_dim};
+    size_t dim = p->head_dim, words = vkm_kv_words(ref->dtype, p->head_dim);
     for (size_t r = 0; r < ref->groups[1]; r++) {
-        size_t position = rows[r].position, in_block = position % VKM_KV_BLOCK;
+        struct turn t = turn_at(p, low, high, rows[r].position);
+        size_t place = (size_t)rows[r].sequence * p->block_stride;
+        uint32_t at = rows[r].position % VKM_KV_BLOCK;
         float *q = qkv + r * p->qkv_ld;
         const float *k = q + p->n_heads * dim, *v = k + p->n_kv_heads * dim;
         for (size_t h = 0; h < p->n_heads; h++)
-            rotate(low, high, position, dim, q + h * dim, q + h * dim, 1);
+            turn_query(&t, q + h * dim);
+        t.stepwise = ref->dtype != VKM_DTYPE_F32;
         for (size_t h = 0; h < p->n_kv_heads; h++) {
-            size_t at = block_offset(blocks, p->block_stride, rows[r].sequence, position,
-                                     p->n_kv_heads, h, dim);
-            rotate(low, high, position, dim, k + h * dim, k_cache + at + in_block, VKM_KV_BLOCK);
-            for (size_t i = 0; i < dim; i++)
-                v_cache[at + in_block * dim + i] = v[h * dim + i];
+            size_t part = part_offset(blocks, place, rows[r].position, h, p->n_kv_heads, words);
+            put_head(&t, &keys, k + h * dim, at, k_cache + part);
+            put_head(&t, &values, v + h * dim, at, v_cache + part);
         }
     }
 }
@@ -59,7 +110,9 @@ void vkm_ref_rope_kv(const struct vkm_ref *ref, const void *params)
 struct attention {
     const struct vkm_params_attention *p;
     const uint32_t *blocks;
-    const float *k_cache, *v_cache;
+    const unsigned char *k_cache, *v_cache;
+    struct vkm_kv_part keys, values;
+    size_t words;
 };
 
 /* One row's query head. */
@@ -69,22 +122,20 @@ struct query {
     size_t kv_head;
 };
 
-/* Where the values of a key-value head at `position` begin; its keys begin at *k. */
-static size_t cache_at(const struct attention *a, const struct vkm_row *row, size_t head,
-                       size_t position, size_t *k)
+/* Where the head's part of the block that holds a position begins, in either cache. */
+static size_t part_at(const struct attention *a, const struct query *q, size_t position)
 {
     const struct vkm_params_attention *p = a->p;
-    size_t at = block_offset(a->blocks, p->block_stride, row->sequence, position, p->n_kv_heads,
-                             head, p->head_dim);
-    *k = at + position % VKM_KV_BLOCK;
-    return at + position % VKM_KV_BLOCK * p->head_dim;
+    return part_offset(a->blocks, (size_t)q->row->sequence * p->block_stride, position, q->kv_head,
+                       p->n_kv_heads, a->words);
 }
 
-static double score(const struct attention *a, const float *q, size_t k)
+static double score(const struct attention *a, const struct query *q, size_t position)
 {
+    const unsigned char *part = a->k_cache + part_at(a, q, position);
     double sum = 0;
-    for (size_t i = 0; i < a->p->head_dim; i++)
-        sum += (double)q[i] * (double)a->k_cache[k + i * VKM_KV_BLOCK];
+    for (uint32_t i = 0; i < a->p->head_dim; i++)
+        sum += (double)q->q[i] * (double)vkm_kv_element(part, &a->keys, position % VKM_KV_BLOCK, i);
     return sum * (double)a->p->scale;
 }
 
@@ -98,18 +149,17 @@ struct sums {
 static void attend(const struct attention *a, const struct query *q, size_t begin, size_t end,
                    size_t first, struct sums *out)
 {
-    size_t n = a->p->head_dim - first < CHUNK ? a->p->head_dim - first : CHUNK, k;
+    size_t n = a->p->head_dim - first < CHUNK ? a->p->head_dim - first : CHUNK;
     *out = (struct sums){.largest = -DBL_MAX};
+    for (size_t pos = begin; pos < end; pos++)
+        out->largest = fmax(out->largest, score(a, q, pos));
     for (size_t pos = begin; pos < end; pos++) {
-        cache_at(a, q->row, q->kv_head, pos, &k);
-        out->largest = fmax(out->largest, score(a, q->q, k));
-    }
-    for (size_t pos = begin; pos < end; pos++) {
-        size_t v = cache_at(a, q->row, q->kv_head, pos, &k) + first;
-        double weight = exp(score(a, q->q, k) - out->largest);
+        const unsigned char *part = a->v_cache + part_at(a, q, pos);
+        double weight = exp(score(a, q, pos) - out->largest);
         out->total += weight;
         for (size_t i = 0; i < n; i++)
-            out->values[i] += weight * (double)a->v_cache[v + i];
+            out->values[i] += weight * (double)vkm_kv_element(part, &a->values, pos % VKM_KV_BLOCK,
+                                                              (uint32_t)(first + i));
     }
 }
 
@@ -162,6 +212,9 @@ void vkm_ref_attention(const struct vkm_ref *ref, const void *params)
         .blocks = vkm_ref_in(ref, &p->blocks),
         .k_cache = vkm_ref_in(ref, &p->k_cache),
         .v_cache = vkm_ref_in(ref, &p->v_cache),
+        .keys = {ref->dtype, VKM_KV_KEYS, p->head_dim},
+        .values = {ref->dtype, VKM_KV_VALUES, p->head_dim},
+        .words = vkm_kv_words(ref->dtype, p->head_dim),
     };
     const struct vkm_row *rows = vkm_ref_in(ref, &p->rows);
     const float *qkv = vkm_ref_in(ref, &p->qkv);

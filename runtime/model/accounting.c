@@ -93,7 +93,9 @@ void vkm_describe(const struct vkm_config *c, vkmoe_description *d)
         .flops = {per_2k, per_4k, 3 * per_2k, 3 * per_4k},
         .expert_combinations =
             moe > 0 ? vkm_combinations(c->n_routed_experts, c->num_experts_per_tok) : 0,
-        .kv_bytes_per_token = vkm_kv_bytes(c, VKM_KV_BLOCK) / VKM_KV_BLOCK,
     };
+    for (int i = 0; i < VKMOE_KV_COUNT; i++)
+        d->kv_bytes_per_token[i] =
+            vkm_kv_bytes(c, vkm_kv_dtype((vkmoe_kv)i), VKM_KV_BLOCK) / VKM_KV_BLOCK;
     count_parameters(c, d);
 }

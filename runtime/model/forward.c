@@ -77,7 +77,7 @@ static void attend(const struct pass *f, const struct vkm_layer *layer, struct v
     const struct vkm_config *c = f->c;
     const struct vkm_state *s = f->s;
     const struct vkm_attention_shape shape = {c->num_attention_heads, c->head_dim, f->batch->n_rows,
-                                              f->batch->consecutive};
+                                              f->batch->consecutive, f->kv->dtype};
     struct vkm_split split = vkm_attention_split(f->r->caps, &shape, f->batch->bound);
     uint64_t parts = (uint64_t)shape.n_rows * shape.n_heads * split.count;
     uint64_t part_bytes = (c->head_dim + 2) * sizeof(float);
@@ -101,11 +101,11 @@ static void attend(const struct pass *f, const struct vkm_layer *layer, struct v
     };
     if (split.count == 1) {
         p.y = s->attended;
-        vkm_op_attention(f->r, rows(f, VKM_DTYPE_F32), &p);
+        vkm_op_attention(f->r, rows(f, f->kv->dtype), &p);
         return;
     }
     p.parts = vkm_view_slice(s->parts, 0, parts * part_bytes);
-    vkm_op_attention(f->r, rows(f, VKM_DTYPE_F32), &p);
+    vkm_op_attention(f->r, rows(f, f->kv->dtype), &p);
     vkm_op_attention_combine(f->r, rows(f, VKM_DTYPE_F32),
                              &(struct vkm_params_attention_combine){.rows = f->batch->rows,
                                                                     .parts = p.parts,
@@ -127,7 +127,7 @@ static void attention_block(const struct pass *f, const struct vkm_layer *layer,
 
     norm(f, layer->input_norm, s->normed);
     linear(f, &layer->qkv, s->normed, s->qkv, f->batch->n_rows, f->tiled);
-    vkm_op_rope_kv(f->r, rows(f, VKM_DTYPE_F32),
+    vkm_op_rope_kv(f->r, rows(f, f->kv->dtype),
                    &(struct vkm_params_rope_kv){.rows = f->batch->rows,
                                                 .blocks = s->blocks,
                                                 .rope_low = s->rope_low,

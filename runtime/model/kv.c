@@ -3,26 +3,38 @@
 #include <string.h>
 
 #include "../../shaders/params.h"
+#include "kernels/kv_layout.h"
 
-static uint64_t layer_block_bytes(const struct vkm_config *c)
+enum vkm_dtype vkm_kv_dtype(vkmoe_kv kind)
 {
-    return (uint64_t)c->num_key_value_heads * c->head_dim * VKM_KV_BLOCK * sizeof(float);
+    static const enum vkm_dtype types[VKMOE_KV_COUNT] = {[VKMOE_KV_F32] = VKM_DTYPE_F32,
+                                                         [VKMOE_KV_F16] = VKM_DTYPE_F16,
+                                                         [VKMOE_KV_BF16] = VKM_DTYPE_BF16,
+                                                         [VKMOE_KV_Q8] = VKM_DTYPE_Q8};
+    return types[kind];
 }
 
-uint64_t vkm_kv_bytes(const struct vkm_config *config, uint32_t positions)
+static uint64_t layer_block_bytes(const struct vkm_config *c, enum vkm_dtype dtype)
 {
-    return 2 * config->num_hidden_layers * layer_block_bytes(config) *
+    return (uint64_t)c->num_key_value_heads * vkm_kv_words(dtype, c->head_dim) * VKM_KV_BLOCK *
+           sizeof(uint32_t);
+}
+
+uint64_t vkm_kv_bytes(const struct vkm_config *config, enum vkm_dtype dtype, uint32_t positions)
+{
+    return 2 * config->num_hidden_layers * layer_block_bytes(config, dtype) *
            vkm_ceil_div(positions, VKM_KV_BLOCK);
 }
 
 vkmoe_status vkm_kv_init(struct vkm_kv *kv, struct vkm_gpu *gpu, const struct vkm_config *config,
-                         uint32_t n_blocks, vkmoe_error *err)
+                         enum vkm_dtype dtype, uint32_t n_blocks, vkmoe_error *err)
 {
     const vkmoe_allocator *a = vkm_gpu_allocator(gpu);
     *kv = (struct vkm_kv){.gpu = gpu,
+                          .dtype = dtype,
                           .n_layers = config->num_hidden_layers,
                           .n_blocks = n_blocks,
-                          .block_bytes = layer_block_bytes(config)};
+                          .block_bytes = layer_block_bytes(config, dtype)};
     kv->keys = vkm_calloc(a, kv->n_layers, sizeof(struct vkm_buffer *));
     kv->values = vkm_calloc(a, kv->n_layers, sizeof(struct vkm_buffer *));
     kv->references = vkm_calloc(a, n_blocks, sizeof(uint32_t));
@@ -44,6 +56,11 @@ vkmoe_status vkm_kv_init(struct vkm_kv *kv, struct vkm_gpu *gpu, const struct vk
     for (uint32_t i = 0; i < n_blocks; i++)
         kv->free[kv->n_free++] = n_blocks - 1 - i;
     return VKMOE_OK;
+}
+
+uint64_t vkm_kv_held(const struct vkm_kv *kv)
+{
+    return 2 * kv->n_layers * kv->block_bytes * kv->n_blocks;
 }
 
 void vkm_kv_finish(struct vkm_kv *kv)

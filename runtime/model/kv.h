@@ -1,13 +1,16 @@
 /* The paged KV cache: blocks of 64 positions, reference-counted so that sequences can share a
- * prefix; per layer one array of key blocks and one of value blocks on the device. */
+ * prefix; per layer one array of key blocks and one of value blocks on the device, laid out as
+ * kernels/kv_layout.h says. */
 #ifndef VKM_KV_H
 #define VKM_KV_H
 
 #include "gpu/gpu.h"
 #include "model/config.h"
+#include "vkmoe/model.h"
 
 struct vkm_kv {
     struct vkm_gpu *gpu;
+    enum vkm_dtype dtype; /* what keys and values are stored as */
     uint32_t n_layers;
     uint32_t n_blocks;
     uint64_t block_bytes;               /* of keys or values in one layer */
@@ -24,11 +27,15 @@ struct vkm_kv_sequence {
     uint32_t length; /* positions in use */
 };
 
+/* The storage type that a public kind stands for; kind is below VKMOE_KV_COUNT. */
+enum vkm_dtype vkm_kv_dtype(vkmoe_kv kind);
 /* Bytes that `positions` take in all layers. */
-uint64_t vkm_kv_bytes(const struct vkm_config *config, uint32_t positions);
+uint64_t vkm_kv_bytes(const struct vkm_config *config, enum vkm_dtype dtype, uint32_t positions);
 
 vkmoe_status vkm_kv_init(struct vkm_kv *kv, struct vkm_gpu *gpu, const struct vkm_config *config,
-                         uint32_t n_blocks, vkmoe_error *err);
+                         enum vkm_dtype dtype, uint32_t n_blocks, vkmoe_error *err);
+/* Bytes that it takes. */
+uint64_t vkm_kv_held(const struct vkm_kv *kv);
 void vkm_kv_finish(struct vkm_kv *kv); /* accepts a zeroed struct */
 
 /* A sequence of at most max_positions, empty. */

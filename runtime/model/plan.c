@@ -75,7 +75,9 @@ static vkmoe_status rehearse_weights(struct rehearsal *r, vkmoe_error *err)
 static bool cache_is_too_large(struct rehearsal *r)
 {
     const struct vkm_config *c = r->params->config;
-    uint64_t all = vkm_kv_bytes(c, r->params->cached), piece = all / (2 * c->num_hidden_layers);
+    enum vkm_dtype dtype = vkm_kv_dtype(r->params->state.kv);
+    uint64_t all = vkm_kv_bytes(c, dtype, r->params->cached);
+    uint64_t piece = all / (2 * c->num_hidden_layers);
     if (piece <= vkm_gpu_max_buffer(r->gpu))
         return false;
     for (uint32_t i = 0; i < r->plan->n_heaps && r->oversize == 0; i++) {
@@ -98,7 +100,7 @@ static vkmoe_status rehearse_session(struct rehearsal *r, vkmoe_error *err)
     uint32_t blocks = vkm_ceil_div(r->params->cached, VKM_KV_BLOCK);
     vkmoe_status status = VKMOE_OK;
     if (!cache_is_too_large(r)) {
-        status = vkm_kv_init(&r->kv, r->gpu, r->params->config, blocks, err);
+        status = vkm_kv_init(&r->kv, r->gpu, r->params->config, vkm_kv_dtype(p->kv), blocks, err);
         if (status != VKMOE_OK)
             return status;
         count(r, offsetof(vkmoe_heap_plan, kv_cache));
@@ -122,9 +124,12 @@ static void begin(struct rehearsal *r, struct vkm_gpu *gpu)
     *plan = (vkmoe_plan){.n_heaps = info->n_heaps,
                          .context = r->params->state.context,
                          .chunk = r->params->state.max_rows,
+                         .kv = r->params->state.kv,
                          .memory_limit = r->params->memory_limit,
                          .n_experts = r->placement->n_layers * r->placement->n_experts,
                          .n_host_experts = r->placement->n_host};
+    plan->kv_bytes_per_token =
+        vkm_kv_bytes(r->params->config, vkm_kv_dtype(plan->kv), VKM_KV_BLOCK) / VKM_KV_BLOCK;
     for (uint32_t i = 0; i < plan->n_heaps; i++) {
         uint64_t part = info->heaps[i].size / RESERVE_PART;
         vkm_gpu_heap_use(r->gpu, i, &r->now[i]);

@@ -4,6 +4,7 @@
 
 #include "gpu/gpu.h"
 #include "model/config.h"
+#include "vkmoe/model.h"
 
 /* Steps of one row that may be in the device's hand at once. */
 #define VKM_STEPS_AHEAD 4u
@@ -16,7 +17,8 @@ struct vkm_state_params {
     uint32_t sequences;
     uint32_t context;           /* positions of one sequence */
     uint32_t experts_per_token; /* routed ones, K; 0 in a dense model */
-    uint64_t parts;             /* that attention leaves at most: vkm_attention_max_parts */
+    vkmoe_kv kv;                /* the cache that attention reads */
+    uint64_t parts;             /* that it leaves at most: vkm_attention_max_parts */
 };
 
 /* Shapes with R = max_rows, P = R * experts_per_token, L = max_logits; ld as in shaders/params.h.

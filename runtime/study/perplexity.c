@@ -118,7 +118,8 @@ static vkmoe_status open_run(struct run *r, struct vkmoe_model *m, vkmoe_error *
     const vkmoe_allocator *a = vkm_gpu_allocator(m->gpu);
     const vkmoe_session_params params = {.context = r->params->context,
                                          .chunk = r->params->chunk,
-                                         .experts_per_token = r->params->experts_per_token};
+                                         .experts_per_token = r->params->experts_per_token,
+                                         .kv = r->params->kv};
     vkmoe_status status = vkmoe_session_create(m, &params, &r->session, err);
     if (status != VKMOE_OK)
         return status;

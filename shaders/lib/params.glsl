@@ -10,7 +10,8 @@ layout(local_size_x_id = 0) in;
 
 layout(push_constant, std430) uniform vkm_push
 {
-    VKM_PARAMS(VKM_KERNEL, VKM_VIEW, VKM_VIEW, VKM_VIEW, VKM_VIEW, VKM_VIEW, VKM_UINT, VKM_FLOAT)
+    VKM_PARAMS(VKM_KERNEL, VKM_VIEW, VKM_VIEW, VKM_VIEW, VKM_VIEW, VKM_VIEW, VKM_VIEW, VKM_UINT,
+               VKM_FLOAT)
 #ifdef VKM_DEBUG
     uvec2 debug; /* this dispatch's debug record, see mem.glsl */
 #endif

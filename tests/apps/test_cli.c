@@ -60,6 +60,7 @@ static const struct usage usages[] = {
     {{"run", "-p", "a", "--chunk", "0"}, "--chunk: '0'"},
     {{"run", "-p", "a", "--experts", "0"}, "--experts: '0'"},
     {{"run", "-p", "a", "--weights", "q5"}, "--weights: 'q5' is not bf16, q8 or q4"},
+    {{"chat", "--kv", "q4"}, "--kv: 'q4' is not f32, f16, bf16 or q8"},
     {{"run", "-p", "a", "--memory-limit", "lots"}, "--memory-limit: 'lots'"},
     {{"tokenize", "text"}, "'text'"},
     {{"detokenize", "--bos"}, "--bos"},

@@ -40,7 +40,7 @@ static void json_has_the_keys_that_scripts_rely_on(void **state)
     assert_true(number(root, "training_flops_per_2k") == d.flops.training_per_2k);
     assert_true(number(root, "training_flops_per_4k") == d.flops.training_per_4k);
     assert_true(number(root, "expert_combinations") == 74974368);
-    assert_true(number(root, "kv_bytes_per_token") == (double)d.kv_bytes_per_token);
+    assert_true(number(root, "kv_bytes_per_token") == (double)d.kv_bytes_per_token[VKMOE_KV_F32]);
     const json_t *parts = json_object_get(root, "parameters");
     assert_int_equal(json_object_size(parts), VKMOE_PART_COUNT);
     assert_true(number(json_object_get(parts, "routed experts"), "activated") ==
@@ -63,14 +63,15 @@ static void a_checkpoint_tells_what_it_stores(void **state)
 
 static void the_table_is_the_result(void **state)
 {
-    static const char *const parts[] = {"16.38 B parameters, 2.83 B of them activated",
-                                        "28: 1 dense, 27 with experts",
-                                        "64 in a layer, each 1408 wide; 6 of them",
-                                        "74974368 ways",
-                                        "14.95 B       1.40 B",
-                                        "75.90 T",
-                                        "32.75 GB as BF16",
-                                        "458.75 KB for each token"};
+    static const char *const parts[] = {
+        "16.38 B parameters, 2.83 B of them activated",
+        "28: 1 dense, 27 with experts",
+        "64 in a layer, each 1408 wide; 6 of them",
+        "74974368 ways",
+        "14.95 B       1.40 B",
+        "75.90 T",
+        "32.75 GB as BF16",
+        "458.75 KB as f32, 229.38 KB as f16, 229.38 KB as bf16, 121.86 KB as q8"};
     struct test_process p = {0};
     (void)state;
     test_vkmoe(&p, "info", "--config", "deepseek-moe-16b");

@@ -78,6 +78,28 @@ static void plan_knows_what_quantised_weights_take(void **state)
     json_decref(root);
 }
 
+static void plan_knows_what_a_smaller_cache_takes(void **state)
+{
+    static const struct {
+        const char *name;
+        json_int_t per_token; /* of 28 layers with 16 heads of 128 */
+    } kinds[] = {{"f32", 458752}, {"f16", 229376}, {"bf16", 229376}, {"q8", 28 * 2 * 16 * 136}};
+    (void)state;
+    for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+        struct test_process p = {0};
+        json_int_t kv_cache = 0;
+        test_vkmoe(&p, "plan", "--json", "--config", "deepseek-moe-16b", "--kv", kinds[k].name);
+        json_t *root = parse(&p);
+        const json_t *heaps = json_object_get(root, "heaps");
+        for (size_t i = 0; i < json_array_size(heaps); i++)
+            kv_cache += integer(json_array_get(heaps, i), "kv_cache");
+        assert_int_equal(kv_cache, kinds[k].per_token * 4096);
+        assert_int_equal(integer(root, "kv_bytes_per_token"), kinds[k].per_token);
+        assert_string_equal(json_string_value(json_object_get(root, "kv")), kinds[k].name);
+        json_decref(root);
+    }
+}
+
 static void plan_heeds_context_and_limit(void **state)
 {
     json_t *long_context = plan_json("-c", "8192"), *limited = plan_json("--memory-limit", "1K");
@@ -194,6 +216,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plan_needs_no_files_for_a_known_configuration),
         cmocka_unit_test(plan_knows_what_quantised_weights_take),
+        cmocka_unit_test(plan_knows_what_a_smaller_cache_takes),
         cmocka_unit_test(plan_heeds_context_and_limit),
         cmocka_unit_test(plan_is_a_table_for_people),
         cmocka_unit_test(sizes_are_numbers_with_or_without_a_suffix),

@@ -132,6 +132,7 @@ static void a_file_of_another_measurement_is_refused_and_kept(void **state)
         {{"-c", "64", "--stride", "8"}, "resume: 'stride' is not 8"},
         {{"-c", "64", "--experts", "3"}, "resume: 'experts' is not 3"},
         {{"-c", "64", "--weights", "q8"}, "resume: 'weights' is bf16, expected q8"},
+        {{"-c", "64", "--kv", "bf16"}, "resume: 'kv' is f32, expected bf16"},
     };
     struct test_process p = {.folder = test_folder()};
     size_t size;

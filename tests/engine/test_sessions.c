@@ -10,6 +10,13 @@ enum { PROMPT = 150, TEXT = 12 };
 
 static struct engine engine;
 static int32_t prompt[PROMPT];
+static vkmoe_kv kv; /* what the sessions of a test keep keys and values as */
+
+static int set_kv(void **state)
+{
+    kv = *(const vkmoe_kv *)*state;
+    return 0;
+}
 
 static int open_all(void **state)
 {
@@ -30,7 +37,8 @@ static int close_all(void **state)
 static vkmoe_session *session_with(size_t count, uint32_t cache_tokens)
 {
     vkmoe_error err;
-    vkmoe_session_params params = {.context = 256, .chunk = 64, .cache_tokens = cache_tokens};
+    vkmoe_session_params params = {
+        .context = 256, .chunk = 64, .cache_tokens = cache_tokens, .kv = kv};
     vkmoe_session *s = engine_session(&engine, &params);
     if (count > 0)
         assert_ok(vkmoe_session_eval(s, prompt, count, NULL, &err), &err);
@@ -471,22 +479,67 @@ static void devices_of_different_threads_are_independent(void **state)
     }
 }
 
+static void a_smaller_cache_is_told_and_takes_less(void **state)
+{
+    uint64_t bytes[VKMOE_KV_COUNT];
+    (void)state;
+    for (int i = 0; i < VKMOE_KV_COUNT; i++) {
+        kv = (vkmoe_kv)i;
+        vkmoe_session *s = session_with(0, 512), *fork = fork_of(s);
+        vkmoe_session_stats stats, of_fork;
+        vkmoe_session_get_stats(s, &stats);
+        vkmoe_session_get_stats(fork, &of_fork);
+        assert_int_equal(stats.kv, i);
+        assert_int_equal(of_fork.kv, i);
+        assert_int_equal(of_fork.kv_bytes, stats.kv_bytes);
+        bytes[i] = stats.kv_bytes;
+        vkmoe_session_destroy(s);
+        vkmoe_session_destroy(fork);
+    }
+    kv = VKMOE_KV_F32;
+    assert_int_equal(2 * bytes[VKMOE_KV_F16], bytes[VKMOE_KV_F32]);
+    assert_int_equal(bytes[VKMOE_KV_BF16], bytes[VKMOE_KV_F16]);
+    assert_in_range(bytes[VKMOE_KV_Q8], bytes[VKMOE_KV_F32] / 4, bytes[VKMOE_KV_F32] / 3);
+}
+
+static void a_kind_of_cache_that_is_not_listed_is_refused(void **state)
+{
+    vkmoe_error err;
+    vkmoe_session *s = NULL;
+    const vkmoe_session_params params = {.kv = VKMOE_KV_COUNT};
+    (void)state;
+    test_assert_fails(vkmoe_session_create(engine.model, &params, &s, &err), &err,
+                      VKMOE_INVALID_ARGUMENT, "kept as kind 4 of 4");
+}
+
+/* A test once for each kind of KV cache. */
+static vkmoe_kv kinds[VKMOE_KV_COUNT] = {VKMOE_KV_F32, VKMOE_KV_F16, VKMOE_KV_BF16, VKMOE_KV_Q8};
+#define WITH_CACHE(test, name, kind)                                                               \
+    {                                                                                              \
+#test ", " name, test, set_kv, NULL, &kinds[kind]                                          \
+    }
+#define WITH_EVERY_CACHE(test)                                                                     \
+    WITH_CACHE(test, "f32", VKMOE_KV_F32), WITH_CACHE(test, "f16", VKMOE_KV_F16),                  \
+        WITH_CACHE(test, "bf16", VKMOE_KV_BF16), WITH_CACHE(test, "q8", VKMOE_KV_Q8)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_fork_computes_the_same_bits),
-        cmocka_unit_test(forks_do_not_disturb_each_other),
-        cmocka_unit_test(a_fork_in_the_middle_of_a_text_continues_it),
+        WITH_EVERY_CACHE(a_fork_computes_the_same_bits),
+        WITH_EVERY_CACHE(forks_do_not_disturb_each_other),
+        WITH_EVERY_CACHE(a_fork_in_the_middle_of_a_text_continues_it),
         cmocka_unit_test(a_fork_keeps_the_penalty_history),
         cmocka_unit_test(a_full_cache_refuses_and_changes_nothing),
         cmocka_unit_test(a_text_that_a_listener_stops_goes_on_as_if_it_had_not),
-        cmocka_unit_test(rolling_back_forgets_what_came_after),
-        cmocka_unit_test(a_token_taken_back_is_chosen_again),
+        WITH_EVERY_CACHE(rolling_back_forgets_what_came_after),
+        WITH_EVERY_CACHE(a_token_taken_back_is_chosen_again),
         cmocka_unit_test(another_thread_cancels_a_generation),
         cmocka_unit_test(a_call_cancelled_ahead_does_nothing),
         cmocka_unit_test(every_step_is_told_and_may_be_the_last),
         cmocka_unit_test(a_sequence_never_exceeds_its_context),
+        cmocka_unit_test(a_smaller_cache_is_told_and_takes_less),
         cmocka_unit_test(a_late_cancel_can_be_taken_back),
+        cmocka_unit_test(a_kind_of_cache_that_is_not_listed_is_refused),
         cmocka_unit_test(what_must_be_given_is_asked_for),
         cmocka_unit_test(devices_of_different_threads_are_independent),
     };

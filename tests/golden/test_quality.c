@@ -1,5 +1,6 @@
-/* What quantising weights while they are loaded does to a model: how far its predictions and its
- * choice of experts move from those of the weights as stored. */
+/* What quantising weights while they are loaded, or rounding keys and values, does to a model: how
+ * far its predictions and its choice of experts move from those of the weights as stored and a KV
+ * cache in float32. */
 #include "checkpoint.h"
 
 #include <math.h>
@@ -11,7 +12,13 @@
 #define TEXTS 6
 #define TEXT_TOKENS 480u
 
-static const char *const names[VKMOE_WEIGHTS_COUNT] = {"as stored", "Q8", "Q4"};
+/* What is rounded, and what that may cost, per token or choice. */
+struct rounded {
+    const char *name;
+    vkmoe_weights weights;
+    vkmoe_kv kv;
+    double divergence, nll, flips, disagreed;
+};
 
 static struct test_log device_log;
 static vkmoe_device *device;
@@ -38,13 +45,14 @@ struct loaded {
     vkmoe_session *session;
 };
 
-static struct loaded load(vkmoe_device *on, const char *folder, vkmoe_weights weights)
+static struct loaded load(const char *folder, vkmoe_weights weights, vkmoe_kv kv)
 {
     struct loaded l;
     vkmoe_error err;
-    vkmoe_model_params params = {.weights = weights};
-    assert_ok(vkmoe_model_load(on, folder, &params, &l.model, &err), &err);
-    assert_ok(vkmoe_session_create(l.model, NULL, &l.session, &err), &err);
+    vkmoe_model_params params = {.weights = weights, .kv = kv};
+    vkmoe_session_params session = {.kv = kv};
+    assert_ok(vkmoe_model_load(device, folder, &params, &l.model, &err), &err);
+    assert_ok(vkmoe_session_create(l.model, &session, &l.session, &err), &err);
     return l;
 }
 
@@ -113,31 +121,26 @@ static void add_trace(struct distance *d, const struct test_trace *p, const stru
         add_experts(d, p->ids + i * p->k, q->ids + i * p->k, p->k);
 }
 
-/* What a format may cost, per token or choice. */
-struct bound {
-    double divergence, nll, flips, disagreed;
-};
-
-static void expect_within(const struct distance *d, const struct bound *b, const char *what)
+static void expect_within(const struct distance *d, const struct rounded *b)
 {
     double divergence = d->divergence / d->tokens, nll = d->nll / d->next;
     double flips = d->flips / d->choices, disagreed = 1 - d->agreed / d->tokens;
     print_message("%s, %.0f tokens: divergence %.2e, nll %+.2e, the same likeliest token %.2f %%, "
                   "experts flipped %.2f %%\n",
-                  what, d->tokens, divergence, nll, 100 * (1 - disagreed), 100 * flips);
+                  b->name, d->tokens, divergence, nll, 100 * (1 - disagreed), 100 * flips);
     if (!(divergence <= b->divergence && fabs(nll) <= b->nll && flips <= b->flips &&
           disagreed <= b->disagreed))
-        fail_msg("%s moved the model further than %.1e, %.1e, %.1e and %.1e", what, b->divergence,
-                 b->nll, b->flips, b->disagreed);
+        fail_msg("%s moved the model further than %.1e, %.1e, %.1e and %.1e", b->name,
+                 b->divergence, b->nll, b->flips, b->disagreed);
     assert_true(divergence > 0); /* something was rounded */
 }
 
 static struct test_trace stored[TEXTS];
 
-static void compare(const char *folder, vkmoe_weights weights, size_t n, const struct bound *bound)
+static void compare(const char *folder, const struct rounded *r, size_t n)
 {
     struct distance d = {0};
-    struct loaded l = load(device, folder, weights);
+    struct loaded l = load(folder, r->weights, r->kv);
     for (size_t i = 0; i < n; i++) {
         struct test_trace now =
             test_trace_eval(l.model, l.session, stored[i].tokens, stored[i].count);
@@ -145,7 +148,7 @@ static void compare(const char *folder, vkmoe_weights weights, size_t n, const s
         test_trace_free(&now);
     }
     unload(&l);
-    expect_within(&d, bound, names[weights]);
+    expect_within(&d, r);
 }
 
 static void free_stored(size_t n)
@@ -178,21 +181,33 @@ static void make_text(struct loaded *l, uint64_t seed, struct test_trace *out)
 
 static void the_shipped_model_keeps_its_predictions(void **state)
 {
-    static const struct bound q8 = {2e-4, 1e-3, 0.006, 0.02}, q4 = {0.01, 0.015, 0.06, 0.09};
+    static const struct rounded all[] = {
+        {"weights Q8", VKMOE_WEIGHTS_Q8, VKMOE_KV_F32, 2e-4, 1e-3, 0.006, 0.02},
+        {"weights Q4", VKMOE_WEIGHTS_Q4, VKMOE_KV_F32, 0.01, 0.015, 0.06, 0.09},
+        {"KV cache F16", VKMOE_WEIGHTS_STORED, VKMOE_KV_F16, 3e-6, 1e-4, 5e-4, 0.002},
+        {"KV cache BF16", VKMOE_WEIGHTS_STORED, VKMOE_KV_BF16, 1e-4, 5e-4, 0.004, 0.006},
+        {"KV cache Q8", VKMOE_WEIGHTS_STORED, VKMOE_KV_Q8, 4e-4, 1e-3, 0.012, 0.02},
+    };
     (void)state;
-    struct loaded l = load(device, VKMOE_TEST_MODEL, VKMOE_WEIGHTS_STORED);
+    struct loaded l = load(VKMOE_TEST_MODEL, VKMOE_WEIGHTS_STORED, VKMOE_KV_F32);
     for (uint64_t i = 0; i < TEXTS; i++)
         make_text(&l, i + 1, &stored[i]);
     unload(&l);
-    compare(VKMOE_TEST_MODEL, VKMOE_WEIGHTS_Q8, TEXTS, &q8);
-    compare(VKMOE_TEST_MODEL, VKMOE_WEIGHTS_Q4, TEXTS, &q4);
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        compare(VKMOE_TEST_MODEL, &all[i], TEXTS);
     free_stored(TEXTS);
 }
 
 /* Random weights hold no knowledge that would steady the choice of experts. */
 static void a_larger_random_model_keeps_its_predictions(void **state)
 {
-    static const struct bound q8 = {3e-4, 5e-3, 0.012, 0.06}, q4 = {0.025, 0.03, 0.13, 0.4};
+    static const struct rounded all[] = {
+        {"weights Q8", VKMOE_WEIGHTS_Q8, VKMOE_KV_F32, 3e-4, 5e-3, 0.012, 0.06},
+        {"weights Q4", VKMOE_WEIGHTS_Q4, VKMOE_KV_F32, 0.025, 0.03, 0.13, 0.4},
+        {"KV cache F16", VKMOE_WEIGHTS_STORED, VKMOE_KV_F16, 1e-7, 1e-4, 5e-4, 0.005},
+        {"KV cache BF16", VKMOE_WEIGHTS_STORED, VKMOE_KV_BF16, 3e-5, 1e-3, 0.003, 0.01},
+        {"KV cache Q8", VKMOE_WEIGHTS_STORED, VKMOE_KV_Q8, 8e-5, 2e-3, 0.006, 0.04},
+    };
     static const struct test_shape random = {.vocab = 4096,
                                              .hidden = 512,
                                              .heads = 8,
@@ -215,11 +230,11 @@ static void a_larger_random_model_keeps_its_predictions(void **state)
         state_of = state_of * 1664525u + 1013904223u;
         tokens[i] = (int32_t)((state_of >> 8) % shape.vocab);
     }
-    struct loaded l = load(device, folder, VKMOE_WEIGHTS_STORED);
+    struct loaded l = load(folder, VKMOE_WEIGHTS_STORED, VKMOE_KV_F32);
     stored[0] = test_trace_eval(l.model, l.session, tokens, sizeof(tokens) / sizeof(tokens[0]));
     unload(&l);
-    compare(folder, VKMOE_WEIGHTS_Q8, 1, &q8);
-    compare(folder, VKMOE_WEIGHTS_Q4, 1, &q4);
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        compare(folder, &all[i], 1);
     free_stored(1);
     test_folder_remove(folder);
 }

@@ -58,7 +58,8 @@ static struct loaded load(vkmoe_device *on, const char *model, const vkmoe_model
 {
     struct loaded l;
     vkmoe_error err;
-    vkmoe_session_params session = {.context = params->context, .chunk = params->chunk};
+    vkmoe_session_params session = {
+        .context = params->context, .chunk = params->chunk, .kv = params->kv};
     assert_ok(vkmoe_model_load(on, model, params, &l.model, &err), &err);
     assert_ok(vkmoe_session_create(l.model, &session, &l.session, &err), &err);
     return l;
@@ -110,7 +111,8 @@ static void the_shipped_model_takes_what_was_planned(void **state)
         {.context = 4096, .chunk = 512},
         {.memory_limit = 26 * MIB},
         {.memory_limit = 30 * MIB, .context = 256, .chunk = 64},
-        {.weights = VKMOE_WEIGHTS_Q8},
+        {.weights = VKMOE_WEIGHTS_Q8, .kv = VKMOE_KV_BF16},
+        {.context = 4096, .kv = VKMOE_KV_Q8},
         {.weights = VKMOE_WEIGHTS_Q4, .memory_limit = 17 * MIB},
     };
     (void)state;
@@ -135,7 +137,8 @@ static void random_shapes_take_what_was_planned(void **state)
         const struct test_shape shape = test_shape_complete(&shapes[i]);
         vkmoe_model_params params = {.context = 100 + 700 * (uint32_t)i,
                                      .chunk = 3 + 40 * (uint32_t)i,
-                                     .weights = (vkmoe_weights)(i % VKMOE_WEIGHTS_COUNT)};
+                                     .weights = (vkmoe_weights)(i % VKMOE_WEIGHTS_COUNT),
+                                     .kv = (vkmoe_kv)(i % VKMOE_KV_COUNT)};
         char *folder = test_folder_make();
         checkpoint_write(&shape, folder);
         expect_as_planned(device, folder, &params);

@@ -34,7 +34,8 @@ static void spoil_value(const struct vkm_ref *ref, const struct vkm_kernel *kern
     uint32_t *data = ref->view(ref->user, view, true);
     size_t i = (size_t)(fault_count * UINT64_C(2654435761) % (view->size / 4));
     float value = vkm_bits_f32(data[i]);
-    if (field->kind == VKM_FIELD_WRITE_U32)
+    bool words = field->kind == VKM_FIELD_WRITE_KV && ref->dtype != VKM_DTYPE_F32;
+    if (field->kind == VKM_FIELD_WRITE_U32 || words)
         data[i]++;
     else
         data[i] = vkm_f32_bits(isfinite(value) ? value + 1 : 0);

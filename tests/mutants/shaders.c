@@ -18,9 +18,9 @@ extern char **environ;
 
 /* Of the table, what the build reads. */
 static const struct {
-    const char *source, *defines;
+    const char *source, *types, *defines;
 } rows[] = {
-#define KERNEL(name, source, weights, paths, n_spec, metric, defines) {source, defines},
+#define KERNEL(name, source, types, paths, n_spec, metric, defines) {source, #types, defines},
 #include "kernels/table.def"
 #undef KERNEL
 };
@@ -245,7 +245,8 @@ struct module shaders_compile(const char *folder, struct module_key key)
     argue(&c, "-DVKM_KERNEL=", name, strlen(name));
     argue(&c, "-DVKM_PARAMS=VKM_PARAMS_", name, strlen(name));
     if (key.dtype != VKM_DTYPE_COUNT)
-        argue(&c, "-DWEIGHTS_", dtypes[key.dtype], strlen(dtypes[key.dtype]));
+        argue(&c, strcmp(rows[key.kernel].types, "KV") == 0 ? "-DKV_" : "-DWEIGHTS_",
+              dtypes[key.dtype], strlen(dtypes[key.dtype]));
     if (key.path == VKM_PATH_SUBGROUP)
         argue_words(&c, "", "-DPATH_SUBGROUP");
     if (key.debug)

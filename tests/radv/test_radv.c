@@ -190,9 +190,9 @@ static void show(struct tally *tally, const struct vkm_op *op, const struct stat
         at += (size_t)snprintf(constants + at, sizeof(constants) - at, i ? ", %u" : "%u",
                                op->spec[i]);
     printf("| %s | %s | %s | %s | %u | %u | %u | %u | %u |\n", kernel->name,
-           kernel->has_weights ? vkm_dtype_name(variant->dtype) : "", path, constants, s->vgprs,
+           kernel->has_dtype ? vkm_dtype_name(variant->dtype) : "", path, constants, s->vgprs,
            s->sgprs, s->lds, s->code, s->subgroups);
-    if (kernel->has_weights && variant->dtype != VKM_DTYPE_BF16)
+    if (kernel->has_dtype && variant->dtype != VKM_DTYPE_BF16)
         return;
     snprintf(pipeline, sizeof(pipeline), "| %s | %s | %s |", kernel->name, path, constants);
     add_row(tally->table, tally->family, pipeline, s);

@@ -68,7 +68,7 @@ static void matrix(const struct vkm_ref *ref, const void *params)
 #define KERNEL(id, variants_, weights)                                                             \
     {                                                                                              \
         .name = #id, .fields = id##_fields, .n_fields = VKM_COUNT(id##_fields),                    \
-        .params_size = sizeof(struct params_##id), .n_spec = 1, .has_weights = (weights),          \
+        .params_size = sizeof(struct params_##id), .n_spec = 1, .has_dtype = (weights),            \
         .reference = (id), .variants = (variants_), .n_variants = VKM_COUNT(variants_)             \
     }
 

@@ -116,7 +116,7 @@ static void parameters_are_those_in_the_checkpoint(void **state)
     }
     assert_int_equal(total, d.parameters.total);
     assert_int_equal(activated, d.parameters.activated);
-    assert_int_equal(d.kv_bytes_per_token, 2 * 4 * 4 * 256);
+    assert_int_equal(d.kv_bytes_per_token[VKMOE_KV_F32], 2 * 4 * 4 * 256);
 }
 
 static void biases_and_tied_embeddings_are_counted(void **state)

@@ -34,7 +34,7 @@ static int make_cache(void **state)
 {
     (void)state;
     vkmoe_error err;
-    if (vkm_kv_init(&kv, gpu, &config, BLOCKS, &err) != VKMOE_OK)
+    if (vkm_kv_init(&kv, gpu, &config, VKM_DTYPE_F32, BLOCKS, &err) != VKMOE_OK)
         return -1;
     for (int i = 0; i < SEQUENCES; i++)
         if (vkm_kv_sequence_init(&kv, &sequences[i], 8 * BLOCK, &err) != VKMOE_OK)
@@ -298,11 +298,13 @@ static void the_cache_is_as_large_as_announced(void **state)
         assert_int_equal(kv.values[i]->size, kv.keys[i]->size);
         held += kv.keys[i]->size + kv.values[i]->size;
     }
-    assert_int_equal(vkm_kv_bytes(&config, BLOCKS * BLOCK), held);
-    assert_int_equal(vkm_kv_bytes(&config, BLOCKS * BLOCK - 63), held);
-    assert_int_equal(vkm_kv_bytes(&config, BLOCKS * BLOCK + 1), held / BLOCKS * (BLOCKS + 1));
+    assert_int_equal(vkm_kv_bytes(&config, VKM_DTYPE_F32, BLOCKS * BLOCK), held);
+    assert_int_equal(vkm_kv_bytes(&config, VKM_DTYPE_F32, BLOCKS * BLOCK - 63), held);
+    assert_int_equal(vkm_kv_bytes(&config, VKM_DTYPE_F32, BLOCKS * BLOCK + 1),
+                     held / BLOCKS * (BLOCKS + 1));
     struct vkm_config large = {.num_hidden_layers = 62, .num_key_value_heads = 32, .head_dim = 128};
-    assert_true(vkm_kv_bytes(&large, 1 << 20) == UINT64_C(62) * 2 * 32 * 128 * 4 << 20);
+    assert_true(vkm_kv_bytes(&large, VKM_DTYPE_F32, 1 << 20) == UINT64_C(62) * 2 * 32 * 128 * 4
+                                                                    << 20);
 }
 
 static void a_cache_without_memory_leaves_nothing(void **state)
@@ -318,7 +320,7 @@ static void a_cache_without_memory_leaves_nothing(void **state)
         struct vkm_kv cache;
         assert_int_equal(vkm_gpu_open(&params, &no_kernels, &scarce_gpu, &err), VKMOE_OK);
         scarce.fail_at = scarce.calls + n;
-        made = vkm_kv_init(&cache, scarce_gpu, &config, BLOCKS, &err) == VKMOE_OK;
+        made = vkm_kv_init(&cache, scarce_gpu, &config, VKM_DTYPE_F32, BLOCKS, &err) == VKMOE_OK;
         if (!made)
             expect_failure(err.status, &err, VKMOE_OUT_OF_HOST_MEMORY, "memory", NULL);
         vkm_kv_finish(&cache);
