@@ -1,10 +1,11 @@
-# Builds every variant that runtime/kernels/table.def declares, and writes vkm_spirv.inc: the SPIR-V
-# as C arrays and, for each kernel, its list of variants.
+# Builds every variant that runtime/kernels/table.def declares, on the paths of runtime/gpu/paths.def,
+# and writes vkm_spirv.inc: the SPIR-V as C arrays and, for each kernel, its list of variants.
 find_program(GLSLANG_VALIDATOR glslangValidator REQUIRED)
 
 set(VKMOE_SPIRV_DIR ${CMAKE_CURRENT_BINARY_DIR}/spirv)
 set(table ${CMAKE_CURRENT_SOURCE_DIR}/runtime/kernels/table.def)
-set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${table})
+set(paths_table ${CMAKE_CURRENT_SOURCE_DIR}/runtime/gpu/paths.def)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${table} ${paths_table})
 file(MAKE_DIRECTORY ${VKMOE_SPIRV_DIR})
 
 # Compiles one module to <symbol>.h, which defines the array <symbol>.
@@ -20,6 +21,28 @@ function(vkmoe_shader symbol source defines)
   set_property(GLOBAL APPEND_STRING PROPERTY VKMOE_SPIRV_INC "#include \"${symbol}.h\"\n")
 endfunction()
 
+# What a path covers: vkmoe_paths_WORD lists the paths of kernels with that word, and
+# vkmoe_weights_PATH says of which storage types.
+file(STRINGS ${paths_table} rows REGEX "^PATH\\(")
+foreach(row IN LISTS rows)
+  if(NOT row MATCHES
+     "^PATH\\(([A-Z0-9]+), \"[a-z0-9]+\", ([A-Z_]+), ([A-Z]+), [a-z0-9_]+, [A-Z0-9]+, [A-Z]+\\)$")
+    message(FATAL_ERROR "runtime/gpu/paths.def: cannot read the row ${row}")
+  endif()
+  set(path ${CMAKE_MATCH_1})
+  set(least ${CMAKE_MATCH_2})
+  set(vkmoe_weights_${path} ${CMAKE_MATCH_3})
+  foreach(word BASE BASE_SG TILED)
+    if(word STREQUAL least OR reached)
+      list(APPEND reached ${word})
+    endif()
+  endforeach()
+  foreach(word IN LISTS reached)
+    list(APPEND vkmoe_paths_${word} ${path})
+  endforeach()
+  unset(reached)
+endforeach()
+
 # All variants of one row of the table.
 function(vkmoe_kernel name source weights paths defines)
   string(REPLACE " " ";" defines "${defines}")
@@ -31,21 +54,17 @@ function(vkmoe_kernel name source weights paths defines)
   elseif(weights STREQUAL MATRIX)
     set(dtypes F32 F16 BF16 Q8 Q4)
   endif()
-  set(path_list BASE)
-  if(paths STREQUAL BASE_SG)
-    set(path_list BASE SUBGROUP)
-  endif()
   set(rows "")
   foreach(dtype ${dtypes})
-    foreach(path ${path_list})
+    foreach(path ${vkmoe_paths_${paths}})
+      if(vkmoe_weights_${path} STREQUAL QUANTISED AND NOT dtype MATCHES "^Q")
+        continue()
+      endif()
       string(TOLOWER "spv_${name}_${dtype}_${path}" symbol)
       string(REPLACE "_count" "" symbol ${symbol})
-      set(flags ${defines})
+      set(flags ${defines} -DPATH_${path})
       if(NOT dtype STREQUAL COUNT)
         list(APPEND flags -DWEIGHTS_${dtype})
-      endif()
-      if(path STREQUAL SUBGROUP)
-        list(APPEND flags -DPATH_SUBGROUP)
       endif()
       vkmoe_shader(${symbol} ${source} "${flags}")
       vkmoe_shader(${symbol}_debug ${source} "${flags};-DVKM_DEBUG")

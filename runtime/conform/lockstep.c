@@ -76,6 +76,7 @@ void vkm_outputs_compute(struct vkm_outputs *out, const struct vkm_stream *strea
         .dtype = kernel->variants[op->variant].dtype,
         .groups = {op->groups[0], op->groups[1], op->groups[2]},
         .magnitude = magnitude,
+        .rounding = vkm_path_row(kernel->variants[op->variant].path)->rounding,
     };
     if (op->indirect.buffer)
         memcpy(ref.groups, mapped(&op->indirect), sizeof(ref.groups));
@@ -180,11 +181,6 @@ vkmoe_status vkm_lockstep(struct vkm_gpu *gpu, const struct vkm_stream *stream,
     }
     out->nmse = nmse;
     return VKMOE_OK;
-}
-
-const char *vkm_path_name(enum vkm_path path)
-{
-    return path == VKM_PATH_SUBGROUP ? "subgroup" : "base";
 }
 
 const char *vkm_variant_dtype_name(const struct vkm_variant *variant)

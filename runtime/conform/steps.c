@@ -91,7 +91,8 @@ static vkmoe_status run_case(struct vkm_steps *s, const struct check *check,
 
 static bool wanted(const vkmoe_conform_params *p, const struct check *check)
 {
-    return !p->kernels || vkm_glob(p->kernels, check->name);
+    return (!p->kernels || vkm_glob(p->kernels, check->name)) &&
+           (!p->path || vkm_glob(p->path, "step"));
 }
 
 static vkmoe_status run_checks(struct vkm_steps *s, const struct subject *subjects, size_t n,

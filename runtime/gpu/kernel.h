@@ -49,7 +49,18 @@ struct vkm_field {
 /* How outputs are compared with the reference. Integers always match exactly. */
 enum vkm_metric { VKM_METRIC_EXACT, VKM_METRIC_NMSE, VKM_METRIC_PRODUCT };
 
-enum vkm_path { VKM_PATH_BASE, VKM_PATH_SUBGROUP, VKM_PATH_COUNT };
+enum vkm_path {
+#define PATH(name, ...) VKM_PATH_##name,
+#include "gpu/paths.def"
+#undef PATH
+    VKM_PATH_COUNT
+};
+
+/* What happens to activations before they are multiplied. */
+enum vkm_rounding {
+    VKM_ROUNDING_NONE,
+    VKM_ROUNDING_INT8, /* to 8 bits, groups of 32 with a scale: vkm_round_int8 in kernels/ref.h */
+};
 
 /* One SPIR-V module of a kernel. */
 struct vkm_variant {
@@ -71,6 +82,7 @@ struct vkm_ref {
     enum vkm_dtype dtype; /* of the weights */
     uint32_t groups[3];   /* workgroup counts of the dispatch */
     bool magnitude;
+    enum vkm_rounding rounding; /* of activations, by the path under test */
 };
 
 /* Computes what the kernel computes, in float64, one workgroup grid at a time. */

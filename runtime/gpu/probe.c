@@ -145,6 +145,27 @@ static void probe_queues(const struct vkm_vk *vk, VkPhysicalDevice device, bool 
     }
 }
 
+/* Drivers that may say no to a feature of Vulkan 1.3 are asked. */
+static void probe_paths(const struct vkm_vk *vk, VkPhysicalDevice device, vkmoe_device_info *info)
+{
+    VkPhysicalDeviceVulkan13Features v13 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES};
+    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                          .pNext = &v13};
+    VkPhysicalDeviceVulkan13Properties p13 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES};
+    VkPhysicalDeviceProperties2 properties = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &p13};
+    vk->GetPhysicalDeviceFeatures2(device, &features);
+    vk->GetPhysicalDeviceProperties2(device, &properties);
+    struct vkm_path_probe probe = {
+        .info = info,
+        .int8_dot = v13.shaderIntegerDotProduct,
+        .int8_dot_fast = p13.integerDotProduct4x8BitPackedSignedAccelerated,
+    };
+    vkm_paths_probe(&probe, info);
+}
+
 /* Everything used here is required of a 1.3 device, yet a driver may say no. */
 static const char *missing_feature(const struct vkm_vk *vk, VkPhysicalDevice device)
 {
@@ -188,6 +209,7 @@ static void probe(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
         return;
     }
     info->usable = true;
+    probe_paths(vk, device, info);
 }
 
 static const char *kind_text(vkmoe_device_kind kind)

@@ -156,6 +156,17 @@ struct vkm_gpu {
     double *kernel_ns; /* per kernel: device time of one workgroup as last measured; 0: unknown */
 };
 
+/* What the paths need to know of a device. */
+struct vkm_path_probe {
+    const vkmoe_device_info *info; /* its subgroups */
+    bool int8_dot;                 /* products of four packed 8-bit integers, */
+    bool int8_dot_fast;            /* which the driver calls accelerated */
+};
+/* Fills info->paths. */
+void vkm_paths_probe(const struct vkm_path_probe *probe, vkmoe_device_info *info);
+/* Fills caps.paths, from the wishes and what was probed. */
+vkmoe_status vkm_paths_choose(struct vkm_gpu *gpu, vkmoe_error *err);
+
 /* Fills *err for a failed Vulkan call; marks the device lost where that is what it means. */
 vkmoe_status vkm_vk_fail(struct vkm_gpu *gpu, vkmoe_error *err, VkResult result, const char *call,
                          const char *file, int line);

@@ -142,6 +142,7 @@ static struct vkm_gpu *open_device(struct trial *t, struct test_log *log, bool c
         .selector = getenv("VKMOE_DEVICE"),
         .check_addresses = check_addresses,
         .host_visible = true,
+        .all_paths = true,
         .cache_dir = "",
         .hang_seconds = HANG_SECONDS,
     };
