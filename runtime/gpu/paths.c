@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "gpu/vk.h"
 
 static const struct vkm_path_row rows[] = {
@@ -29,29 +30,40 @@ const char *vkm_path_name(enum vkm_path path)
 
 /* --- wishes --- */
 
+/* The first n bytes, as a message may hold them. */
+static const char *shown(const char *bytes, size_t n, char text[VKM_PRINTABLE_SIZE])
+{
+    char part[VKM_PRINTABLE_SIZE];
+    snprintf(part, sizeof(part), "%.*s", (int)(n < sizeof(part) ? n : sizeof(part)), bytes);
+    return vkm_printable(text, part);
+}
+
+static vkmoe_status no_such_path(const char *name, size_t n, vkmoe_error *err)
+{
+    char text[VKM_PRINTABLE_SIZE], names[128] = "";
+    size_t at = 0;
+    for (uint32_t i = 0; i < VKM_PATH_COUNT; i++)
+        at += (size_t)snprintf(names + at, sizeof(names) - at, i ? ", %s" : "%s", rows[i].name);
+    return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "paths: there is no '%s', expected one of %s",
+                    shown(name, n, text), names);
+}
+
 /* Reads one item, "+int8". */
 static vkmoe_status parse_item(const char *item, size_t n, enum vkm_wish wishes[VKM_PATH_COUNT],
                                vkmoe_error *err)
 {
-    static const char all[] = "expected -NAME, +NAME or ++NAME";
+    char text[VKM_PRINTABLE_SIZE];
     size_t signs = n > 1 && strncmp(item, "++", 2) == 0 ? 2 : 1;
-    if (n == 0 || (item[0] != '+' && item[0] != '-'))
-        return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "paths: found '%.*s', %s", (int)n, item, all);
     enum vkm_wish wish = signs == 2 ? VKM_WISH_FORCE : item[0] == '+' ? VKM_WISH_ON : VKM_WISH_OFF;
-    const char *name = item + signs;
-    size_t length = n - signs;
     uint32_t path = 0;
-    while (path < VKM_PATH_COUNT &&
-           (strlen(rows[path].name) != length || strncmp(rows[path].name, name, length) != 0))
-        path++;
-    if (path == VKM_PATH_COUNT) {
-        char names[128] = "";
-        size_t at = 0;
-        for (uint32_t i = 0; i < VKM_PATH_COUNT; i++)
-            at += (size_t)snprintf(names + at, sizeof(names) - at, i ? ", %s" : "%s", rows[i].name);
+    if (n == 0 || (item[0] != '+' && item[0] != '-'))
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
-                        "paths: there is no '%.*s', expected one of %s", (int)length, name, names);
-    }
+                        "paths: found '%s', expected -NAME, +NAME or ++NAME", shown(item, n, text));
+    while (path < VKM_PATH_COUNT && (strlen(rows[path].name) != n - signs ||
+                                     strncmp(rows[path].name, item + signs, n - signs) != 0))
+        path++;
+    if (path == VKM_PATH_COUNT)
+        return no_such_path(item + signs, n - signs, err);
     if (path == VKM_PATH_BASE && wish == VKM_WISH_OFF)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
                         "paths: found -%s, which is what runs where no other path does",
