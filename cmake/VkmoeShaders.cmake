@@ -8,13 +8,31 @@ set(paths_table ${CMAKE_CURRENT_SOURCE_DIR}/runtime/gpu/paths.def)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${table} ${paths_table})
 file(MAKE_DIRECTORY ${VKMOE_SPIRV_DIR})
 
+# Cooperative matrices need a newer compiler than Debian 12's: the one found, or one given beside it.
+set(VKMOE_GLSLANG "" CACHE FILEPATH
+    "A second glslangValidator, for shaders that the first cannot compile; empty: none")
+set(VKMOE_GLSLANG_COOPMAT "")
+set(trial ${CMAKE_CURRENT_BINARY_DIR}/spirv-trial.comp)
+file(WRITE ${trial} "#version 460\n#extension GL_KHR_cooperative_matrix : require\nvoid main() {}\n")
+foreach(compiler ${GLSLANG_VALIDATOR} ${VKMOE_GLSLANG})
+  execute_process(COMMAND ${compiler} -V --target-env vulkan1.3 -o ${trial}.spv ${trial}
+                  RESULT_VARIABLE failed OUTPUT_QUIET ERROR_QUIET)
+  if(NOT failed AND NOT VKMOE_GLSLANG_COOPMAT)
+    set(VKMOE_GLSLANG_COOPMAT ${compiler})
+  endif()
+endforeach()
+if(NOT VKMOE_GLSLANG_COOPMAT)
+  message(STATUS "Left out: the path coopmat, as ${GLSLANG_VALIDATOR} lacks GL_KHR_cooperative_matrix "
+                 "(glslang 13 or later; VKMOE_GLSLANG names a second one)")
+endif()
+
 # Compiles one module to <symbol>.h, which defines the array <symbol>.
-function(vkmoe_shader symbol source defines)
+function(vkmoe_shader compiler symbol source defines)
   set(output ${VKMOE_SPIRV_DIR}/${symbol}.h)
   set(input ${CMAKE_CURRENT_SOURCE_DIR}/shaders/${source})
   add_custom_command(
     OUTPUT ${output}
-    COMMAND ${GLSLANG_VALIDATOR} --quiet -V --target-env vulkan1.3 ${defines} --vn ${symbol}
+    COMMAND ${compiler} --quiet -V --target-env vulkan1.3 ${defines} --vn ${symbol}
             --depfile ${output}.d -I${CMAKE_CURRENT_SOURCE_DIR}/shaders -o ${output} ${input}
     DEPENDS ${input} DEPFILE ${output}.d COMMENT "GLSL ${symbol}" VERBATIM)
   set_property(GLOBAL APPEND PROPERTY VKMOE_SPIRV ${output})
@@ -59,6 +77,15 @@ function(vkmoe_kernel name source weights paths defines)
     foreach(path ${vkmoe_paths_${paths}})
       if(vkmoe_weights_${path} STREQUAL QUANTISED AND NOT dtype MATCHES "^Q")
         continue()
+      elseif(vkmoe_weights_${path} STREQUAL HALVES AND NOT dtype MATCHES "F16$")
+        continue()
+      endif()
+      set(compiler ${GLSLANG_VALIDATOR})
+      if(path STREQUAL COOPMAT)
+        set(compiler ${VKMOE_GLSLANG_COOPMAT})
+        if(NOT compiler)
+          continue()
+        endif()
       endif()
       string(TOLOWER "spv_${name}_${dtype}_${path}" symbol)
       string(REPLACE "_count" "" symbol ${symbol})
@@ -66,8 +93,8 @@ function(vkmoe_kernel name source weights paths defines)
       if(NOT dtype STREQUAL COUNT)
         list(APPEND flags -DWEIGHTS_${dtype})
       endif()
-      vkmoe_shader(${symbol} ${source} "${flags}")
-      vkmoe_shader(${symbol}_debug ${source} "${flags};-DVKM_DEBUG")
+      vkmoe_shader(${compiler} ${symbol} ${source} "${flags}")
+      vkmoe_shader(${compiler} ${symbol}_debug ${source} "${flags};-DVKM_DEBUG")
       string(APPEND rows "    {VKM_DTYPE_${dtype}, VKM_PATH_${path}, ${symbol}, sizeof(${symbol}), "
                          "${symbol}_debug, sizeof(${symbol}_debug)},\n")
     endforeach()

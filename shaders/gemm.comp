@@ -136,6 +136,8 @@ void tile_store(uint r, uint c, VKM_SUM sum)
 #include "lib/gemm_team.glsl"
 #elif defined(PATH_INT8)
 #include "lib/gemm_int8.glsl"
+#elif defined(PATH_COOPMAT)
+#include "lib/gemm_coopmat.glsl"
 #else
 #include "lib/gemm_shared.glsl"
 #endif

@@ -142,7 +142,7 @@ vkmoe_status vkm_lockstep_known(struct vkm_gpu *gpu, const struct vkm_stream *st
         .op = index, .kernel = kernel, .variant = &kernel->variants[op->variant]};
     vkmoe_status status = run_device(gpu, stream, op, err);
     if (status == VKMOE_OK)
-        compare_views(kernel->metric, want, magnitude, out);
+        compare_views(vkm_kernel_metric(kernel, out->variant), want, magnitude, out);
     return status;
 }
 
@@ -151,9 +151,9 @@ vkmoe_status vkm_lockstep_op(struct vkm_gpu *gpu, const struct vkm_stream *strea
 {
     const struct vkm_kernel *kernel = vkm_op_kernel(stream, &stream->ops.items[index]);
     struct vkm_outputs want = {0}, magnitude = {0};
-    bool product = kernel->metric == VKM_METRIC_PRODUCT;
     *out = (struct vkm_lockstep){.op = index, .kernel = kernel};
     out->variant = &kernel->variants[stream->ops.items[index].variant];
+    bool product = vkm_kernel_metric(kernel, out->variant) == VKM_METRIC_PRODUCT;
     vkmoe_status status = vkm_outputs_make(gpu, stream, index, &want, err);
     if (status == VKMOE_OK && product)
         status = vkm_outputs_make(gpu, stream, index, &magnitude, err);

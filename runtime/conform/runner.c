@@ -75,7 +75,7 @@ static void run_sizes(struct vkm_suite *s, const struct vkm_variant *variant,
     uint32_t own = vkm_gpu_caps(s->gpu)->subgroup_size;
     uint32_t sizes = vkm_gpu_info(s->gpu)->subgroup_sizes;
     if (variant->path != VKM_PATH_SUBGROUP) {
-        run_variant(s, variant, 0, totals);
+        run_variant(s, variant, vkm_path_is_sized(variant->path) ? own : 0, totals);
         return;
     }
     for (uint32_t size = 1; size <= sizes && s->error.status == VKMOE_OK; size *= 2) {

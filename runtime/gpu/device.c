@@ -126,13 +126,26 @@ static vkmoe_status create_device(struct vkm_gpu *gpu, vkmoe_error *err)
         .bufferDeviceAddress = VK_TRUE,
         .timelineSemaphore = VK_TRUE,
     };
-    const char *extensions[] = {VK_EXT_MEMORY_BUDGET_EXTENSION_NAME};
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix_features = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
+        .pNext = &v12,
+        .cooperativeMatrix = VK_TRUE,
+    };
+    bool matrices = gpu->info.paths[VKM_PATH_COOPMAT].state != VKMOE_PATH_MISSING;
+    if (matrices)
+        v12.vulkanMemoryModel = v12.shaderFloat16 = VK_TRUE;
+    const char *extensions[2];
+    uint32_t n_extensions = 0;
+    if (gpu->info.memory_budget)
+        extensions[n_extensions++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+    if (matrices)
+        extensions[n_extensions++] = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
     VkDeviceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-        .pNext = &v12,
+        .pNext = matrices ? (const void *)&matrix_features : &v12,
         .queueCreateInfoCount = gpu->transfer.family != gpu->compute.family ? 2 : 1,
         .pQueueCreateInfos = queues,
-        .enabledExtensionCount = gpu->info.memory_budget ? 1 : 0,
+        .enabledExtensionCount = n_extensions,
         .ppEnabledExtensionNames = extensions,
     };
     vkmoe_status status = VKMOE_OK;
@@ -151,7 +164,8 @@ static void fill_caps(struct vkm_gpu *gpu, const VkPhysicalDeviceLimits *limits)
         caps->max_groups[i] = limits->maxComputeWorkGroupCount[i];
     caps->max_invocations = gpu->info.max_invocations;
     caps->shared_bytes = gpu->info.shared_memory;
-    caps->subgroup_size = caps->paths[VKM_PATH_SUBGROUP] ? gpu->info.subgroup_size : 0;
+    bool sized = caps->paths[VKM_PATH_SUBGROUP] || caps->paths[VKM_PATH_COOPMAT];
+    caps->subgroup_size = sized ? gpu->info.subgroup_size : 0;
     caps->cpu = gpu->info.kind == VKMOE_DEVICE_CPU;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (caps->cpu)

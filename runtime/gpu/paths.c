@@ -28,6 +28,11 @@ const char *vkm_path_name(enum vkm_path path)
     return rows[path].name;
 }
 
+bool vkm_path_is_sized(enum vkm_path path)
+{
+    return path == VKM_PATH_SUBGROUP || path == VKM_PATH_COOPMAT;
+}
+
 /* --- wishes --- */
 
 /* The first n bytes, as a message may hold them. */
@@ -111,6 +116,24 @@ static void vkm_need_int8_dot(const struct vkm_path_probe *probe, vkmoe_path_inf
     info->suits = probe->int8_dot && probe->int8_dot_fast;
     if (!probe->int8_dot)
         snprintf(info->reason, sizeof(info->reason), "it lacks shaderIntegerDotProduct");
+}
+
+static void vkm_need_matrices(const struct vkm_path_probe *probe, vkmoe_path_info *info)
+{
+    const char *missing =
+        !VKM_BUILT_COOPMAT     ? "this build has no shaders for it, as its glslang "
+                                 "lacks GL_KHR_cooperative_matrix"
+        : !probe->matrices     ? "it lacks VK_KHR_cooperative_matrix, or memory model "
+                                 "or float16 for it"
+        : !probe->matrices_fit ? "none of its matrices is 16 by 16 by 16, of float16 added up in "
+                                 "float32 by a subgroup"
+        : !(probe->info->subgroup_sizes & probe->info->subgroup_size) ||
+                4 * probe->info->subgroup_size > probe->info->max_invocations
+            ? "it cannot run workgroups of four full subgroups"
+            : NULL;
+    info->suits = !missing;
+    if (missing)
+        snprintf(info->reason, sizeof(info->reason), "%s", missing);
 }
 
 static need_fn *const needs[] = {

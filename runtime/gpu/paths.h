@@ -13,6 +13,8 @@ struct vkm_path_row {
 
 const struct vkm_path_row *vkm_path_row(enum vkm_path path);
 const char *vkm_path_name(enum vkm_path path);
+/* Whether its kernels run with full subgroups of a size that the host knows. */
+bool vkm_path_is_sized(enum vkm_path path);
 
 /* What --paths says of a path. */
 enum vkm_wish {

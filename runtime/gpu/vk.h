@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <volk.h>
 
+#include "gpu/coopmat.h"
 #include "gpu/gpu.h"
 
 #define VKM_VK_GLOBAL_LIST(X)                                                                      \
@@ -161,6 +162,8 @@ struct vkm_path_probe {
     const vkmoe_device_info *info; /* its subgroups */
     bool int8_dot;                 /* products of four packed 8-bit integers, */
     bool int8_dot_fast;            /* which the driver calls accelerated */
+    bool matrices;                 /* VK_KHR_cooperative_matrix and the features it needs here, */
+    bool matrices_fit;             /* of the shape that lib/gemm_coopmat.glsl has */
 };
 /* Fills info->paths. */
 void vkm_paths_probe(const struct vkm_path_probe *probe, vkmoe_device_info *info);

@@ -33,7 +33,22 @@ void vkm_round_int8(const float *values, size_t n, struct vkm_int8_group *group)
         group->quants[i] = (int32_t)nearbyintf(values[i] * inverse);
 }
 
-/* The same with every activation rounded. */
+/* The dot product with every activation rounded to 11 bits. */
+static double half_dot(const struct vkm_ref *ref, const void *weights, size_t row, size_t ld,
+                       const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = vkm_f32_bits(x[i]);
+        if (isfinite(x[i]))
+            bits = (bits + 0xfffu + (bits >> 13 & 1u)) & ~0x1fffu;
+        float value = vkm_bits_f32(bits);
+        sum += vkm_ref_weight(ref, weights, row, ld, i) * vkm_ref_f32(ref, &value, 0);
+    }
+    return sum;
+}
+
+/* The same with groups rounded to 8 bits. */
 static double int8_dot(const struct vkm_ref *ref, const void *weights, size_t row, size_t ld,
                        const float *x, size_t n)
 {
@@ -55,6 +70,8 @@ double vkm_ref_dot(const struct vkm_ref *ref, const void *weights, size_t row, s
                    const float *x, size_t n)
 {
     double sum = 0;
+    if (ref->rounding == VKM_ROUNDING_F16)
+        return half_dot(ref, weights, row, ld, x, n);
     if (ref->rounding == VKM_ROUNDING_INT8)
         return int8_dot(ref, weights, row, ld, x, n);
     for (size_t i = 0; i < n; i++)
