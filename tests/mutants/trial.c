@@ -84,7 +84,7 @@ static void take_variants(struct trial *t, enum vkm_kernel_id k, bool main_dtype
     uint32_t n = 0;
     for (uint32_t i = 0; i < kernel->n_variants; i++) {
         const struct vkm_variant *v = &kernel->variants[i];
-        if (!wants(v, main_dtype))
+        if (!wants(v, main_dtype) || v->path == VKM_PATH_COOPMAT) /* which no CPU driver runs */
             continue;
         struct module module = changed_module(t, (struct module_key){k, v->dtype, v->path, false});
         if (!module.code)
