@@ -9,10 +9,10 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 
-const uint SIDE = 16u;              /* of a matrix */
-const uint STEP4 = 8u;              /* vectors of four along K in one step */
-const uint PITCH = STEP4 + 2u;      /* and in a row of shared memory: multiples of 16 bytes */
-const uint EXPONENT = 127u + 14u;   /* to which a row's largest magnitude is brought */
+const uint SIDE = 16u;            /* of a matrix */
+const uint STEP4 = 8u;            /* vectors of four along K in one step */
+const uint PITCH = STEP4 + 2u;    /* and in a row of shared memory: multiples of 16 bytes */
+const uint EXPONENT = 127u + 14u; /* to which a row's largest magnitude is brought */
 
 shared f16vec4 shared_x[VKM_TILE_ROWS * PITCH];
 shared f16vec4 shared_w[VKM_TILE_COLS * PITCH];
