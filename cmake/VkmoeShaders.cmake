@@ -1,24 +1,65 @@
-# Builds every variant that runtime/kernels/table.def declares, and writes vkm_spirv.inc: the SPIR-V
-# as C arrays and, for each kernel, its list of variants.
+# Builds every variant that runtime/kernels/table.def declares, on the paths of runtime/gpu/paths.def,
+# and writes vkm_spirv.inc: the SPIR-V as C arrays and, for each kernel, its list of variants.
 find_program(GLSLANG_VALIDATOR glslangValidator REQUIRED)
 
 set(VKMOE_SPIRV_DIR ${CMAKE_CURRENT_BINARY_DIR}/spirv)
 set(table ${CMAKE_CURRENT_SOURCE_DIR}/runtime/kernels/table.def)
-set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${table})
+set(paths_table ${CMAKE_CURRENT_SOURCE_DIR}/runtime/gpu/paths.def)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${table} ${paths_table})
 file(MAKE_DIRECTORY ${VKMOE_SPIRV_DIR})
 
+# Cooperative matrices need a newer compiler than Debian 12's: the one found, or one given beside it.
+set(VKMOE_GLSLANG "" CACHE FILEPATH
+    "A second glslangValidator, for shaders that the first cannot compile; empty: none")
+set(VKMOE_GLSLANG_COOPMAT "")
+set(trial ${CMAKE_CURRENT_BINARY_DIR}/spirv-trial.comp)
+file(WRITE ${trial} "#version 460\n#extension GL_KHR_cooperative_matrix : require\nvoid main() {}\n")
+foreach(compiler ${GLSLANG_VALIDATOR} ${VKMOE_GLSLANG})
+  execute_process(COMMAND ${compiler} -V --target-env vulkan1.3 -o ${trial}.spv ${trial}
+                  RESULT_VARIABLE failed OUTPUT_QUIET ERROR_QUIET)
+  if(NOT failed AND NOT VKMOE_GLSLANG_COOPMAT)
+    set(VKMOE_GLSLANG_COOPMAT ${compiler})
+  endif()
+endforeach()
+if(NOT VKMOE_GLSLANG_COOPMAT)
+  message(STATUS "Left out: the path coopmat, as ${GLSLANG_VALIDATOR} lacks GL_KHR_cooperative_matrix "
+                 "(glslang 13 or later; VKMOE_GLSLANG names a second one)")
+endif()
+
 # Compiles one module to <symbol>.h, which defines the array <symbol>.
-function(vkmoe_shader symbol source defines)
+function(vkmoe_shader compiler symbol source defines)
   set(output ${VKMOE_SPIRV_DIR}/${symbol}.h)
   set(input ${CMAKE_CURRENT_SOURCE_DIR}/shaders/${source})
   add_custom_command(
     OUTPUT ${output}
-    COMMAND ${GLSLANG_VALIDATOR} --quiet -V --target-env vulkan1.3 ${defines} --vn ${symbol}
+    COMMAND ${compiler} --quiet -V --target-env vulkan1.3 ${defines} --vn ${symbol}
             --depfile ${output}.d -I${CMAKE_CURRENT_SOURCE_DIR}/shaders -o ${output} ${input}
     DEPENDS ${input} DEPFILE ${output}.d COMMENT "GLSL ${symbol}" VERBATIM)
   set_property(GLOBAL APPEND PROPERTY VKMOE_SPIRV ${output})
   set_property(GLOBAL APPEND_STRING PROPERTY VKMOE_SPIRV_INC "#include \"${symbol}.h\"\n")
 endfunction()
+
+# What a path covers: vkmoe_paths_WORD lists the paths of kernels with that word, and
+# vkmoe_weights_PATH says of which storage types.
+file(STRINGS ${paths_table} rows REGEX "^PATH\\(")
+foreach(row IN LISTS rows)
+  if(NOT row MATCHES
+     "^PATH\\(([A-Z0-9]+), \"[a-z0-9]+\", ([A-Z_]+), ([A-Z]+), [a-z0-9_]+, [A-Z0-9]+, [A-Z]+\\)$")
+    message(FATAL_ERROR "runtime/gpu/paths.def: cannot read the row ${row}")
+  endif()
+  set(path ${CMAKE_MATCH_1})
+  set(least ${CMAKE_MATCH_2})
+  set(vkmoe_weights_${path} ${CMAKE_MATCH_3})
+  foreach(word BASE BASE_SG TILED)
+    if(word STREQUAL least OR reached)
+      list(APPEND reached ${word})
+    endif()
+  endforeach()
+  foreach(word IN LISTS reached)
+    list(APPEND vkmoe_paths_${word} ${path})
+  endforeach()
+  unset(reached)
+endforeach()
 
 # All variants of one row of the table.
 function(vkmoe_kernel name source types paths defines)
@@ -35,24 +76,29 @@ function(vkmoe_kernel name source types paths defines)
     set(dtypes F32 F16 BF16 Q8)
     set(prefix KV)
   endif()
-  set(path_list BASE)
-  if(paths STREQUAL BASE_SG)
-    set(path_list BASE SUBGROUP)
-  endif()
   set(rows "")
   foreach(dtype ${dtypes})
-    foreach(path ${path_list})
+    foreach(path ${vkmoe_paths_${paths}})
+      if(vkmoe_weights_${path} STREQUAL QUANTISED AND NOT dtype MATCHES "^Q")
+        continue()
+      elseif(vkmoe_weights_${path} STREQUAL HALVES AND NOT dtype MATCHES "F16$")
+        continue()
+      endif()
+      set(compiler ${GLSLANG_VALIDATOR})
+      if(path STREQUAL COOPMAT)
+        set(compiler ${VKMOE_GLSLANG_COOPMAT})
+        if(NOT compiler)
+          continue()
+        endif()
+      endif()
       string(TOLOWER "spv_${name}_${dtype}_${path}" symbol)
       string(REPLACE "_count" "" symbol ${symbol})
-      set(flags ${defines})
+      set(flags ${defines} -DPATH_${path})
       if(NOT dtype STREQUAL COUNT)
         list(APPEND flags -D${prefix}_${dtype})
       endif()
-      if(path STREQUAL SUBGROUP)
-        list(APPEND flags -DPATH_SUBGROUP)
-      endif()
-      vkmoe_shader(${symbol} ${source} "${flags}")
-      vkmoe_shader(${symbol}_debug ${source} "${flags};-DVKM_DEBUG")
+      vkmoe_shader(${compiler} ${symbol} ${source} "${flags}")
+      vkmoe_shader(${compiler} ${symbol}_debug ${source} "${flags};-DVKM_DEBUG")
       string(APPEND rows "    {VKM_DTYPE_${dtype}, VKM_PATH_${path}, ${symbol}, sizeof(${symbol}), "
                          "${symbol}_debug, sizeof(${symbol}_debug)},\n")
     endforeach()

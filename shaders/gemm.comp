@@ -5,9 +5,9 @@
  *            gathered through order and h stays sorted; else h is read sorted and y's rows are
  *            scattered through order
  * A workgroup makes a tile of VKM_TILE_ROWS rows by VKM_TILE_COLS columns, through shared memory
- * (lib/gemm_shared.glsl) or, with subgroup arithmetic, with lanes along K (lib/gemm_team.glsl),
- * which suits CPU drivers. Workgroups: column tiles on x, folded into z where x does not suffice;
- * row tiles on y. */
+ * (lib/gemm_shared.glsl), with subgroup arithmetic and lanes along K (lib/gemm_team.glsl), which
+ * suits CPU drivers, or with products of 8-bit integers (lib/gemm_int8.glsl). Workgroups: column
+ * tiles on x, folded into z where x does not suffice; row tiles on y. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
@@ -18,6 +18,9 @@
 #else
 #define RUN_ROWS 8u
 #endif
+#endif
+#ifdef PATH_INT8
+#define GROUPS
 #endif
 #include "lib/weights.glsl"
 
@@ -129,8 +132,12 @@ void tile_store(uint r, uint c, VKM_SUM sum)
 #endif
 }
 
-#ifdef PATH_SUBGROUP
+#if defined(PATH_SUBGROUP)
 #include "lib/gemm_team.glsl"
+#elif defined(PATH_INT8)
+#include "lib/gemm_int8.glsl"
+#elif defined(PATH_COOPMAT)
+#include "lib/gemm_coopmat.glsl"
 #else
 #include "lib/gemm_shared.glsl"
 #endif

@@ -6,6 +6,9 @@
 #   swiftshader   the CPU driver in Debian's chromium-common: close to what Vulkan 1.3 demands
 #   radv-null     Mesa's AMD driver; with RADV_FORCE_FAMILY set it compiles shaders without a GPU
 #
+# and Debian 13's shader compiler, which knows cooperative matrices, as DIR/glslang/glslangValidator, for
+# the build's option VKMOE_GLSLANG.
+#
 # usage: tests/drivers.sh [--require-all] [DIR]
 #
 # DIR/drivers.txt then holds a line for each driver that works here, with tabs between:
@@ -72,7 +75,7 @@ apt_prepare() {
         printf 'Multi-Arch: %s\n\n' \
             "$([ $package = python3-minimal ] && echo allowed || echo same)"
     done >"$tmp/state/status"
-    for suite in $(printf '%s\n' bookworm "$own" "$mesa25" | sort -u); do
+    for suite in $(printf '%s\n' bookworm trixie "$own" "$mesa25" | sort -u); do
         echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
             "http://deb.debian.org/debian $suite main"
     done >"$tmp/sources.list"
@@ -145,6 +148,27 @@ fetch_swiftshader() {
     apt_prepare
     say "Fetching SwiftShader from Debian's $own (about 30 MB)."
     unpack swiftshader "$own" libvk_swiftshader.so "chromium-common/$own"
+}
+
+# Debian 13's glslang with the C and C++ libraries of its own, and a script that starts it so.
+fetch_glslang() {
+    local root=$dir/glslang/root loader
+    if [ ! -d "$root" ]; then
+        apt_prepare
+        say "Fetching glslang from Debian's trixie (about 7 MB)."
+        unpack glslang trixie '*' glslang-tools/trixie libc6/trixie libstdc++6/trixie \
+            libgcc-s1/trixie || return 1
+    fi
+    loader=$(find "$root" -type f -name 'ld-linux*.so*' -print -quit)
+    cat >"$dir/glslang/glslangValidator" <<EOF
+#!/bin/sh
+exec "$loader" --library-path "${loader%/*}" "$root/usr/bin/glslang" "\$@"
+EOF
+    chmod +x "$dir/glslang/glslangValidator"
+    why=$("$dir/glslang/glslangValidator" --version 2>&1 >/dev/null) || {
+        why="it does not run here: ${why:-it ends without a word}"
+        return 1
+    }
 }
 
 # link_libraries LINKS ROOT LIBRARY [SONAME...]: fills the folder LINKS with links to the SONAMEs
@@ -224,6 +248,12 @@ driver lavapipe-22 fetch_mesa mesa-22 bookworm -- mesa-22 libvulkan_lvp.so
 driver swiftshader fetch_swiftshader -- swiftshader libvk_swiftshader.so
 driver radv-null fetch_mesa mesa-25 $mesa25 -- mesa-25 libvulkan_radeon.so \
     libdrm.so.2 libdrm_amdgpu.so.1
+
+why=
+if ! fetch_glslang; then
+    say "Debian 13's glslang is not to be had: ${why:-see above}."
+    missing=true
+fi
 
 mv "$dir/drivers.txt.new" "$dir/drivers.txt"
 if $missing && $require_all; then

@@ -22,9 +22,16 @@ else
     tests/drivers.sh "$drivers"
 fi
 
+# For shaders that Debian 12's cannot compile.
+glslang=()
+if [ -x "$drivers/glslang/glslangValidator" ]; then
+    glslang=(-DVKMOE_GLSLANG="$drivers/glslang/glslangValidator")
+fi
+
 for preset in release asan tsan; do
     say "Building in build/$preset."
-    if ! { cmake --preset $preset -DVKMOE_TESTS=ON -DVKMOE_TEST_DRIVERS="$drivers/drivers.txt" &&
+    if ! { cmake --preset $preset -DVKMOE_TESTS=ON -DVKMOE_TEST_DRIVERS="$drivers/drivers.txt" \
+        "${glslang[@]}" &&
         cmake --build --preset $preset; }; then
         say "The build of preset $preset failed."
         failed=$((failed + 1))

@@ -281,6 +281,7 @@ static int run_device(const struct options *o, struct conform_report *report, si
         .selector = selector,
         .validation = o->common.validation,
         .no_subgroups = o->common.no_subgroups,
+        .paths = o->common.paths,
         .tiled_rows = o->common.tiled_rows,
         .check_addresses = o->check_addresses,
     };

@@ -29,6 +29,22 @@ static uint64_t local_memory(const vkmoe_device_info *d)
     return total;
 }
 
+static const char *const states[] = {
+    [VKMOE_PATH_MISSING] = "missing",   [VKMOE_PATH_TRUSTED] = "trusted",
+    [VKMOE_PATH_UNTESTED] = "untested", [VKMOE_PATH_PASSED] = "passed",
+    [VKMOE_PATH_FAILED] = "failed",
+};
+
+static json_t *paths_json(const vkmoe_device_info *d)
+{
+    json_t *paths = json_array();
+    for (uint32_t i = 0; i < d->n_paths; i++)
+        json_array_append_new(paths, json_pack("{s:s, s:s, s:b, s:s}", "name", d->paths[i].name,
+                                               "state", states[d->paths[i].state], "suits",
+                                               d->paths[i].suits, "reason", d->paths[i].reason));
+    return paths;
+}
+
 static json_t *device_json(const vkmoe_device_info *d)
 {
     json_t *heaps = json_array();
@@ -39,7 +55,7 @@ static json_t *device_json(const vkmoe_device_info *d)
                                         d->heaps[i].device_local));
     return json_pack(
         "{s:i, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:b, s:s, s:s, s:i, s:i, s:i, s:b, s:b, s:i, "
-        "s:i, s:I, s:o}",
+        "s:i, s:I, s:o, s:o}",
         "index", (int)d->index, "name", d->name, "kind", kinds[d->kind], "driver", d->driver,
         "uuid", d->uuid, "driver_id", (int)d->driver_id, "api_version",
         d->api_version >= (1u << 22 | 3u << 12) ? "1.3 or later" : "below 1.3", "usable", d->usable,
@@ -48,8 +64,8 @@ static json_t *device_json(const vkmoe_device_info *d)
         (int)d->subgroup_max, "memory_budget", d->memory_budget, "transfer_queue",
         d->transfer_queue, "shared_memory", (int)d->shared_memory, "max_invocations",
         (int)d->max_invocations, "max_allocation",
-        (json_int_t)(d->max_allocation > INT64_MAX ? INT64_MAX : d->max_allocation), "heaps",
-        heaps);
+        (json_int_t)(d->max_allocation > INT64_MAX ? INT64_MAX : d->max_allocation), "heaps", heaps,
+        "paths", paths_json(d));
 }
 
 static int print_json(const vkmoe_device_info *devices, size_t count)
@@ -58,6 +74,22 @@ static int print_json(const vkmoe_device_info *devices, size_t count)
     for (size_t i = 0; i < count; i++)
         json_array_append_new(list, device_json(&devices[i]));
     return cli_print_json(json_pack("{s:o}", "devices", list), "the list of devices");
+}
+
+/* Whether it is used where nothing is asked for, and why not. */
+static void print_path(const vkmoe_path_info *path)
+{
+    static const char *const verdicts[] = {
+        [VKMOE_PATH_MISSING] = "not to be had",
+        [VKMOE_PATH_TRUSTED] = "always trusted",
+        [VKMOE_PATH_UNTESTED] = "not tested yet",
+        [VKMOE_PATH_PASSED] = "passed its self-test",
+        [VKMOE_PATH_FAILED] = "not used, failed its self-test",
+    };
+    bool unasked = path->state != VKMOE_PATH_MISSING && path->state != VKMOE_PATH_FAILED;
+    printf("       path %s: %s%s%s%s\n", path->name, verdicts[path->state],
+           unasked && !path->suits ? ", used only if asked for" : "", path->reason[0] ? ": " : "",
+           path->reason);
 }
 
 static void print_device(const vkmoe_device_info *d, bool verbose)
@@ -76,6 +108,8 @@ static void print_device(const vkmoe_device_info *d, bool verbose)
     printf("       %s transfer queue, memory budget %s, allocations up to %.1f GB\n",
            d->transfer_queue ? "own" : "no", d->memory_budget ? "reported" : "not reported",
            (double)d->max_allocation / 1e9);
+    for (uint32_t i = 0; i < d->n_paths; i++)
+        print_path(&d->paths[i]);
     for (uint32_t i = 0; i < d->n_heaps; i++)
         printf("       heap %u: %.2f GB%s, budget %.2f GB\n", i, (double)d->heaps[i].size / 1e9,
                d->heaps[i].device_local ? " on the device" : "", (double)d->heaps[i].budget / 1e9);

@@ -140,6 +140,7 @@ vkmoe_status cli_device_open(const struct cli_common *common, const vkmoe_log *l
         .selector = common->device,
         .validation = common->validation,
         .no_subgroups = common->no_subgroups,
+        .paths = common->paths,
         .tiled_rows = common->tiled_rows,
         .cache_dir = common->no_cache ? "" : NULL,
     };

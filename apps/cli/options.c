@@ -190,6 +190,7 @@ static bool parse_kv(const char *text, vkmoe_kv *kv)
 int cli_common_option(struct cli_common *common, int option, const char *help)
 {
     uint64_t number;
+    vkmoe_error err;
     switch (option) {
     case 'h':
         fputs(help, stdout);
@@ -213,6 +214,11 @@ int cli_common_option(struct cli_common *common, int option, const char *help)
         return -1;
     case CLI_OPTION_NO_SUBGROUPS:
         common->no_subgroups = true;
+        return -1;
+    case CLI_OPTION_PATHS:
+        if (vkmoe_paths_check(optarg, &err) != VKMOE_OK)
+            return cli_usage("--%s", err.message);
+        common->paths = optarg;
         return -1;
     case CLI_OPTION_TILED_ROWS:
         if (!cli_parse_u64("--tiled-rows", optarg, 1, UINT32_MAX, &number))

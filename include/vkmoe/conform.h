@@ -20,7 +20,7 @@ typedef struct vkmoe_conform_test {
     const char *kernel;     /* its name; of a check: "routing-parity", "determinism", "barriers",
                                "exhaustion", "cancel" */
     const char *weights;    /* storage type of the weights or the KV cache ("BF16", ...), or "-" */
-    const char *path;       /* "base", "subgroup", or "step" for a check of whole steps */
+    const char *path;       /* "base", "subgroup", "int8", or "step" for a check of whole steps */
     uint32_t subgroup_size; /* that it runs with; 0 off the subgroup path */
 } vkmoe_conform_test;
 
@@ -63,9 +63,11 @@ typedef struct vkmoe_conform_result {
 
 /* What is run and who is told. */
 typedef struct vkmoe_conform_params {
-    const char *kernels;       /* shell pattern of kernels and checks; NULL: all */
-    const char *cases;         /* shell pattern of case names; NULL: all */
-    uint64_t seed;             /* of all random inputs; at most INT64_MAX */
+    const char *kernels; /* shell pattern of kernels and checks; NULL: all */
+    const char *cases;   /* shell pattern of case names; NULL: all */
+    const char *path;    /* shell pattern of paths, vkmoe_conform_test.path; NULL: all that the
+                            device can run and its params do not forbid */
+    uint64_t seed;       /* of all random inputs; at most INT64_MAX */
     vkmoe_conform_level level; /* how many cases */
     bool list;                 /* report every case as passed and run none */
     const char *model; /* folder of a model for the checks of whole steps, besides random ones

@@ -33,6 +33,27 @@ typedef struct vkmoe_heap_info {
 /* Vulkan has no more (VK_MAX_MEMORY_HEAPS). */
 #define VKMOE_MAX_HEAPS 16
 
+/* Whether a path may be trusted on a device. */
+typedef enum vkmoe_path_state {
+    VKMOE_PATH_MISSING,  /* the device cannot run it, or this build lacks it */
+    VKMOE_PATH_TRUSTED,  /* it needs no test */
+    VKMOE_PATH_UNTESTED, /* it is tested before its first use */
+    VKMOE_PATH_PASSED,   /* its self-test passed with this driver */
+    VKMOE_PATH_FAILED, /* its self-test failed, crashed or hung with this driver: it is not used */
+} vkmoe_path_state;
+
+/* One way of computing products that a device may offer; later ones are better where they run. */
+typedef struct vkmoe_path_info {
+    char name[16];          /* "base", "subgroup", ..., as the parameter `paths` takes it */
+    vkmoe_path_state state; /* whether it may be trusted */
+    bool suits;       /* used without being asked for, once trusted: the driver calls it fast */
+    bool used;        /* by the device that was opened; false in a listing */
+    char reason[256]; /* why it is missing, does not suit or failed; "" where all is well */
+} vkmoe_path_info;
+
+/* Room for paths; there are fewer. */
+#define VKMOE_MAX_PATHS 8
+
 /* What there is to know about a device. */
 typedef struct vkmoe_device_info {
     uint32_t index;           /* position in the listing, as --device takes it */
@@ -59,6 +80,8 @@ typedef struct vkmoe_device_info {
     uint64_t max_allocation;  /* bytes in one allocation */
     uint32_t n_heaps;         /* of the entries that follow */
     vkmoe_heap_info heaps[VKMOE_MAX_HEAPS]; /* in the driver's order */
+    uint32_t n_paths;                       /* of the entries that follow */
+    vkmoe_path_info paths[VKMOE_MAX_PATHS]; /* the least demanding first */
 } vkmoe_device_info;
 
 /* How a device is opened. */
@@ -68,15 +91,20 @@ typedef struct vkmoe_device_params {
     /* Index, UUID or part of a name (case-insensitive), or "reference"; NULL: the environment's
      * VKMOE_DEVICE if set, else discrete before integrated before virtual before CPU. */
     const char *selector;
-    bool validation;          /* Khronos validation layer on; its messages are logged as errors */
-    bool check_addresses;     /* slow: every shader checks each address it touches */
-    bool force_staging;       /* upload through a staging buffer even where memory is mapped */
-    bool no_subgroups;        /* use only what every Vulkan 1.3 device has */
+    bool validation;      /* Khronos validation layer on; its messages are logged as errors */
+    bool check_addresses; /* slow: every shader checks each address it touches */
+    bool force_staging;   /* upload through a staging buffer even where memory is mapped */
+    bool no_subgroups;    /* without the path "subgroup" */
+    /* Paths, separated by commas: -NAME never; +NAME wherever the device can run it, once its
+     * self-test passed; ++NAME likewise, without a self-test. NULL or "": those that suit the
+     * device and passed their self-test. */
+    const char *paths;
     uint32_t tiled_rows;      /* steps of more rows use tiled products; 0: as suits the device */
     uint32_t split_positions; /* attention is split into runs of so many positions, rounded up to a
                                  multiple of 64; 0: as suits the device */
-    const char *cache_dir;    /* pipeline cache; NULL: the user's cache folder, "": none */
-    double hang_seconds;      /* a submit that takes longer counts as hung; 0: 120 s */
+    const char *cache_dir;    /* pipelines, verdicts of self-tests; NULL: the user's cache folder,
+                                 "": none */
+    double hang_seconds; /* a submit or a self-test that takes longer counts as hung; 0: 120 s */
 } vkmoe_device_params;
 
 /* Lists the devices of every installed driver, in the order of --device's index. Writes at most
@@ -85,12 +113,22 @@ typedef struct vkmoe_device_params {
 vkmoe_status vkmoe_device_list(const vkmoe_device_params *params, vkmoe_device_info *infos,
                                size_t capacity, size_t *count, vkmoe_error *err);
 
+/* Whether `paths` can be read as vkmoe_device_params.paths: else INVALID_ARGUMENT. NULL can.
+ * Thread-safe. */
+vkmoe_status vkmoe_paths_check(const char *paths, vkmoe_error *err);
+
 /* An opened device. Calls that use one device (models, sessions) must not run at the same time in
  * two threads unless said otherwise; different devices are independent. */
 typedef struct vkmoe_device vkmoe_device;
 
 /* params may be NULL. Fails with NO_DEVICE, NOT_FOUND for a selector that matches nothing or more
- * than one device, UNSUPPORTED for a device below Vulkan 1.3. */
+ * than one device, UNSUPPORTED for a device below Vulkan 1.3 or one that cannot run a path asked
+ * for, INVALID_ARGUMENT for paths that cannot be read.
+ *
+ * A path that needs a self-test and would be used for the first time with this driver is tested by
+ * a program of its own (the environment's VKMOE_SELFTEST, else libexec/vkmoe/vkmoe-selftest of the
+ * installation), which takes seconds on a GPU; its verdict is kept in the cache folder. If it
+ * fails, crashes or hangs, a warning is logged and the device is opened without the path. */
 vkmoe_status vkmoe_device_open(const vkmoe_device_params *params, vkmoe_device **out,
                                vkmoe_error *err);
 

@@ -14,6 +14,7 @@ static vkmoe_status run_kernels(const struct vkm_gpu_params *device, struct vkm_
     struct vkm_conform_params params = {
         .kernels = p->kernels,
         .cases = p->cases,
+        .path = p->path,
         .seed = p->seed,
         .level = p->level == VKMOE_CONFORM_FULL ? VKM_CONFORM_FULL : VKM_CONFORM_QUICK,
         .list = p->list,
@@ -24,6 +25,7 @@ static vkmoe_status run_kernels(const struct vkm_gpu_params *device, struct vkm_
         .user = report,
     };
     open.host_visible = true;
+    open.all_paths = true;
     vkmoe_status status = vkm_gpu_open(&open, &vkm_kernels, &gpu, err);
     if (status != VKMOE_OK)
         return status;
@@ -42,11 +44,15 @@ vkmoe_status vkmoe_conform_run(const vkmoe_device_params *device,
                                vkmoe_error *err)
 {
     VKM_REQUIRE(params && totals, err);
-    struct vkm_gpu_params open = vkm_device_gpu_params(device);
+    struct vkm_gpu_params open;
     struct vkm_report report;
+    *totals = (vkmoe_conform_totals){0};
+    vkmoe_status status = vkm_device_gpu_params(device, &open, err);
+    if (status != VKMOE_OK)
+        return status;
     vkm_report_init(&report, params);
     open.cache_dir = "";
-    vkmoe_status status = run_kernels(&open, &report, err);
+    status = run_kernels(&open, &report, err);
     if (status == VKMOE_OK)
         status = vkm_steps_run(device, &report, err);
     *totals = report.totals;
@@ -58,13 +64,17 @@ vkmoe_status vkmoe_conform_replay(const vkmoe_device_params *device, const char 
                                   vkmoe_error *err)
 {
     VKM_REQUIRE(folder && params && totals, err);
-    struct vkm_gpu_params open = vkm_device_gpu_params(device);
+    struct vkm_gpu_params open;
     struct vkm_report report;
+    *totals = (vkmoe_conform_totals){0};
+    vkmoe_status status = vkm_device_gpu_params(device, &open, err);
+    if (status != VKMOE_OK)
+        return status;
     vkm_report_init(&report, params);
     struct vkm_conform_params own = {
         .on_device = vkm_report_device, .on_case = vkm_report_kernel_case, .user = &report};
     open.cache_dir = "";
-    vkmoe_status status = vkm_bundle_replay(&open, folder, &own, err);
+    status = vkm_bundle_replay(&open, folder, &own, err);
     if (status == VKMOE_OK)
         vkm_report_end(&report);
     *totals = report.totals;

@@ -14,7 +14,7 @@
     }
 #define VKM_BUNDLE_METRICS                                                                         \
     {                                                                                              \
-        "exact", "nmse", "product"                                                                 \
+        "exact", "nmse", "product", "half"                                                         \
     }
 #define VKM_BUNDLE_JSON_LIMIT (1u << 20)
 /* Cases of one variant that are exported: a driver that gets all wrong would fill the disk. */

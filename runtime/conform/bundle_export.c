@@ -194,8 +194,8 @@ static void write_manifest(struct bundle *b, const char *sentence)
                   VKM_BUNDLE_FORMAT, "vkmoe", VKMOE_VERSION, "kernel", b->kernel->name, "weights",
                   vkm_variant_dtype_name(s->variant.variant), "path", vkm_path_name(s->path),
                   "case", s->name, "seed", (json_int_t)s->params->seed, "failure", sentence,
-                  "metric", metrics[b->kernel->metric], "device", device_json(s), "pipeline",
-                  pipeline_json(b, groups, at), "fields", b->fields);
+                  "metric", metrics[vkm_kernel_metric(b->kernel, s->variant.variant)], "device",
+                  device_json(s), "pipeline", pipeline_json(b, groups, at), "fields", b->fields);
     write_json(b, root);
     json_decref(root);
 }
@@ -281,7 +281,8 @@ static void compute(struct bundle *b)
     memcpy(s->views.buffer->mapped, s->pristine, used);
     if (vkm_outputs_make(s->gpu, b->stream, 0, &b->want, &b->error) == VKMOE_OK)
         vkm_outputs_compute(&b->want, b->stream, 0, false);
-    if (b->kernel->metric == VKM_METRIC_PRODUCT && b->error.status == VKMOE_OK &&
+    if (vkm_kernel_metric(b->kernel, s->variant.variant) == VKM_METRIC_PRODUCT &&
+        b->error.status == VKMOE_OK &&
         vkm_outputs_make(s->gpu, b->stream, 0, &b->magnitude, &b->error) == VKMOE_OK)
         vkm_outputs_compute(&b->magnitude, b->stream, 0, true);
     memcpy(s->views.buffer->mapped, b->got, used);

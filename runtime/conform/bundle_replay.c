@@ -156,8 +156,13 @@ static vkmoe_status read_manifest(struct replay *r)
 {
     static const char *const metrics[] = VKM_BUNDLE_METRICS;
     static const char *const formats[] = {VKM_BUNDLE_FORMAT};
+    static const char *const paths[] = {
+#define PATH(name, text, ...) text,
+#include "gpu/paths.def"
+#undef PATH
+    };
     const char *weights;
-    uint32_t metric, format;
+    uint32_t metric, format, path;
     vkmoe_status status =
         vkm_json_load(r->allocator, r->manifest, VKM_BUNDLE_JSON_LIMIT, &r->root, r->err);
     r->source = (struct vkm_json_source){r->root, r->manifest, r->err};
@@ -165,6 +170,8 @@ static vkmoe_status read_manifest(struct replay *r)
         status = get_word(&r->source, "format", formats, 1, &format);
     if (status == VKMOE_OK)
         status = get_word(&r->source, "metric", metrics, (uint32_t)VKM_COUNT(metrics), &metric);
+    if (status == VKMOE_OK)
+        status = get_word(&r->source, "path", paths, VKM_PATH_COUNT, &path);
     if (status == VKMOE_OK)
         status = get_text(&r->source, "kernel", &r->kernel.name);
     if (status == VKMOE_OK)
@@ -179,7 +186,7 @@ static vkmoe_status read_manifest(struct replay *r)
         return status;
     r->kernel.metric = (enum vkm_metric)metric;
     r->variant.dtype = find_dtype(weights);
-    r->variant.path = r->op.subgroup_size > 0 ? VKM_PATH_SUBGROUP : VKM_PATH_BASE;
+    r->variant.path = (enum vkm_path)path;
     r->kernel.has_dtype = r->variant.dtype < VKM_DTYPE_COUNT;
     return VKMOE_OK;
 }

@@ -56,6 +56,7 @@ static const char *check_metric(enum vkm_metric metric, double got, double expec
             return "is off by more than a product may be";
         return NULL;
     case VKM_METRIC_NMSE:
+    case VKM_METRIC_HALF:
         return NULL;
     }
     return NULL;
@@ -86,7 +87,8 @@ void vkm_compare_f32(enum vkm_metric metric, const float *got, const float *expe
         }
     }
     out->nmse = power > 0 ? error / power : 0;
-    if (!out->broken && out->nmse > VKM_NMSE_BOUND)
+    if (!out->broken &&
+        out->nmse > (metric == VKM_METRIC_HALF ? VKM_NMSE_BOUND_HALF : VKM_NMSE_BOUND))
         out->broken = "is the worst of a view whose mean error is too large";
 }
 

@@ -9,6 +9,7 @@
 #define VKM_POISON 0x7fc17fc1u
 
 #define VKM_NMSE_BOUND 1e-10
+#define VKM_NMSE_BOUND_HALF 1e-8
 
 struct vkm_compare {
     const char *broken; /* the rule that does not hold, as part of a sentence; NULL: all hold */

@@ -37,6 +37,7 @@ enum vkm_conform_level {
 struct vkm_conform_params {
     const char *kernels; /* pattern with * and ?; NULL: all */
     const char *cases;
+    const char *path;
     uint64_t seed;
     enum vkm_conform_level level;
     bool list;              /* report each case as passed, and run none */

@@ -76,6 +76,7 @@ void vkm_outputs_compute(struct vkm_outputs *out, const struct vkm_stream *strea
         .dtype = kernel->variants[op->variant].dtype,
         .groups = {op->groups[0], op->groups[1], op->groups[2]},
         .magnitude = magnitude,
+        .rounding = vkm_path_row(kernel->variants[op->variant].path)->rounding,
     };
     if (op->indirect.buffer)
         memcpy(ref.groups, mapped(&op->indirect), sizeof(ref.groups));
@@ -149,7 +150,7 @@ vkmoe_status vkm_lockstep_known(struct vkm_gpu *gpu, const struct vkm_stream *st
         .op = index, .kernel = kernel, .variant = &kernel->variants[op->variant]};
     vkmoe_status status = run_device(gpu, stream, op, err);
     if (status == VKMOE_OK)
-        compare_views(kernel->metric, want, magnitude, out);
+        compare_views(vkm_kernel_metric(kernel, out->variant), want, magnitude, out);
     return status;
 }
 
@@ -158,9 +159,9 @@ vkmoe_status vkm_lockstep_op(struct vkm_gpu *gpu, const struct vkm_stream *strea
 {
     const struct vkm_kernel *kernel = vkm_op_kernel(stream, &stream->ops.items[index]);
     struct vkm_outputs want = {0}, magnitude = {0};
-    bool product = kernel->metric == VKM_METRIC_PRODUCT;
     *out = (struct vkm_lockstep){.op = index, .kernel = kernel};
     out->variant = &kernel->variants[stream->ops.items[index].variant];
+    bool product = vkm_kernel_metric(kernel, out->variant) == VKM_METRIC_PRODUCT;
     vkmoe_status status = vkm_outputs_make(gpu, stream, index, &want, err);
     if (status == VKMOE_OK && product)
         status = vkm_outputs_make(gpu, stream, index, &magnitude, err);
@@ -188,11 +189,6 @@ vkmoe_status vkm_lockstep(struct vkm_gpu *gpu, const struct vkm_stream *stream,
     }
     out->nmse = nmse;
     return VKMOE_OK;
-}
-
-const char *vkm_path_name(enum vkm_path path)
-{
-    return path == VKM_PATH_SUBGROUP ? "subgroup" : "base";
 }
 
 const char *vkm_variant_dtype_name(const struct vkm_variant *variant)

@@ -55,7 +55,6 @@ void vkm_lockstep_element(const struct vkm_lockstep *result, char *text, size_t 
 /* "gemv (BF16, subgroup): y[37] differs: got 1, expected 2", or that all is well. */
 void vkm_lockstep_sentence(const struct vkm_lockstep *result, char *text, size_t size);
 
-const char *vkm_path_name(enum vkm_path path);
 /* The storage type of a variant's weights, or "-". */
 const char *vkm_variant_dtype_name(const struct vkm_variant *variant);
 

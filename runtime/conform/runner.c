@@ -45,14 +45,14 @@ void vkm_suite_finish(struct vkm_suite *s)
     vkm_buffer_destroy(s->gpu, s->views.buffer);
 }
 
-/* The caps with the path under test and no better one. */
+/* The caps with the path under test and no other but the base path. */
 static struct vkm_caps caps_for(const struct vkm_gpu *gpu, enum vkm_path path,
                                 uint32_t subgroup_size)
 {
     struct vkm_caps caps = *vkm_gpu_caps(gpu);
     caps.subgroup_size = subgroup_size;
-    if (path == VKM_PATH_BASE)
-        caps.paths[VKM_PATH_SUBGROUP] = false;
+    for (uint32_t i = VKM_PATH_BASE + 1; i < VKM_PATH_COUNT; i++)
+        caps.paths[i] = i == (uint32_t)path;
     return caps;
 }
 
@@ -77,8 +77,8 @@ static void run_sizes(struct vkm_suite *s, const struct vkm_variant *variant,
 {
     uint32_t own = vkm_gpu_caps(s->gpu)->subgroup_size;
     uint32_t sizes = vkm_gpu_info(s->gpu)->subgroup_sizes;
-    if (variant->path == VKM_PATH_BASE) {
-        run_variant(s, variant, 0, totals);
+    if (variant->path != VKM_PATH_SUBGROUP) {
+        run_variant(s, variant, vkm_path_is_sized(variant->path) ? own : 0, totals);
         return;
     }
     for (uint32_t size = 1; size <= sizes && s->error.status == VKMOE_OK; size *= 2) {
@@ -91,6 +91,8 @@ static bool wants_variant(const struct vkm_suite *s, const struct vkm_variant *v
 {
     if (s->params->level == VKM_CONFORM_BRIEF && variant->dtype == VKM_DTYPE_F16)
         return false; /* its addresses are those of BF16 */
+    if (s->params->path && !vkm_glob(s->params->path, vkm_path_name(variant->path)))
+        return false;
     return vkm_gpu_caps(s->gpu)->paths[variant->path];
 }
 

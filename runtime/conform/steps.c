@@ -96,7 +96,8 @@ static vkmoe_status run_case(struct vkm_steps *s, const struct check *check,
 
 static bool wanted(const vkmoe_conform_params *p, const struct check *check)
 {
-    return !p->kernels || vkm_glob(p->kernels, check->name);
+    return (!p->kernels || vkm_glob(p->kernels, check->name)) &&
+           (!p->path || vkm_glob(p->path, "step"));
 }
 
 /* The random models come first, then one that was given. */

@@ -1,13 +1,15 @@
 #include <stdlib.h>
 
 #include "engine/engine.h"
+#include "engine/verdict.h"
 #include "kernels/kernels.h"
 
-struct vkm_gpu_params vkm_device_gpu_params(const vkmoe_device_params *p)
+vkmoe_status vkm_device_gpu_params(const vkmoe_device_params *params, struct vkm_gpu_params *out,
+                                   vkmoe_error *err)
 {
-    if (!p)
-        return (struct vkm_gpu_params){.selector = getenv("VKMOE_DEVICE")};
-    return (struct vkm_gpu_params){
+    static const vkmoe_device_params defaults = {0};
+    const vkmoe_device_params *p = params ? params : &defaults;
+    *out = (struct vkm_gpu_params){
         .allocator = p->allocator,
         .log = p->log,
         .selector = p->selector ? p->selector : getenv("VKMOE_DEVICE"),
@@ -20,25 +22,41 @@ struct vkm_gpu_params vkm_device_gpu_params(const vkmoe_device_params *p)
         .cache_dir = p->cache_dir,
         .hang_seconds = p->hang_seconds,
     };
+    return vkm_paths_parse(p->paths, out->wishes, err);
+}
+
+vkmoe_status vkmoe_paths_check(const char *paths, vkmoe_error *err)
+{
+    enum vkm_wish wishes[VKM_PATH_COUNT];
+    return vkm_paths_parse(paths, wishes, err);
 }
 
 vkmoe_status vkmoe_device_list(const vkmoe_device_params *params, vkmoe_device_info *infos,
                                size_t capacity, size_t *count, vkmoe_error *err)
 {
     VKM_REQUIRE(count && (infos || capacity == 0), err);
-    struct vkm_gpu_params p = vkm_device_gpu_params(params);
-    return vkm_gpu_list(&p, infos, capacity, count, err);
+    struct vkm_gpu_params p;
+    vkmoe_status status = vkm_device_gpu_params(params, &p, err);
+    if (status == VKMOE_OK)
+        status = vkm_gpu_list(&p, infos, capacity, count, err);
+    for (size_t i = 0; status == VKMOE_OK && i < *count && i < capacity; i++)
+        vkm_verdicts_recall(&p, &infos[i]);
+    return status;
 }
 
 vkmoe_status vkm_device_open(const vkmoe_device_params *params, vkm_vulkan_loader *loader,
                              vkmoe_device **out, vkmoe_error *err)
 {
-    struct vkm_gpu_params p = vkm_device_gpu_params(params);
+    struct vkm_gpu_params p;
+    vkmoe_status status = vkm_device_gpu_params(params, &p, err);
+    if (status != VKMOE_OK)
+        return status;
     p.loader = loader;
+    p.admit = loader ? NULL : vkm_selftest_admit; /* which tests what everybody's loader finds */
     struct vkmoe_device *device = vkm_calloc(p.allocator, 1, sizeof(*device));
     if (!device)
         return vkm_fail_memory(err, sizeof(*device), "a device");
-    vkmoe_status status = vkm_gpu_open(&p, &vkm_kernels, &device->gpu, err);
+    status = vkm_gpu_open(&p, &vkm_kernels, &device->gpu, err);
     if (status != VKMOE_OK) {
         vkm_free(p.allocator, device);
         return status;

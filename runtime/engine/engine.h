@@ -88,7 +88,8 @@ struct vkmoe_session {
 /* --- device.c --- */
 
 /* What the device layer makes of params, which may be NULL. */
-struct vkm_gpu_params vkm_device_gpu_params(const vkmoe_device_params *params);
+vkmoe_status vkm_device_gpu_params(const vkmoe_device_params *params, struct vkm_gpu_params *out,
+                                   vkmoe_error *err);
 
 /* vkmoe_device_open over a Vulkan loader of the caller's; NULL: the system's. */
 vkmoe_status vkm_device_open(const vkmoe_device_params *params, vkm_vulkan_loader *loader,

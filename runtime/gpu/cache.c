@@ -29,13 +29,19 @@ static char *default_folder(const vkmoe_allocator *a)
     return NULL;
 }
 
-char *vkm_cache_path(const struct vkm_gpu_params *params, const vkmoe_device_info *info,
-                     const VkPhysicalDeviceProperties *properties)
+char *vkm_cache_folder(const struct vkm_gpu_params *params)
 {
     const vkmoe_allocator *a = params->allocator;
     if (params->cache_dir && params->cache_dir[0] == '\0')
         return NULL;
-    char *folder = params->cache_dir ? vkm_strdup(a, params->cache_dir) : default_folder(a);
+    return params->cache_dir ? vkm_strdup(a, params->cache_dir) : default_folder(a);
+}
+
+char *vkm_cache_path(const struct vkm_gpu_params *params, const vkmoe_device_info *info,
+                     const VkPhysicalDeviceProperties *properties)
+{
+    const vkmoe_allocator *a = params->allocator;
+    char *folder = vkm_cache_folder(params);
     if (!folder)
         return NULL;
     uint64_t key = vkm_hash(VKM_HASH_INIT, info->driver, strlen(info->driver));
@@ -92,8 +98,7 @@ void vkm_cache_load(const struct vkm_gpu *gpu, void **data, size_t *size)
     *data = file;
 }
 
-/* Makes the folders above `path`, like mkdir -p. */
-static void make_folders(char *path)
+void vkm_cache_make_folders(char *path)
 {
     for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
@@ -108,7 +113,7 @@ vkmoe_status vkm_cache_store(const struct vkm_gpu *gpu, const void *data, size_t
     struct header h = {.size = size, .hash = vkm_hash(VKM_HASH_INIT, data, size)};
     struct vkm_writer *writer;
     memcpy(h.magic, magic, sizeof(magic));
-    make_folders(gpu->cache_path);
+    vkm_cache_make_folders(gpu->cache_path);
     vkmoe_status status = vkm_writer_open(gpu->params.allocator, gpu->cache_path, &writer, err);
     if (status != VKMOE_OK)
         return status;

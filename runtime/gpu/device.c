@@ -117,6 +117,8 @@ static vkmoe_status create_device(struct vkm_gpu *gpu, vkmoe_error *err)
         .maintenance4 = VK_TRUE,
         .subgroupSizeControl = VK_TRUE,
         .computeFullSubgroups = VK_TRUE,
+        .shaderIntegerDotProduct =
+            gpu->info.paths[VKM_PATH_INT8].state != VKMOE_PATH_MISSING ? VK_TRUE : VK_FALSE,
     };
     VkPhysicalDeviceVulkan12Features v12 = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
@@ -124,13 +126,26 @@ static vkmoe_status create_device(struct vkm_gpu *gpu, vkmoe_error *err)
         .bufferDeviceAddress = VK_TRUE,
         .timelineSemaphore = VK_TRUE,
     };
-    const char *extensions[] = {VK_EXT_MEMORY_BUDGET_EXTENSION_NAME};
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix_features = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
+        .pNext = &v12,
+        .cooperativeMatrix = VK_TRUE,
+    };
+    bool matrices = gpu->info.paths[VKM_PATH_COOPMAT].state != VKMOE_PATH_MISSING;
+    if (matrices)
+        v12.vulkanMemoryModel = v12.shaderFloat16 = VK_TRUE;
+    const char *extensions[2];
+    uint32_t n_extensions = 0;
+    if (gpu->info.memory_budget)
+        extensions[n_extensions++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+    if (matrices)
+        extensions[n_extensions++] = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
     VkDeviceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-        .pNext = &v12,
+        .pNext = matrices ? (const void *)&matrix_features : &v12,
         .queueCreateInfoCount = gpu->transfer.family != gpu->compute.family ? 2 : 1,
         .pQueueCreateInfos = queues,
-        .enabledExtensionCount = gpu->info.memory_budget ? 1 : 0,
+        .enabledExtensionCount = n_extensions,
         .ppEnabledExtensionNames = extensions,
     };
     vkmoe_status status = VKMOE_OK;
@@ -149,9 +164,8 @@ static void fill_caps(struct vkm_gpu *gpu, const VkPhysicalDeviceLimits *limits)
         caps->max_groups[i] = limits->maxComputeWorkGroupCount[i];
     caps->max_invocations = gpu->info.max_invocations;
     caps->shared_bytes = gpu->info.shared_memory;
-    caps->paths[VKM_PATH_BASE] = true;
-    caps->paths[VKM_PATH_SUBGROUP] = gpu->info.subgroup_arithmetic && !gpu->params.no_subgroups;
-    caps->subgroup_size = caps->paths[VKM_PATH_SUBGROUP] ? gpu->info.subgroup_size : 0;
+    bool sized = caps->paths[VKM_PATH_SUBGROUP] || caps->paths[VKM_PATH_COOPMAT];
+    caps->subgroup_size = sized ? gpu->info.subgroup_size : 0;
     caps->cpu = gpu->info.kind == VKMOE_DEVICE_CPU;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (caps->cpu)
@@ -197,10 +211,12 @@ static vkmoe_status open_vulkan(struct vkm_gpu *gpu, vkmoe_error *err)
     VkPhysicalDeviceProperties2 properties = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &v12};
     gpu->vk.GetPhysicalDeviceProperties2(gpu->physical, &properties);
-    fill_caps(gpu, &properties.properties.limits);
     gpu->preserve_inf_nan = v12.shaderSignedZeroInfNanPreserveFloat32;
     gpu->memory_budget = gpu->info.memory_budget;
     gpu->cache_path = vkm_cache_path(&gpu->params, &gpu->info, &properties.properties);
+    if ((status = vkm_paths_choose(gpu, err)) != VKMOE_OK)
+        return status;
+    fill_caps(gpu, &properties.properties.limits);
     if ((status = vkm_queue_init(gpu, &gpu->compute, err)) != VKMOE_OK)
         return status;
     if (gpu->transfer.family == gpu->compute.family)
@@ -210,7 +226,7 @@ static vkmoe_status open_vulkan(struct vkm_gpu *gpu, vkmoe_error *err)
     return vkm_pipelines_init(gpu, err);
 }
 
-static void open_reference(struct vkm_gpu *gpu)
+static vkmoe_status open_reference(struct vkm_gpu *gpu, vkmoe_error *err)
 {
     gpu->reference = true;
     gpu->info = (vkmoe_device_info){
@@ -228,10 +244,11 @@ static void open_reference(struct vkm_gpu *gpu)
         .max_groups = {UINT32_MAX, UINT32_MAX, UINT32_MAX},
         .max_invocations = 128,
         .shared_bytes = 16384,
-        .paths = {[VKM_PATH_BASE] = true},
         .cpu = true,
         .cores = 1,
     };
+    vkm_paths_probe(&(struct vkm_path_probe){.info = &gpu->info}, &gpu->info);
+    return vkm_paths_choose(gpu, err);
 }
 
 vkmoe_status vkm_gpu_open(const struct vkm_gpu_params *params, const struct vkm_kernel_set *set,
@@ -254,7 +271,7 @@ vkmoe_status vkm_gpu_open(const struct vkm_gpu_params *params, const struct vkm_
     if (!gpu->kernel_ns)
         status = vkm_fail_memory(err, set->count * sizeof(*gpu->kernel_ns), "kernel timings");
     else if (params->selector && strcmp(params->selector, "reference") == 0)
-        open_reference(gpu);
+        status = open_reference(gpu, err);
     else
         status = open_vulkan(gpu, err);
     if (status != VKMOE_OK) {
@@ -323,4 +340,16 @@ bool vkm_gpu_is_reference(const struct vkm_gpu *gpu)
 const vkmoe_device_info *vkm_gpu_info(const struct vkm_gpu *gpu)
 {
     return &gpu->info;
+}
+
+void vkm_gpu_judge_path(struct vkm_gpu *gpu, enum vkm_path path, vkmoe_path_state state,
+                        const char *reason)
+{
+    gpu->info.paths[path].state = state;
+    snprintf(gpu->info.paths[path].reason, sizeof(gpu->info.paths[path].reason), "%s", reason);
+}
+
+const struct vkm_gpu_params *vkm_gpu_parameters(const struct vkm_gpu *gpu)
+{
+    return &gpu->params;
 }

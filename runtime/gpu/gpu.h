@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "gpu/paths.h"
 #include "gpu/stream.h"
 #include "vkmoe/device.h"
 
@@ -37,8 +38,13 @@ struct vkm_gpu_params {
     bool check_addresses; /* run the debug variant of every shader */
     bool host_visible;    /* keep all memory mapped, for lock-step comparison */
     bool force_staging;   /* upload through the staging ring even where memory is mapped */
-    bool no_subgroups;    /* the BASE path only */
-    uint32_t tiled_rows;  /* steps of more rows use tiled products; 0: the launch table decides */
+    bool no_subgroups;    /* as if wishes had it off */
+    bool all_paths; /* whatever the device can run and wishes do not forbid: for conformance */
+    enum vkm_wish wishes[VKM_PATH_COUNT];
+    /* Whether a path that needs a self-test passed it: asked while the device is opened, when its
+     * info and its cache folder are known. NULL: none did. */
+    bool (*admit)(struct vkm_gpu *gpu, enum vkm_path path);
+    uint32_t tiled_rows; /* steps of more rows use tiled products; 0: the launch table decides */
     uint32_t split_positions;  /* attention takes so many in a workgroup; 0: likewise */
     const char *cache_dir;     /* NULL: $XDG_CACHE_HOME/vkmoe or ~/.cache/vkmoe; "": none */
     double hang_seconds;       /* a submit that takes longer counts as hung; 0: 120 */
@@ -61,6 +67,10 @@ const vkmoe_log *vkm_gpu_log(const struct vkm_gpu *gpu);
 bool vkm_gpu_is_reference(const struct vkm_gpu *gpu);
 /* Owned by the gpu. */
 const vkmoe_device_info *vkm_gpu_info(const struct vkm_gpu *gpu);
+/* Notes what came of a path's self-test. */
+void vkm_gpu_judge_path(struct vkm_gpu *gpu, enum vkm_path path, vkmoe_path_state state,
+                        const char *reason);
+const struct vkm_gpu_params *vkm_gpu_parameters(const struct vkm_gpu *gpu);
 
 /* --- memory (memory.c): thread-safe --- */
 
@@ -147,6 +157,11 @@ vkmoe_status vkm_gpu_shader(const struct vkm_gpu *gpu, const struct vkm_variant 
                             uint32_t **code, size_t *size, vkmoe_error *err);
 /* Writes the pipeline cache to disk if it grew; failure costs only speed and is logged. */
 void vkm_gpu_save_cache(struct vkm_gpu *gpu);
+/* The cache folder that a device would be opened with, whether it is there or not; NULL: none. The
+ * caller owns it (vkm_free). */
+char *vkm_cache_folder(const struct vkm_gpu_params *params);
+/* Makes the folders above `path`, like mkdir -p; the path is the same afterwards. */
+void vkm_cache_make_folders(char *path);
 /* Where a file of that name would lie in the cache folder; NULL where there is none. The caller
  * owns it (vkm_free). */
 char *vkm_gpu_cache_file(const struct vkm_gpu *gpu, const char *name);

@@ -2,6 +2,15 @@
 
 #include <stddef.h>
 
+#include "gpu/paths.h"
+
+enum vkm_metric vkm_kernel_metric(const struct vkm_kernel *kernel,
+                                  const struct vkm_variant *variant)
+{
+    bool half = vkm_path_row(variant->path)->rounding == VKM_ROUNDING_F16;
+    return half ? VKM_METRIC_HALF : kernel->metric;
+}
+
 const struct vkm_variant *vkm_kernel_variant(const struct vkm_kernel *kernel, enum vkm_dtype dtype,
                                              enum vkm_path path)
 {

@@ -48,9 +48,26 @@ struct vkm_field {
           */
 
 /* How outputs are compared with the reference. Integers always match exactly. */
-enum vkm_metric { VKM_METRIC_EXACT, VKM_METRIC_NMSE, VKM_METRIC_PRODUCT };
+enum vkm_metric {
+    VKM_METRIC_EXACT,
+    VKM_METRIC_NMSE,
+    VKM_METRIC_PRODUCT,
+    VKM_METRIC_HALF, /* a larger NMSE: of products with activations rounded to 11 bits */
+};
 
-enum vkm_path { VKM_PATH_BASE, VKM_PATH_SUBGROUP, VKM_PATH_COUNT };
+enum vkm_path {
+#define PATH(name, ...) VKM_PATH_##name,
+#include "gpu/paths.def"
+#undef PATH
+    VKM_PATH_COUNT
+};
+
+/* What happens to activations before they are multiplied. */
+enum vkm_rounding {
+    VKM_ROUNDING_NONE,
+    VKM_ROUNDING_F16,  /* to 11 bits of mantissa, ties to even */
+    VKM_ROUNDING_INT8, /* to 8 bits, groups of 32 with a scale: vkm_round_int8 in kernels/ref.h */
+};
 
 /* One SPIR-V module of a kernel. */
 struct vkm_variant {
@@ -73,6 +90,7 @@ struct vkm_ref {
     enum vkm_dtype dtype; /* of the weights or the KV cache */
     uint32_t groups[3];   /* workgroup counts of the dispatch */
     bool magnitude;
+    enum vkm_rounding rounding; /* of activations, by the path under test */
 };
 
 /* Computes what the kernel computes, in float64, one workgroup grid at a time. */
@@ -91,6 +109,10 @@ struct vkm_kernel {
     const struct vkm_variant *variants;
     uint32_t n_variants;
 };
+
+/* How the outputs of one of its variants are compared. */
+enum vkm_metric vkm_kernel_metric(const struct vkm_kernel *kernel,
+                                  const struct vkm_variant *variant);
 
 /* A set of kernels, indexed by kernel id. */
 struct vkm_kernel_set {

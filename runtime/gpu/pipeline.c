@@ -95,7 +95,7 @@ static vkmoe_status build(struct vkm_gpu *gpu, const struct vkm_op *op, VkPipeli
 {
     const struct vkm_kernel *kernel = &gpu->set->kernels[op->kernel];
     const struct vkm_variant *variant = &kernel->variants[op->variant];
-    bool subgroup = variant->path == VKM_PATH_SUBGROUP;
+    bool subgroup = vkm_path_is_sized(variant->path);
     VkShaderModule module = VK_NULL_HANDLE;
     VkSpecializationMapEntry entries[VKM_MAX_SPEC];
     for (uint32_t i = 0; i < kernel->n_spec; i++)

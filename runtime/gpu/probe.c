@@ -145,6 +145,82 @@ static void probe_queues(const struct vkm_vk *vk, VkPhysicalDevice device, bool 
     }
 }
 
+/* Whether a subgroup multiplies float16 matrices of 16 by 16, and adds up in float32. */
+static bool matrices_fit(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
+                         VkInstance instance, VkPhysicalDevice device)
+{
+    PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR list =
+        (PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)vk->GetInstanceProcAddr(
+            instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
+    uint32_t count = 0;
+    bool fit = false;
+    if (!list || list(device, &count, NULL) < 0 || count == 0)
+        return false;
+    VkCooperativeMatrixPropertiesKHR *shapes =
+        vkm_calloc(params->allocator, count, sizeof(*shapes));
+    for (uint32_t i = 0; i < count && shapes; i++)
+        shapes[i].sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
+    if (shapes && list(device, &count, shapes) >= 0) {
+        for (uint32_t i = 0; i < count; i++) {
+            const VkCooperativeMatrixPropertiesKHR *s = &shapes[i];
+            fit |= s->MSize == 16 && s->NSize == 16 && s->KSize == 16 &&
+                   s->AType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
+                   s->BType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
+                   s->CType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
+                   s->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
+                   s->scope == VK_SCOPE_SUBGROUP_KHR;
+        }
+    }
+    vkm_free(params->allocator, shapes);
+    return fit;
+}
+
+/* The extension, and features of Vulkan 1.2 that shaders with it need. */
+static bool has_matrices(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
+                         VkPhysicalDevice device)
+{
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrices = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
+    VkPhysicalDeviceVulkan12Features v12 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES, .pNext = &matrices};
+    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                          .pNext = &v12};
+    VkPhysicalDeviceCooperativeMatrixPropertiesKHR stages = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_PROPERTIES_KHR};
+    VkPhysicalDeviceProperties2 properties = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &stages};
+    if (!has_extension(params, vk, device, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME))
+        return false;
+    vk->GetPhysicalDeviceFeatures2(device, &features);
+    vk->GetPhysicalDeviceProperties2(device, &properties);
+    return matrices.cooperativeMatrix && v12.vulkanMemoryModel && v12.shaderFloat16 &&
+           (stages.cooperativeMatrixSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT);
+}
+
+/* Drivers that may say no to a feature of Vulkan 1.3 are asked. */
+static void probe_paths(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
+                        VkInstance instance, VkPhysicalDevice device, vkmoe_device_info *info)
+{
+    VkPhysicalDeviceVulkan13Features v13 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES};
+    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                          .pNext = &v13};
+    VkPhysicalDeviceVulkan13Properties p13 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES};
+    VkPhysicalDeviceProperties2 properties = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &p13};
+    vk->GetPhysicalDeviceFeatures2(device, &features);
+    vk->GetPhysicalDeviceProperties2(device, &properties);
+    struct vkm_path_probe probe = {
+        .info = info,
+        .int8_dot = v13.shaderIntegerDotProduct,
+        .int8_dot_fast = p13.integerDotProduct4x8BitPackedSignedAccelerated,
+        .matrices = has_matrices(params, vk, device),
+    };
+    probe.matrices_fit = probe.matrices && matrices_fit(params, vk, instance, device);
+    vkm_paths_probe(&probe, info);
+}
+
 /* Everything used here is required of a 1.3 device, yet a driver may say no. */
 static const char *missing_feature(const struct vkm_vk *vk, VkPhysicalDevice device)
 {
@@ -168,7 +244,7 @@ static const char *missing_feature(const struct vkm_vk *vk, VkPhysicalDevice dev
     return NULL;
 }
 
-static void probe(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
+static void probe(const struct vkm_gpu_params *params, const struct vkm_vk *vk, VkInstance instance,
                   VkPhysicalDevice device, vkmoe_device_info *info)
 {
     bool compute;
@@ -188,6 +264,7 @@ static void probe(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
         return;
     }
     info->usable = true;
+    probe_paths(params, vk, instance, device, info);
 }
 
 static const char *kind_text(vkmoe_device_kind kind)
@@ -258,7 +335,7 @@ vkmoe_status vkm_devices_probe(const struct vkm_gpu_params *params, VkInstance i
     }
     for (uint32_t i = 0; i < n; i++) {
         found[i].index = i;
-        probe(params, vk, devices[i], &found[i]);
+        probe(params, vk, instance, devices[i], &found[i]);
     }
     mark_default(found, n);
     *handles = devices;

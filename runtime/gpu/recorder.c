@@ -113,7 +113,7 @@ static bool append(struct vkm_recorder *r, const struct vkm_dispatch *d, uint32_
     *op = (struct vkm_op){
         .kernel = d->kernel,
         .variant = variant,
-        .subgroup_size = d->path == VKM_PATH_SUBGROUP ? r->caps->subgroup_size : 0,
+        .subgroup_size = vkm_path_is_sized(d->path) ? r->caps->subgroup_size : 0,
         .groups = {d->groups[0], d->groups[1], d->groups[2]},
         .indirect = d->indirect,
         .params = s->params.count,

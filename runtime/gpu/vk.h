@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <volk.h>
 
+#include "gpu/coopmat.h"
 #include "gpu/gpu.h"
 
 #define VKM_VK_GLOBAL_LIST(X)                                                                      \
@@ -155,6 +156,19 @@ struct vkm_gpu {
     } pipelines;
     double *kernel_ns; /* per kernel: device time of one workgroup as last measured; 0: unknown */
 };
+
+/* What the paths need to know of a device. */
+struct vkm_path_probe {
+    const vkmoe_device_info *info; /* its subgroups */
+    bool int8_dot;                 /* products of four packed 8-bit integers, */
+    bool int8_dot_fast;            /* which the driver calls accelerated */
+    bool matrices;                 /* VK_KHR_cooperative_matrix and the features it needs here, */
+    bool matrices_fit;             /* of the shape that lib/gemm_coopmat.glsl has */
+};
+/* Fills info->paths. */
+void vkm_paths_probe(const struct vkm_path_probe *probe, vkmoe_device_info *info);
+/* Fills caps.paths, from the wishes and what was probed. */
+vkmoe_status vkm_paths_choose(struct vkm_gpu *gpu, vkmoe_error *err);
 
 /* Fills *err for a failed Vulkan call; marks the device lost where that is what it means. */
 vkmoe_status vkm_vk_fail(struct vkm_gpu *gpu, vkmoe_error *err, VkResult result, const char *call,

@@ -31,17 +31,23 @@ uint32_t vkm_gemm_threshold(const struct vkm_caps *caps)
     return caps->cpu ? 16 : 32;
 }
 
-/* Tiled products go through shared memory, except on CPU drivers, for which that is slow. */
-static bool gemm_by_subgroup(const struct vkm_caps *caps)
+/* Tiled products go by the best path that the weights have, and through shared memory, except on
+ * CPU drivers, for which that is slow. */
+static enum vkm_path gemm_path(const struct vkm_caps *caps, enum vkm_dtype dtype)
 {
-    return caps->cpu && caps->paths[VKM_PATH_SUBGROUP];
+    if (caps->paths[VKM_PATH_INT8] && vkm_dtype_is_quantised(dtype))
+        return VKM_PATH_INT8;
+    if (caps->paths[VKM_PATH_COOPMAT] && (dtype == VKM_DTYPE_F16 || dtype == VKM_DTYPE_BF16))
+        return VKM_PATH_COOPMAT;
+    return caps->cpu && caps->paths[VKM_PATH_SUBGROUP] ? VKM_PATH_SUBGROUP : VKM_PATH_BASE;
 }
 
 enum {
     LANES_ROW = 128,        /* kernels with one workgroup per row */
     LANES_SMALL = 64,       /* those whose rows are short: a list of experts, a head */
     LANES_CUT = 1024,       /* at most, for the kernel that finds the sampler's cut */
-    LANES_GEMM = 128,       /* fixed by lib/gemm_shared.glsl */
+    LANES_GEMM = 128,       /* fixed by lib/gemm_shared.glsl and lib/gemm_int8.glsl */
+    GEMM_MATRICES = 4,      /* of a tile in lib/gemm_coopmat.glsl, each by a subgroup */
     GEMM_SUBGROUPS = 4,     /* columns of a tile / those of a block in lib/gemm_team.glsl */
     ATTENTION_ROWS = 4,     /* at most, of one attention workgroup, and */
     ATTENTION_ROWS_CPU = 2, /* where LLVM 19 ends the process at four, for want of mask registers */
@@ -166,9 +172,11 @@ static void geometry_moe_gemv_down(const struct vkm_caps *caps, const struct vkm
 
 static uint32_t set_gemm_path(const struct vkm_caps *caps, struct vkm_dispatch *d)
 {
-    if (!gemm_by_subgroup(caps))
+    d->path = gemm_path(caps, d->dtype);
+    if (d->path == VKM_PATH_COOPMAT)
+        return GEMM_MATRICES * caps->subgroup_size;
+    if (d->path != VKM_PATH_SUBGROUP)
         return LANES_GEMM;
-    d->path = VKM_PATH_SUBGROUP;
     return vkm_max_u32(caps->subgroup_size, vkm_min_u32(GEMM_SUBGROUPS * caps->subgroup_size, 128));
 }
 

@@ -2,10 +2,78 @@
 
 #include <float.h>
 
+/* 127 / a group's largest magnitude, from 16 bits of its mantissa rounded up and the quotient
+ * rounded down, so that no value exceeds 127. */
+static float int8_inverse(uint32_t mantissa, uint32_t exponent)
+{
+    return vkm_bits_f32(vkm_f32_bits((float)((127u << 24) / mantissa)) + ((118u - exponent) << 23));
+}
+
+static float int8_scale(uint32_t mantissa, uint32_t exponent)
+{
+    float scale = (float)mantissa * (1.0f / 127.0f);
+    return vkm_bits_f32(vkm_f32_bits(scale) + ((exponent - 142u) << 23));
+}
+
+void vkm_round_int8(const float *values, size_t n, struct vkm_int8_group *group)
+{
+    uint32_t largest = 0;
+    *group = (struct vkm_int8_group){0};
+    for (size_t i = 0; i < n; i++)
+        largest = vkm_max_u32(largest, vkm_f32_bits(values[i]) & 0x7fffffffu);
+    uint32_t exponent = largest >> 23;
+    if (exponent == 255)
+        group->scale = NAN;
+    if (exponent < 27 || exponent == 255)
+        return;
+    uint32_t mantissa = ((largest & 0x7fffffu) >> 8) + 0x8001u;
+    float inverse = int8_inverse(mantissa, exponent);
+    group->scale = int8_scale(mantissa, exponent);
+    for (size_t i = 0; i < n; i++)
+        group->quants[i] = (int32_t)nearbyintf(values[i] * inverse);
+}
+
+/* The dot product with every activation rounded to 11 bits. */
+static double half_dot(const struct vkm_ref *ref, const void *weights, size_t row, size_t ld,
+                       const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = vkm_f32_bits(x[i]);
+        if (isfinite(x[i]))
+            bits = (bits + 0xfffu + (bits >> 13 & 1u)) & ~0x1fffu;
+        float value = vkm_bits_f32(bits);
+        sum += vkm_ref_weight(ref, weights, row, ld, i) * vkm_ref_f32(ref, &value, 0);
+    }
+    return sum;
+}
+
+/* The same with groups rounded to 8 bits. */
+static double int8_dot(const struct vkm_ref *ref, const void *weights, size_t row, size_t ld,
+                       const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t at = 0; at < n; at += VKM_GROUP) {
+        struct vkm_int8_group group;
+        size_t count = n - at < VKM_GROUP ? n - at : VKM_GROUP;
+        vkm_round_int8(x + at, count, &group);
+        for (size_t i = 0; i < count; i++) {
+            double value = (double)group.scale * group.quants[i];
+            sum += vkm_ref_weight(ref, weights, row, ld, at + i) *
+                   (ref->magnitude ? fabs(value) : value);
+        }
+    }
+    return sum;
+}
+
 double vkm_ref_dot(const struct vkm_ref *ref, const void *weights, size_t row, size_t ld,
                    const float *x, size_t n)
 {
     double sum = 0;
+    if (ref->rounding == VKM_ROUNDING_F16)
+        return half_dot(ref, weights, row, ld, x, n);
+    if (ref->rounding == VKM_ROUNDING_INT8)
+        return int8_dot(ref, weights, row, ld, x, n);
     for (size_t i = 0; i < n; i++)
         sum += vkm_ref_weight(ref, weights, row, ld, i) * vkm_ref_f32(ref, x, i);
     return sum;

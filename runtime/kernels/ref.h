@@ -36,7 +36,18 @@ static inline double vkm_ref_weight(const struct vkm_ref *ref, const void *weigh
     return ref->magnitude ? fabs(value) : value;
 }
 
-/* Row `row` of weights (ld elements apart) times the vector x, over n elements. */
+/* Eight-bit integers times a scale, from the values of one group, n of them, at most VKM_GROUP. The
+ * scale is about the largest magnitude / 127; 0 where that is below 2^-100, NaN where a value is no
+ * finite number. Only exact or correctly rounded operations, so that lib/gemm_int8.glsl gets the
+ * same bits. */
+struct vkm_int8_group {
+    float scale;
+    int32_t quants[VKM_GROUP];
+};
+void vkm_round_int8(const float *values, size_t n, struct vkm_int8_group *group);
+
+/* Row `row` of weights (ld elements apart) times the vector x, over n elements; x rounded as
+ * ref->rounding says. */
 double vkm_ref_dot(const struct vkm_ref *ref, const void *weights, size_t row, size_t ld,
                    const float *x, size_t n);
 

@@ -3,7 +3,8 @@
  * RUN_ROWS neighbouring rows (ld_runs). A product with a run is either run_dot or, where several rows
  * of activations share the weights, made of run_weights.
  *
- * A kernel that takes runs defines RUN_ROWS, which divides the rows of a panel; the first of the rows
+ * A kernel that takes the quants themselves, a group at a time, defines GROUPS (ld_group). One that
+ * takes runs defines RUN_ROWS, which divides the rows of a panel; the first of the rows
  * is a multiple of it. */
 #if defined(WEIGHTS_Q8) || defined(WEIGHTS_Q4)
 #define QUANTISED
@@ -238,6 +239,32 @@ vec4 run_weights(weight_run r, uint i)
 float run_dot(weight_run r, vec4 x[RUN4], float x_sum)
 {
     return dot4(r.weights, x[0]);
+}
+#endif
+
+#ifdef GROUPS
+/* A group as it is stored: bytes, and what they are multiplied with and what is added (0 in Q8). */
+struct weight_group {
+    uvec4 quants[2];
+    vec2 scale;
+};
+
+weight_group ld_group(weight_row row, uint index)
+{
+    uint block = index / (PANEL_COLS / 32u), group = index % (PANEL_COLS / 32u);
+    weight_group g;
+#ifdef WEIGHTS_Q8
+    uint at = block * (BLOCK_WORDS / 4u) + group * 2u;
+    g.quants = uvec4[](ld_uvec4(row.at, at), ld_uvec4(row.at, at + 1u));
+    uint h = ld_u32(row.at, scales_at(row, block) + (group * PANEL_ROWS + row.index) / 2u);
+    g.scale = vec2(f16_magnitude(h >> row.index % 2u * 16u), 0.0);
+#else
+    uvec4 w = ld_uvec4(row.at, block * (BLOCK_WORDS / 4u) + group);
+    uvec4 low = w & 0x0f0f0f0fu, high = (w >> 4) & 0x0f0f0f0fu;
+    g.quants = uvec4[](uvec4(low.x, high.x, low.y, high.y), uvec4(low.z, high.z, low.w, high.w));
+    g.scale = q4_scale(ld_u32(row.at, scales_at(row, block) + group * PANEL_ROWS + row.index));
+#endif
+    return g;
 }
 #endif
 

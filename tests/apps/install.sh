@@ -13,6 +13,13 @@ cd "$work"
 text=$("$work/usr/bin/vkmoe" run -p "ROMEO:" -n 8 --temp 0)
 [ -n "$text" ] || { echo "the installed program wrote no text"; exit 1; }
 
+# It finds the program that tests paths where that was installed: here, one that is soon done.
+selftest=$work/usr/libexec/vkmoe/vkmoe-selftest
+[ -x "$selftest" ] || { echo "vkmoe-selftest was not installed"; exit 1; }
+printf '#!/bin/sh\necho "$@" >%s/tested\necho passed\n' "$work" >"$selftest"
+"$work/usr/bin/vkmoe" run -p "ROMEO:" -n 1 --no-cache --paths=+int8 >/dev/null
+[ -s "$work/tested" ] || { echo "the installed program did not find vkmoe-selftest"; exit 1; }
+
 libdir=$(dirname "$(find "$work/usr" -name libvkmoe.so)")
 [ -L "$libdir/libvkmoe.so.0" ] || { echo "libvkmoe.so.0 is missing in $libdir"; exit 1; }
 PKG_CONFIG_PATH=$libdir/pkgconfig

@@ -64,6 +64,23 @@ static void an_unknown_device_is_named(void **state)
     }
 }
 
+static void a_path_that_is_not_there_is_named(void **state)
+{
+    static const char *const wrong[][2] = {
+        {"int8", "--paths: found 'int8', expected"},
+        {"+warp", "--paths: there is no 'warp', expected one of base"},
+        {"-base", "--paths: found -base"},
+        {"+int8,\n", "--paths: found '?', expected"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct test_process p = {0};
+        test_vkmoe(&p, "run", "-p", "a", "--paths", wrong[i][0]);
+        test_process_assert_sentence(&p, 2, wrong[i][1]);
+        test_process_free(&p);
+    }
+}
+
 /* --- flags and prompts --- */
 
 static void every_absurd_number_is_refused_with_its_flag(void **state)
@@ -310,6 +327,7 @@ int main(void)
         BROKEN_MODEL_TEST(without_a_vulkan_loader_one_is_asked_for),
         BROKEN_MODEL_TEST(without_a_driver_one_is_asked_for),
         BROKEN_MODEL_TEST(an_unknown_device_is_named),
+        cmocka_unit_test(a_path_that_is_not_there_is_named),
         BROKEN_MODEL_TEST(every_absurd_number_is_refused_with_its_flag),
         BROKEN_MODEL_TEST(a_number_out_of_range_is_refused_with_the_range),
         BROKEN_MODEL_TEST(a_prompt_that_cannot_be_continued_is_refused),

@@ -211,6 +211,36 @@ static void devices_tells_why_the_default_was_chosen(void **state)
     test_process_free(&run);
 }
 
+/* Of the driver's paths, and what became of their self-tests. */
+static void devices_tells_of_its_paths(void **state)
+{
+    struct test_process listed = {0}, verbose = {0};
+    (void)state;
+    test_vkmoe(&listed, "devices", "--json");
+    test_vkmoe(&verbose, "devices", "-v");
+    json_t *root = parse(&listed), *device;
+    size_t i, j;
+    json_array_foreach(json_object_get(root, "devices"), i, device)
+    {
+        static const char *const names[] = {"base", "subgroup", "int8"};
+        const json_t *paths = json_object_get(device, "paths");
+        assert_true(json_array_size(paths) >= sizeof(names) / sizeof(names[0]));
+        for (j = 0; j < sizeof(names) / sizeof(names[0]); j++) {
+            const json_t *path = json_array_get(paths, j);
+            assert_string_equal(json_string_value(json_object_get(path, "name")), names[j]);
+            assert_true(json_is_boolean(json_object_get(path, "suits")));
+            assert_non_null(json_string_value(json_object_get(path, "state")));
+            test_assert_part(verbose.out, json_string_value(json_object_get(path, "reason")));
+        }
+        assert_string_equal(json_string_value(json_object_get(json_array_get(paths, 0), "state")),
+                            "trusted");
+    }
+    test_assert_part(verbose.out, "path base: always trusted\n");
+    test_assert_part(verbose.out, "path int8: ");
+    json_decref(root);
+    test_process_free(&verbose);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +252,7 @@ int main(void)
         cmocka_unit_test(sizes_are_numbers_with_or_without_a_suffix),
         cmocka_unit_test(what_does_not_fit_is_refused_unless_forced),
         cmocka_unit_test(devices_tells_why_the_default_was_chosen),
+        cmocka_unit_test(devices_tells_of_its_paths),
     };
     return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
 }

@@ -28,6 +28,7 @@ static inline int test_device_open(struct test_device *d, const struct vkm_kerne
         .validation = true,
         .check_addresses = check_addresses,
         .host_visible = true,
+        .all_paths = true,
         .cache_dir = "",
     };
     if (vkm_gpu_open(&params, set, &d->gpu, &err) == VKMOE_OK)

@@ -235,6 +235,11 @@ struct module shaders_compile(const char *folder, struct module_key key)
                                          [VKM_DTYPE_BF16] = "BF16",
                                          [VKM_DTYPE_Q8] = "Q8",
                                          [VKM_DTYPE_Q4] = "Q4"};
+    static const char *const paths[] = {
+#define PATH(name, ...) #name,
+#include "gpu/paths.def"
+#undef PATH
+    };
     struct command c = {.n = 0};
     char source[PATH_SIZE], output[PATH_SIZE];
     const char *name = vkm_kernels.kernels[key.kernel].name;
@@ -247,8 +252,7 @@ struct module shaders_compile(const char *folder, struct module_key key)
     if (key.dtype != VKM_DTYPE_COUNT)
         argue(&c, strcmp(rows[key.kernel].types, "KV") == 0 ? "-DKV_" : "-DWEIGHTS_",
               dtypes[key.dtype], strlen(dtypes[key.dtype]));
-    if (key.path == VKM_PATH_SUBGROUP)
-        argue_words(&c, "", "-DPATH_SUBGROUP");
+    argue(&c, "-DPATH_", paths[key.path], strlen(paths[key.path]));
     if (key.debug)
         argue_words(&c, "", "-DVKM_DEBUG");
     argue_words(&c, "", "-o");

@@ -114,7 +114,7 @@ static void take_variants(struct trial *t, enum vkm_kernel_id k, enum turn turn)
     for (uint32_t i = kernel->n_variants;
          i-- > 0;) { /* subgroups first: drivers compile them faster */
         const struct vkm_variant *v = &kernel->variants[i];
-        if (!wants(v, turn))
+        if (!wants(v, turn) || v->path == VKM_PATH_COOPMAT) /* which no CPU driver runs */
             continue;
         struct module module =
             changed_module(t, v, (struct module_key){k, v->dtype, v->path, false});
@@ -172,6 +172,7 @@ static struct vkm_gpu *open_device(struct changes *changes, bool check_addresses
         .selector = getenv("VKMOE_DEVICE"),
         .check_addresses = check_addresses,
         .host_visible = true,
+        .all_paths = true,
         .cache_dir = "",
         .hang_seconds = HANG_SECONDS,
     };

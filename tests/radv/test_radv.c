@@ -183,7 +183,7 @@ static void show(struct tally *tally, const struct vkm_op *op, const struct stat
 {
     const struct vkm_kernel *kernel = &vkm_kernels.kernels[op->kernel];
     const struct vkm_variant *variant = &kernel->variants[op->variant];
-    const char *path = variant->path == VKM_PATH_SUBGROUP ? "subgroup" : "base";
+    const char *path = vkm_path_name(variant->path);
     char constants[64], pipeline[sizeof(tally->table->rows[0].pipeline)];
     size_t at = 0;
     for (uint32_t i = 0; i < kernel->n_spec; i++)
@@ -192,7 +192,9 @@ static void show(struct tally *tally, const struct vkm_op *op, const struct stat
     printf("| %s | %s | %s | %s | %u | %u | %u | %u | %u |\n", kernel->name,
            kernel->has_dtype ? vkm_dtype_name(variant->dtype) : "", path, constants, s->vgprs,
            s->sgprs, s->lds, s->code, s->subgroups);
-    if (kernel->has_dtype && variant->dtype != VKM_DTYPE_BF16)
+    /* What is tested before use need not be in every build. */
+    if ((kernel->has_dtype && variant->dtype != VKM_DTYPE_BF16) ||
+        vkm_path_row(variant->path)->tested)
         return;
     snprintf(pipeline, sizeof(pipeline), "| %s | %s | %s |", kernel->name, path, constants);
     add_row(tally->table, tally->family, pipeline, s);
@@ -225,10 +227,15 @@ static void try_launch(struct vkm_gpu *gpu, const struct vkm_variant *variant,
     vkm_stream_finish(&stream);
 }
 
-static struct vkm_gpu *open_null(const char *family, bool no_subgroups)
+enum device { BASE, FULL, BEST, DEVICES }; /* base path, subgroups, and every path */
+
+static struct vkm_gpu *open_null(const char *family, enum device device)
 {
-    struct vkm_gpu_params params = {
-        .selector = "0", .cache_dir = "", .no_subgroups = no_subgroups, .loader = instance_call};
+    struct vkm_gpu_params params = {.selector = "0",
+                                    .cache_dir = "",
+                                    .no_subgroups = device == BASE,
+                                    .all_paths = device == BEST,
+                                    .loader = instance_call};
     struct vkm_gpu *gpu = NULL;
     vkmoe_error err;
     setenv("RADV_FORCE_FAMILY", family, 1);
@@ -239,8 +246,10 @@ static struct vkm_gpu *open_null(const char *family, bool no_subgroups)
 static void check_family(struct table *table, enum family family)
 {
     static const uint32_t rows[] = {1, 8}, heads[] = {64, 128, 256};
-    struct vkm_gpu *full = open_null(families[family], false);
-    struct vkm_gpu *base = open_null(families[family], true);
+    struct vkm_gpu *gpus[DEVICES];
+    for (int i = 0; i < DEVICES; i++)
+        gpus[i] = open_null(families[family], (enum device)i);
+    struct vkm_gpu *full = gpus[FULL];
     struct tally tally = {.table = table, .family = family};
     snprintf(table->driver, sizeof(table->driver), "%s", vkm_gpu_info(full)->driver);
     printf("\n%s, %s, subgroups of %u\n\n", vkm_gpu_info(full)->name, vkm_gpu_info(full)->driver,
@@ -251,7 +260,9 @@ static void check_family(struct table *table, enum family family)
         const struct vkm_kernel *kernel = &vkm_kernels.kernels[k];
         for (uint32_t v = 0; v < kernel->n_variants; v++) {
             const struct vkm_variant *variant = &kernel->variants[v];
-            struct vkm_gpu *gpu = variant->path == VKM_PATH_SUBGROUP ? full : base;
+            struct vkm_gpu *gpu = gpus[variant->path == VKM_PATH_BASE       ? BASE
+                                       : variant->path == VKM_PATH_SUBGROUP ? FULL
+                                                                            : BEST];
             unsigned before = tally.compiled;
             for (size_t r = 0; r < VKM_COUNT(rows); r++)
                 for (size_t h = 0; h < VKM_COUNT(heads); h++)
@@ -266,8 +277,8 @@ static void check_family(struct table *table, enum family family)
            tally.compiled, tally.spilled, tally.not_launched);
     assert_true(tally.compiled >= vkm_kernels.count);
     assert_int_equal(tally.spilled, 0);
-    vkm_gpu_close(full);
-    vkm_gpu_close(base);
+    for (int i = 0; i < DEVICES; i++)
+        vkm_gpu_close(gpus[i]);
 }
 
 static void no_kernel_spills_on_polaris(void **state)

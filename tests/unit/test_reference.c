@@ -472,6 +472,97 @@ static void sampling_follows_the_mass(void **state)
     assert_int_equal(sampled[0], 3);
 }
 
+/* --- activations rounded to 8 bits --- */
+
+static void check_group(const float *values, size_t n)
+{
+    struct vkm_int8_group g;
+    double largest = 0, step;
+    vkm_round_int8(values, n, &g);
+    for (size_t i = 0; i < n; i++)
+        largest = fmax(largest, fabs((double)values[i]));
+    step = largest / 127;
+    assert_true(fabs((double)g.scale - step) <= 4e-5 * step);
+    for (size_t i = 0; i < VKM_GROUP; i++) {
+        double value = i < n ? (double)values[i] : 0;
+        assert_in_range(g.quants[i] + 127, 0, 254);
+        assert_true(fabs((double)g.scale * g.quants[i] - value) <= 0.505 * step);
+    }
+}
+
+static void groups_are_rounded_to_their_own_scale(void **state)
+{
+    static const float scales[] = {1, 0x1p-99f, 0x1p-24f, 3e-7f, 1234.5f, 0x1.fffffep126f};
+    float values[VKM_GROUP];
+    uint32_t random = 1;
+    (void)state;
+    for (size_t s = 0; s < VKM_COUNT(scales); s++)
+        for (int turn = 0; turn < 1000; turn++) {
+            for (size_t i = 0; i < VKM_GROUP; i++) {
+                random = random * 1664525u + 1013904223u;
+                values[i] = ((float)(random >> 8) * 0x1p-23f - 1) * scales[s];
+            }
+            values[turn % 32] = turn % 2 ? scales[s] : -scales[s];
+            check_group(values, 1 + (size_t)turn % VKM_GROUP);
+        }
+}
+
+static void groups_of_nothing_and_of_no_numbers(void **state)
+{
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    float values[VKM_GROUP] = {0};
+    struct vkm_int8_group g;
+    (void)state;
+    vkm_round_int8(values, VKM_GROUP, &g);
+    assert_true(g.scale == 0);
+    values[3] = 0x1p-101f;
+    vkm_round_int8(values, VKM_GROUP, &g);
+    assert_true(g.scale == 0 && g.quants[3] == 0);
+    for (size_t i = 0; i < VKM_COUNT(bad); i++) {
+        values[9] = bad[i];
+        vkm_round_int8(values, VKM_GROUP, &g);
+        assert_true(isnan(g.scale) && g.quants[9] == 0);
+    }
+}
+
+enum { ROUNDED_K = 1408, ROUNDED_ROWS = 60 };
+
+/* NMSE of products with nearly normal values, their activations rounded. */
+static double error_of_rounding(enum vkm_rounding rounding)
+{
+    static float w[ROUNDED_ROWS * ROUNDED_K], x[ROUNDED_K];
+    const struct vkm_ref plain = {.dtype = VKM_DTYPE_F32},
+                         rounded = {.dtype = VKM_DTYPE_F32, .rounding = rounding};
+    double error = 0, power = 0;
+    uint32_t random = 7;
+    for (size_t i = 0; i < (ROUNDED_ROWS + 1) * ROUNDED_K; i++) {
+        float sum = -6; /* of twelve */
+        for (int j = 0; j < 12; j++) {
+            random = random * 1664525u + 1013904223u;
+            sum += (float)(random >> 8) * 0x1p-24f;
+        }
+        *(i < ROUNDED_K ? &x[i] : &w[i - ROUNDED_K]) = sum;
+    }
+    for (size_t r = 0; r < ROUNDED_ROWS; r++) {
+        double exact = vkm_ref_dot(&plain, w, r, ROUNDED_K, x, ROUNDED_K);
+        double difference = vkm_ref_dot(&rounded, w, r, ROUNDED_K, x, ROUNDED_K) - exact;
+        error += difference * difference;
+        power += exact * exact;
+    }
+    print_message("NMSE of rounding: %.2e\n", error / power);
+    return error / power;
+}
+
+/* Which kernels that round activations are allowed apart from their own errors. */
+static void rounding_is_bounded_in_products(void **state)
+{
+    double int8 = error_of_rounding(VKM_ROUNDING_INT8), f16 = error_of_rounding(VKM_ROUNDING_F16);
+    (void)state;
+    assert_true(int8 > 0 && int8 <= 1e-4);
+    assert_true(f16 > 0 && f16 <= 1e-6);
+    assert_true(error_of_rounding(VKM_ROUNDING_NONE) == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -488,6 +579,9 @@ int main(void)
         cmocka_unit_test(attention_in_two_splits),
         cmocka_unit_test(experts_up_down_and_combine_agree),
         cmocka_unit_test(sampling_follows_the_mass),
+        cmocka_unit_test(groups_are_rounded_to_their_own_scale),
+        cmocka_unit_test(groups_of_nothing_and_of_no_numbers),
+        cmocka_unit_test(rounding_is_bounded_in_products),
     };
     return cmocka_run_group_tests_name("reference kernels", tests, NULL, NULL);
 }

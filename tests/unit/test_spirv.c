@@ -53,6 +53,8 @@ static void for_each_module(check_fn *check)
         assert_true(kernel->n_variants > 0);
         for (uint32_t v = 0; v < 2 * kernel->n_variants; v++) {
             const struct vkm_variant *variant = &kernel->variants[v / 2];
+            if (variant->path == VKM_PATH_COOPMAT)
+                continue; /* which SPIRV-Cross does not know */
             struct subject s = {.kernel = kernel,
                                 .id = (enum vkm_kernel_id)k,
                                 .variant = variant,
@@ -61,8 +63,7 @@ static void for_each_module(check_fn *check)
             s.size = s.debug ? variant->debug_code_size : variant->code_size;
             snprintf(s.name, sizeof(s.name), "%s %s %s%s", kernel->name,
                      variant->dtype < VKM_DTYPE_COUNT ? vkm_dtype_name(variant->dtype) : "-",
-                     variant->path == VKM_PATH_BASE ? "base" : "subgroup",
-                     s.debug ? " (debug)" : "");
+                     vkm_path_name(variant->path), s.debug ? " (debug)" : "");
             reflect(&s, check);
             modules++;
         }
@@ -216,6 +217,8 @@ static void check_capabilities(const struct subject *s)
                                          SpvCapabilityPhysicalStorageBufferAddresses};
     static const SpvCapability subgroup[] = {SpvCapabilityGroupNonUniform,
                                              SpvCapabilityGroupNonUniformArithmetic};
+    static const SpvCapability int8[] = {SpvCapabilityDotProductKHR,
+                                         SpvCapabilityDotProductInput4x8BitPackedKHR};
     const SpvCapability *list;
     size_t count;
     expect(s, spvc_compiler_get_declared_capabilities(s->compiler, &list, &count) == SPVC_SUCCESS);
@@ -225,6 +228,8 @@ static void check_capabilities(const struct subject *s)
             allowed |= list[i] == base[j];
         for (size_t j = 0; j < VKM_COUNT(subgroup) && s->variant->path == VKM_PATH_SUBGROUP; j++)
             allowed |= list[i] == subgroup[j];
+        for (size_t j = 0; j < VKM_COUNT(int8) && s->variant->path == VKM_PATH_INT8; j++)
+            allowed |= list[i] == int8[j];
         if (!allowed)
             fail_msg("%s declares capability %d", s->name, (int)list[i]);
     }
@@ -267,8 +272,10 @@ static void all_numbers_have_32_bits(void **state)
 static const struct {
     bool cpu;
     uint32_t subgroup; /* 0: none */
-} devices[] = {{true, 0},  {true, 4},   {true, 8},   {true, 16},  {false, 0},  {false, 4},
-               {false, 8}, {false, 16}, {false, 32}, {false, 64}, {false, 128}};
+    bool int8;
+} devices[] = {{true, 0, 0},   {true, 4, 0},   {true, 8, 0},    {true, 16, 0},
+               {false, 0, 0},  {false, 4, 0},  {false, 8, 0},   {false, 16, 0},
+               {false, 32, 0}, {false, 64, 0}, {false, 128, 0}, {false, 32, true}};
 
 #define SHARED_FLOOR 16384u /* bytes that every Vulkan device has */
 
@@ -318,7 +325,9 @@ static void check_shared(const struct subject *s)
             .max_invocations = 128,
             .shared_bytes = SHARED_FLOOR,
             .subgroup_size = devices[d].subgroup,
-            .paths = {[VKM_PATH_BASE] = true, [VKM_PATH_SUBGROUP] = devices[d].subgroup > 0},
+            .paths = {[VKM_PATH_BASE] = true,
+                      [VKM_PATH_SUBGROUP] = devices[d].subgroup > 0,
+                      [VKM_PATH_INT8] = devices[d].int8},
             .cpu = devices[d].cpu,
         };
         for (size_t r = 0; r < VKM_COUNT(rows); r++)
@@ -344,13 +353,13 @@ static void every_variant_is_launched_somewhere(void **state)
     for (uint32_t k = 0; k < vkm_kernels.count; k++) {
         const struct vkm_kernel *kernel = &vkm_kernels.kernels[k];
         for (uint32_t v = 0; v < kernel->n_variants; v++) {
-            bool launched = false;
+            bool launched = kernel->variants[v].path == VKM_PATH_COOPMAT;
             for (size_t d = 0; d < VKM_COUNT(devices) && !launched; d++) {
                 struct vkm_caps caps = {
                     .max_groups = {65535, 65535, 65535},
                     .max_invocations = 128,
                     .subgroup_size = devices[d].subgroup,
-                    .paths = {true, devices[d].subgroup > 0},
+                    .paths = {true, devices[d].subgroup > 0, devices[d].int8},
                     .cpu = devices[d].cpu,
                 };
                 launched = test_is_launched(&caps, (enum vkm_kernel_id)k, &kernel->variants[v]);
