@@ -239,6 +239,23 @@ static void geometry_random_words(const struct vkm_caps *caps, const struct vkm_
     set_groups(d, LANES_ROW, vkm_min_u32(vkm_ceil_div(p->words, LANES_ROW), 4096), 1);
 }
 
+/* An invocation for each element of y. */
+static void geometry_probe_read(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                                const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_probe_read *p = params;
+    (void)caps, (void)launch;
+    set_groups(d, LANES_ROW, vkm_ceil_div(p->count, LANES_ROW), 1);
+}
+
+static void geometry_probe_fma(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                               const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_probe_fma *p = params;
+    (void)caps, (void)launch;
+    set_groups(d, LANES_ROW, vkm_ceil_div(p->count, LANES_ROW), 1);
+}
+
 /* On CPU drivers one subgroup, as barriers are slow there: more lanes only for heads so large that
  * one of them would have too many sums. */
 static bool attention_by_subgroup(const struct vkm_caps *caps)
