@@ -172,6 +172,8 @@ vkmoe_status vkm_commands_start(struct vkm_commands *c, const atomic_bool *cance
 vkmoe_status vkm_commands_end(struct vkm_commands *c, vkmoe_error *err);
 /* Makes the stream ready, runs it once and waits for it. Fails as those two do. */
 vkmoe_status vkm_stream_run(struct vkm_gpu *gpu, const struct vkm_stream *stream, vkmoe_error *err);
+/* Seconds that the host has waited for the device's queues since it was opened. */
+double vkm_gpu_waited(const struct vkm_gpu *gpu);
 /* Device time of op `index` in the last run, in nanoseconds; 0 without timestamps. */
 uint64_t vkm_commands_time(const struct vkm_commands *c, size_t index);
 
