@@ -19,9 +19,18 @@ static const char help[] =
     "      --profile          also every kernel's time by the device's clock, GB/s, GFLOP/s and\n"
     "                         share of the device's peak\n"
     "      --svg FILE         also draw the time of every kernel (with --profile or without)\n"
+    "      --tune             instead: find out, in under a minute, how kernels are best launched\n"
+    "                         on this device, for later sessions (--no-tuning: without)\n"
     "      --json             as JSON\n" CLI_COMMON_HELP;
 
-enum { OPTION_CONFIG = CLI_OPTION_OWN, OPTION_LAYERS, OPTION_PROFILE, OPTION_JSON, OPTION_SVG };
+enum {
+    OPTION_CONFIG = CLI_OPTION_OWN,
+    OPTION_LAYERS,
+    OPTION_PROFILE,
+    OPTION_JSON,
+    OPTION_SVG,
+    OPTION_TUNE
+};
 
 static const struct option long_options[] = {
     CLI_COMMON_LONG,
@@ -34,6 +43,7 @@ static const struct option long_options[] = {
     {"repetitions", required_argument, NULL, 'r'},
     {"profile", no_argument, NULL, OPTION_PROFILE},
     {"json", no_argument, NULL, OPTION_JSON},
+    {"tune", no_argument, NULL, OPTION_TUNE},
     {"svg", required_argument, NULL, OPTION_SVG},
     {NULL, 0, NULL, 0},
 };
@@ -72,6 +82,10 @@ static int apply_option(struct bench_options *o, int option)
         o->profile = true;
         good = *optarg || (cli_usage("--svg: an empty name is no file"), false);
         break;
+    case OPTION_TUNE:
+        o->tune = true;
+        o->common.no_tuning = true; /* held against the library's own launches */
+        break;
     case OPTION_PROFILE:
         o->profile = true;
         break;
@@ -102,6 +116,8 @@ static int parse(int argc, char **argv, struct bench_options *o)
         return cli_usage("bench: --layers goes with --config");
     if (o->prompt == 0 && o->generate == 0)
         return cli_usage("bench: -p 0 -n 0 leaves nothing to measure");
+    if (o->tune && o->profile)
+        return cli_usage("bench: --tune measures for itself: leave out --profile and --svg");
     if (o->batch > 1 && o->generate == 0)
         return cli_usage("bench: -b is of sequences that generate, -n 0 leaves none");
     return o->svg && !bench_can_draw() ? EXIT_FAILED : -1;
@@ -165,6 +181,8 @@ static int measure(const struct bench_options *o, vkmoe_device *device, vkmoe_mo
     };
     struct bench_results r = {.options = o, .model = name, .device = vkmoe_device_get_info(device)};
     vkmoe_error err;
+    if (o->tune)
+        return bench_tune(&r, model);
     vkmoe_status status = vkmoe_bench_run(model, &params, &r.prompt, &r.generate, &err);
     if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr);

@@ -8,7 +8,7 @@ struct bench_options {
     struct cli_common common;
     const char *config, *svg;
     uint64_t layers, prompt, generate, depth, batch, repetitions;
-    bool profile, as_json;
+    bool profile, tune, as_json;
 };
 
 /* What was measured, and on what. */
@@ -28,6 +28,11 @@ void bench_name(char name[BENCH_NAME_SIZE], const struct bench_options *o, bool 
 void bench_print_table(const struct bench_results *r);
 /* Both return an exit code, after saying why. */
 int bench_print_json(const struct bench_results *r);
+
+/* --- bench_tune.c --- */
+
+/* Tunes the model's device in place of measuring; of `about` no results are used. An exit code. */
+int bench_tune(const struct bench_results *about, vkmoe_model *model);
 
 /* --- bench_chart.c --- */
 

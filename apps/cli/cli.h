@@ -17,6 +17,7 @@ struct cli_common {
     bool no_cache;
     bool validation;
     bool no_subgroups;
+    bool no_tuning;
     uint32_t tiled_rows;
     uint32_t context;   /* of the session; 0: the library's default. No common option sets it. */
     bool fixed_context; /* it follows from the prompt: the command has no -c */
@@ -34,6 +35,7 @@ enum {
     CLI_OPTION_NO_CACHE,
     CLI_OPTION_VALIDATE,
     CLI_OPTION_NO_SUBGROUPS,
+    CLI_OPTION_NO_TUNING,
     CLI_OPTION_TILED_ROWS,
     CLI_OPTION_CHUNK,
     CLI_OPTION_EXPERTS,
@@ -49,6 +51,7 @@ enum {
         {"no-cache", no_argument, NULL, CLI_OPTION_NO_CACHE},                                      \
         {"validate", no_argument, NULL, CLI_OPTION_VALIDATE},                                      \
         {"no-subgroups", no_argument, NULL, CLI_OPTION_NO_SUBGROUPS},                              \
+        {"no-tuning", no_argument, NULL, CLI_OPTION_NO_TUNING},                                    \
         {"chunk", required_argument, NULL, CLI_OPTION_CHUNK},                                      \
         {"experts", required_argument, NULL, CLI_OPTION_EXPERTS},                                  \
         {"memory-limit", required_argument, NULL, CLI_OPTION_MEMORY_LIMIT},                        \
@@ -74,6 +77,8 @@ enum {
     "      --no-cache         do not read or write the pipeline cache\n"                           \
     "      --validate         run under the Khronos validation layer\n"                            \
     "      --no-subgroups     use only what every Vulkan 1.3 device has\n"                         \
+    "      --no-tuning        launch kernels as vkmoe would, whatever `vkmoe bench --tune` "       \
+    "found\n"                                                                                      \
     "      --tiled-rows N     tiled matrix products for steps of more than N tokens\n"             \
     "  -v, --verbose          say what was chosen and why; twice: more\n"                          \
     "  -h, --help             this text\n"

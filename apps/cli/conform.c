@@ -233,6 +233,7 @@ static int run_device(const struct options *o, struct conform_report *report, si
         .validation = o->common.validation,
         .no_subgroups = o->common.no_subgroups,
         .tiled_rows = o->common.tiled_rows,
+        .no_tuning = o->common.no_tuning,
         .check_addresses = o->check_addresses,
     };
     vkmoe_conform_params params = o->params;

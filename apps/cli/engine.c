@@ -141,6 +141,7 @@ vkmoe_status cli_device_open(const struct cli_common *common, const vkmoe_log *l
         .validation = common->validation,
         .no_subgroups = common->no_subgroups,
         .tiled_rows = common->tiled_rows,
+        .no_tuning = common->no_tuning,
         .cache_dir = common->no_cache ? "" : NULL,
     };
     return vkmoe_device_open(&params, device, err);

@@ -89,6 +89,48 @@ vkmoe_status vkmoe_bench_run(vkmoe_model *model, const vkmoe_bench_params *param
                              vkmoe_bench_result *prompt, vkmoe_bench_result *generate,
                              vkmoe_error *err);
 
+/* How launches are tuned. */
+typedef struct vkmoe_tune_params {
+    double seconds; /* to be done in, the compilation of one candidate more or less; 0: 40 */
+    /* Called after each pair of runs with what is being tried (static storage) and the share of the
+     * time that is over; false ends it with CANCELLED. NULL: none. */
+    bool (*progress)(void *user, const char *what, double share);
+    void *user; /* handed to progress */
+} vkmoe_tune_params;
+
+/* A launch that won over the library's own, and whether it did so again when it was proved. */
+typedef struct vkmoe_tune_choice {
+    const char *name; /* of the kernel, or of what else is chosen; static storage */
+    uint32_t from[2]; /* lanes of a workgroup, and outputs of a team where the kernel has those; or
+                         the value, and 0 */
+    uint32_t to[2];   /* likewise */
+    double ratio;     /* of times, the median of pairs: below 1 is faster */
+    double noise;     /* that a ratio of 1 may be off by */
+    bool kept;        /* faster by more than the noise, and by 3 % at least */
+} vkmoe_tune_choice;
+
+#define VKMOE_TUNE_MAX_CHOICES 64
+
+/* What tuning found. */
+typedef struct vkmoe_tune_result {
+    uint32_t candidates; /* that were compared with the library's launches */
+    uint32_t n_choices;  /* entries that follow */
+    vkmoe_tune_choice choices[VKMOE_TUNE_MAX_CHOICES];
+    double seconds;  /* that it took */
+    char file[4096]; /* where the choices are kept; "" if it failed */
+} vkmoe_tune_result;
+
+/* Measures other launches of kernels than the library's own on the model's device and weights, each
+ * in turns with those, and writes what was kept, maybe nothing, to a file in the cache folder,
+ * which replaces one that is there. A device that is opened later goes by it
+ * (vkmoe_device_info.tuned), as long as device, driver version and library are the same and
+ * no_tuning is not set; this one, and any that is open, goes on as it was opened. Results may
+ * differ in rounding between tuned and not; the same file gives the same bits. Fails with
+ * UNSUPPORTED where the device has no clock, NOT_FOUND where there is no cache folder, IO,
+ * CANCELLED, or what the device reports; the file that was there is then left alone. */
+vkmoe_status vkmoe_bench_tune(vkmoe_model *model, const vkmoe_tune_params *params,
+                              vkmoe_tune_result *result, vkmoe_error *err);
+
 #ifdef __cplusplus
 }
 #endif

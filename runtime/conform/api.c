@@ -24,9 +24,13 @@ static vkmoe_status run_kernels(const struct vkm_gpu_params *device, struct vkm_
         .user = report,
     };
     open.host_visible = true;
+    open.cache_dir = ""; /* of pipelines; launches are those that the device is used with */
+    struct vkm_tuning tuning;
     vkmoe_status status = vkm_gpu_open(&open, &vkm_kernels, &gpu, err);
     if (status != VKMOE_OK)
         return status;
+    if (vkm_tuning_load(device, vkm_gpu_info(gpu), &tuning))
+        vkm_gpu_tune(gpu, &tuning);
     status = vkm_conform_run(gpu, &params, &totals, err);
     vkm_gpu_close(gpu);
     return status;
@@ -40,7 +44,6 @@ vkmoe_status vkmoe_conform_run(const vkmoe_device_params *device,
     struct vkm_gpu_params open = vkm_device_gpu_params(device);
     struct vkm_report report;
     vkm_report_init(&report, params);
-    open.cache_dir = "";
     vkmoe_status status = run_kernels(&open, &report, err);
     if (status == VKMOE_OK)
         status = vkm_steps_run(device, &report, err);

@@ -3,10 +3,18 @@
 #include "engine/engine.h"
 #include "kernels/kernels.h"
 
+/* An empty variable says nothing. */
+static bool no_tuning(void)
+{
+    const char *text = getenv("VKMOE_NO_TUNING");
+    return text && text[0] != '\0';
+}
+
 struct vkm_gpu_params vkm_device_gpu_params(const vkmoe_device_params *p)
 {
     if (!p)
-        return (struct vkm_gpu_params){.selector = getenv("VKMOE_DEVICE")};
+        return (struct vkm_gpu_params){.selector = getenv("VKMOE_DEVICE"),
+                                       .no_tuning = no_tuning()};
     return (struct vkm_gpu_params){
         .allocator = p->allocator,
         .log = p->log,
@@ -18,6 +26,7 @@ struct vkm_gpu_params vkm_device_gpu_params(const vkmoe_device_params *p)
         .tiled_rows = p->tiled_rows,
         .split_positions = p->split_positions,
         .cache_dir = p->cache_dir,
+        .no_tuning = p->no_tuning || no_tuning(),
         .hang_seconds = p->hang_seconds,
     };
 }
@@ -27,7 +36,12 @@ vkmoe_status vkmoe_device_list(const vkmoe_device_params *params, vkmoe_device_i
 {
     VKM_REQUIRE(count && (infos || capacity == 0), err);
     struct vkm_gpu_params p = vkm_device_gpu_params(params);
-    return vkm_gpu_list(&p, infos, capacity, count, err);
+    vkmoe_status status = vkm_gpu_list(&p, infos, capacity, count, err);
+    for (size_t i = 0; status == VKMOE_OK && i < *count && i < capacity; i++) {
+        struct vkm_tuning tuning;
+        infos[i].tuned = infos[i].usable && vkm_tuning_load(&p, &infos[i], &tuning);
+    }
+    return status;
 }
 
 vkmoe_status vkm_device_open(const vkmoe_device_params *params, vkm_vulkan_loader *loader,
@@ -43,6 +57,8 @@ vkmoe_status vkm_device_open(const vkmoe_device_params *params, vkm_vulkan_loade
         vkm_free(p.allocator, device);
         return status;
     }
+    if (vkm_tuning_load(&p, vkm_gpu_info(device->gpu), &device->tuning))
+        vkm_gpu_tune(device->gpu, &device->tuning);
     *out = device;
     return VKMOE_OK;
 }

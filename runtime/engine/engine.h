@@ -5,11 +5,13 @@
 #include <stdatomic.h>
 
 #include "engine/profile.h"
+#include "engine/tuning.h"
 #include "engine/usage.h"
 #include "model/plan.h"
 
 struct vkmoe_device {
     struct vkm_gpu *gpu;
+    struct vkm_tuning tuning; /* what gpu goes by, where there is a tuning file */
 };
 
 struct vkmoe_model {

@@ -29,13 +29,19 @@ static char *default_folder(const vkmoe_allocator *a)
     return NULL;
 }
 
+char *vkm_cache_folder(const struct vkm_gpu_params *params)
+{
+    if (params->cache_dir && params->cache_dir[0] == '\0')
+        return NULL;
+    return params->cache_dir ? vkm_strdup(params->allocator, params->cache_dir)
+                             : default_folder(params->allocator);
+}
+
 char *vkm_cache_path(const struct vkm_gpu_params *params, const vkmoe_device_info *info,
                      const VkPhysicalDeviceProperties *properties)
 {
     const vkmoe_allocator *a = params->allocator;
-    if (params->cache_dir && params->cache_dir[0] == '\0')
-        return NULL;
-    char *folder = params->cache_dir ? vkm_strdup(a, params->cache_dir) : default_folder(a);
+    char *folder = vkm_cache_folder(params);
     if (!folder)
         return NULL;
     uint64_t key = vkm_hash(VKM_HASH_INIT, info->driver, strlen(info->driver));
@@ -92,13 +98,17 @@ void vkm_cache_load(const struct vkm_gpu *gpu, void **data, size_t *size)
     *data = file;
 }
 
-/* Makes the folders above `path`, like mkdir -p. */
-static void make_folders(char *path)
+/* Like mkdir -p. */
+void vkm_cache_make_folders(const char *path)
 {
-    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        (void)mkdir(path, 0755);
-        *slash = '/';
+    char above[4096];
+    for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        size_t n = (size_t)(slash - path);
+        if (n >= sizeof(above))
+            return; /* no system takes such a path */
+        memcpy(above, path, n);
+        above[n] = '\0';
+        (void)mkdir(above, 0755);
     }
 }
 
@@ -108,7 +118,7 @@ vkmoe_status vkm_cache_store(const struct vkm_gpu *gpu, const void *data, size_t
     struct header h = {.size = size, .hash = vkm_hash(VKM_HASH_INIT, data, size)};
     struct vkm_writer *writer;
     memcpy(h.magic, magic, sizeof(magic));
-    make_folders(gpu->cache_path);
+    vkm_cache_make_folders(gpu->cache_path);
     vkmoe_status status = vkm_writer_open(gpu->params.allocator, gpu->cache_path, &writer, err);
     if (status != VKMOE_OK)
         return status;

@@ -10,7 +10,11 @@
 
 struct vkm_gpu;
 
-/* What recording and launch geometry may depend on; fixed once the device is open. */
+struct vkm_tuning;
+
+/* What recording and launch geometry may depend on; fixed once the device is open, but for
+ * vkm_gpu_tune.
+ */
 struct vkm_caps {
     uint32_t max_groups[3];
     uint32_t max_invocations; /* per workgroup */
@@ -21,6 +25,9 @@ struct vkm_caps {
     uint32_t cores;           /* of the host, where the device is its processor; else 0 */
     uint32_t tiled_rows;      /* as the params say; 0: the launch table decides */
     uint32_t split_positions; /* likewise */
+    /* What the launch table takes from a tuning file; this layer only hands it on. NULL: nothing.
+     */
+    const struct vkm_tuning *tuning;
 };
 
 /* A vkGetInstanceProcAddr, from which every other Vulkan call is had. */
@@ -41,6 +48,7 @@ struct vkm_gpu_params {
     uint32_t tiled_rows;  /* steps of more rows use tiled products; 0: the launch table decides */
     uint32_t split_positions;  /* attention takes so many in a workgroup; 0: likewise */
     const char *cache_dir;     /* NULL: $XDG_CACHE_HOME/vkmoe or ~/.cache/vkmoe; "": none */
+    bool no_tuning;            /* leave the tuning file alone */
     double hang_seconds;       /* a submit that takes longer counts as hung; 0: 120 */
     vkm_vulkan_loader *loader; /* NULL: that of libvulkan.so.1; tests put theirs in its place */
 };
@@ -55,6 +63,12 @@ vkmoe_status vkm_gpu_open(const struct vkm_gpu_params *params, const struct vkm_
 void vkm_gpu_close(struct vkm_gpu *gpu); /* accepts NULL; every buffer must be destroyed before */
 
 const struct vkm_caps *vkm_gpu_caps(const struct vkm_gpu *gpu);
+/* What is recorded from now on goes by `tuning`, which must live until then; NULL: the launch
+ * table.
+ */
+void vkm_gpu_tune(struct vkm_gpu *gpu, const struct vkm_tuning *tuning);
+/* As it was opened; owned by the gpu. */
+const struct vkm_gpu_params *vkm_gpu_get_params(const struct vkm_gpu *gpu);
 const struct vkm_kernel_set *vkm_gpu_kernels(const struct vkm_gpu *gpu);
 const vkmoe_allocator *vkm_gpu_allocator(const struct vkm_gpu *gpu);
 const vkmoe_log *vkm_gpu_log(const struct vkm_gpu *gpu);
@@ -147,6 +161,12 @@ vkmoe_status vkm_gpu_shader(const struct vkm_gpu *gpu, const struct vkm_variant 
                             uint32_t **code, size_t *size, vkmoe_error *err);
 /* Writes the pipeline cache to disk if it grew; failure costs only speed and is logged. */
 void vkm_gpu_save_cache(struct vkm_gpu *gpu);
+/* The cache folder that such params ask for; NULL where there is none. The caller owns it
+ * (vkm_free).
+ */
+char *vkm_cache_folder(const struct vkm_gpu_params *params);
+/* Makes the folders above `path`, as far as they can be made. */
+void vkm_cache_make_folders(const char *path);
 /* Where a file of that name would lie in the cache folder; NULL where there is none. The caller
  * owns it (vkm_free). */
 char *vkm_gpu_cache_file(const struct vkm_gpu *gpu, const char *name);
