@@ -72,8 +72,8 @@ typedef struct vkmoe_bench_result {
     vkmoe_bench_peak arithmetic; /* float32 operations a second, off any matrix units */
     uint32_t dispatches;         /* of one step */
     uint32_t barriers;           /* of one step */
-    double dispatches_per_token;
-    double barriers_per_token;
+    double dispatches_per_token; /* those of all steps */
+    double barriers_per_token;   /* likewise */
     /* Seconds of the host for each token, in the repetitions that count, without profiling: */
     double record_seconds; /* describing steps and encoding them, */
     double submit_seconds; /* handing them to the device and taking results, */
@@ -109,14 +109,15 @@ typedef struct vkmoe_tune_choice {
     bool kept;        /* faster by more than the noise, and by 3 % at least */
 } vkmoe_tune_choice;
 
+/* Far more than there are kernels and settings. */
 #define VKMOE_TUNE_MAX_CHOICES 64
 
 /* What tuning found. */
 typedef struct vkmoe_tune_result {
     uint32_t candidates; /* that were compared with the library's launches */
     uint32_t n_choices;  /* entries that follow */
-    vkmoe_tune_choice choices[VKMOE_TUNE_MAX_CHOICES];
-    double seconds;  /* that it took */
+    vkmoe_tune_choice choices[VKMOE_TUNE_MAX_CHOICES]; /* kernels first */
+    double seconds;                                    /* that it took */
     char file[4096]; /* where the choices are kept; "" if it failed */
 } vkmoe_tune_result;
 
