@@ -38,7 +38,9 @@ static void print_table(const vkmoe_tune_result *r)
         printf("%-18s %10s %10s %6.1f %% %6.1f %%%s\n", c->name, from, to, 100 * c->ratio,
                100 * c->noise, c->kept ? "" : ", not kept");
     }
-    if (r->n_choices == 0)
+    if (r->candidates == 0)
+        puts("none could be compared in the time there is: the device takes too long to compile");
+    else if (r->n_choices == 0)
         puts("nothing was faster than the library's own launches by more than the noise");
     printf("kept in %s\n", r->file);
 }

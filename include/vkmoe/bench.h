@@ -114,7 +114,7 @@ typedef struct vkmoe_tune_choice {
 
 /* What tuning found. */
 typedef struct vkmoe_tune_result {
-    uint32_t candidates; /* that were compared with the library's launches */
+    uint32_t candidates; /* that were compared with the library's launches; 0: there was no time */
     uint32_t n_choices;  /* entries that follow */
     vkmoe_tune_choice choices[VKMOE_TUNE_MAX_CHOICES]; /* kernels first */
     double seconds;                                    /* that it took */

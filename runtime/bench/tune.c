@@ -123,9 +123,10 @@ static vkmoe_status compare(struct tuner *t, const struct contest *c, struct rat
     struct vkm_step steps[2];
     struct times times[2];
     *r = (struct ratios){.n = 0};
-    if (elapsed(t) + t->compiling > c->until)
-        return VKMOE_OK; /* undecided */
-    vkmoe_status status = make_step(t, c->table, n, &steps[0], err);
+    vkmoe_status status = go_on(t, err);
+    if (status != VKMOE_OK || elapsed(t) + t->compiling > c->until)
+        return status; /* undecided */
+    status = make_step(t, c->table, n, &steps[0], err);
     steps[1] = (struct vkm_step){0};
     if (status == VKMOE_OK)
         status = make_step(t, c->candidate, n, &steps[1], err);
@@ -409,6 +410,7 @@ vkmoe_status vkmoe_bench_tune(vkmoe_model *model, const vkmoe_tune_params *param
     vkmoe_status status = open_session(&t, err);
     if (status == VKMOE_OK)
         status = look_at_step(&t, err);
+    t.start = vkm_seconds(); /* what the table needs is compiled in any case */
     if (status == VKMOE_OK)
         status = search_geometry(&t, err);
     if (status == VKMOE_OK)
