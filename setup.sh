@@ -11,7 +11,7 @@ set -euo pipefail
 
 build_packages=(build-essential cmake ninja-build pkg-config glslang-tools spirv-tools libvulkan1
     libvulkan-dev libvulkan-volk-dev libpcre2-dev libutf8proc-dev libjansson-dev
-    libedit-dev)
+    libedit-dev libcairo2-dev)
 test_packages=(libcmocka-dev vulkan-validationlayers libspirv-cross-c-shared-dev clang-format
     clang libclang-rt-dev doxygen)
 driver_package=mesa-vulkan-drivers # AMD, Intel, and a driver for CPUs

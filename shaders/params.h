@@ -33,6 +33,8 @@
 #define VKM_TILE_COLS 32u    /* output columns in one tile of a matrix product */
 #define VKM_VOCAB_BLOCK 512u /* logits that one workgroup of the sampler summarises */
 #define VKM_MAX_EXPERTS_SORTED 1024u
+#define VKM_PROBE_CHAINS 16u /* products that do not wait for one another, of one invocation */
+#define VKM_PROBE_UNROLL 4u  /* of each, in one turn of the loop */
 
 /* y[r] = table[rows[r].token], zeros for a token outside the vocabulary; the token goes into
  * history[rows[r].sequence, rows[r].position], unless that lies beyond history_ld.
@@ -180,6 +182,16 @@
 #define VKM_PARAMS_random_words(K, R, W, I, X, T, C, U, F)                                         \
     I(K, w)                                                                                        \
     U(K, words) U(K, seed) U(K, mask) U(K, base) U(K, block_words) U(K, block_head) U(K, scales)
+
+/* What a device can do at most, to hold other kernels against.
+ * y[i] = exclusive or of all words of the 16-byte quads i, i + count, i + 2 count ... of x [quads].
+ */
+#define VKM_PARAMS_probe_read(K, R, W, I, X, T, C, U, F) R(K, x) I(K, y) U(K, quads) U(K, count)
+
+/* y[i] = sum of VKM_PROBE_CHAINS numbers, of which number c starts as (i mod 64 + c) / 64 and has
+ * become v * factor + addend, `rounds` times VKM_PROBE_UNROLL times over. */
+#define VKM_PARAMS_probe_fma(K, R, W, I, X, T, C, U, F)                                            \
+    W(K, y) U(K, rounds) U(K, count) F(K, factor) F(K, addend)
 
 /* Sampling. Output row i samples for batch row j = index[i] if use_index else i, with
  * samplers[rows[j].sequence], two uvec4 each, in the order of struct vkm_sampler.

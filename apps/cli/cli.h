@@ -18,6 +18,7 @@ struct cli_common {
     bool validation;
     bool no_subgroups;
     const char *paths; /* as vkmoe_device_params has it */
+    bool no_tuning;
     uint32_t tiled_rows;
     uint32_t context;   /* of the session; 0: the library's default. No common option sets it. */
     bool fixed_context; /* it follows from the prompt: the command has no -c */
@@ -37,6 +38,7 @@ enum {
     CLI_OPTION_VALIDATE,
     CLI_OPTION_NO_SUBGROUPS,
     CLI_OPTION_PATHS,
+    CLI_OPTION_NO_TUNING,
     CLI_OPTION_TILED_ROWS,
     CLI_OPTION_CHUNK,
     CLI_OPTION_EXPERTS,
@@ -54,6 +56,7 @@ enum {
         {"validate", no_argument, NULL, CLI_OPTION_VALIDATE},                                      \
         {"no-subgroups", no_argument, NULL, CLI_OPTION_NO_SUBGROUPS},                              \
         {"paths", required_argument, NULL, CLI_OPTION_PATHS},                                      \
+        {"no-tuning", no_argument, NULL, CLI_OPTION_NO_TUNING},                                    \
         {"chunk", required_argument, NULL, CLI_OPTION_CHUNK},                                      \
         {"experts", required_argument, NULL, CLI_OPTION_EXPERTS},                                  \
         {"memory-limit", required_argument, NULL, CLI_OPTION_MEMORY_LIMIT},                        \
@@ -84,6 +87,8 @@ enum {
     "      --no-subgroups     use only what every Vulkan 1.3 device has\n"                         \
     "      --paths LIST       ways of computing products: -NAME never, +NAME wherever it runs,\n"  \
     "                         ++NAME without a self-test: --paths=-int8 (`vkmoe devices -v`)\n"    \
+    "      --no-tuning        launch kernels as vkmoe would, whatever `vkmoe bench --tune` "       \
+    "found\n"                                                                                      \
     "      --tiled-rows N     tiled matrix products for steps of more than N tokens\n"             \
     "  -v, --verbose          say what was chosen and why; twice: more\n"                          \
     "  -h, --help             this text\n"

@@ -283,6 +283,7 @@ static int run_device(const struct options *o, struct conform_report *report, si
         .no_subgroups = o->common.no_subgroups,
         .paths = o->common.paths,
         .tiled_rows = o->common.tiled_rows,
+        .no_tuning = o->common.no_tuning,
         .check_addresses = o->check_addresses,
     };
     vkmoe_conform_params params = o->params;

@@ -55,7 +55,7 @@ static json_t *device_json(const vkmoe_device_info *d)
                                         d->heaps[i].device_local));
     return json_pack(
         "{s:i, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:b, s:s, s:s, s:i, s:i, s:i, s:b, s:b, s:i, "
-        "s:i, s:I, s:o, s:o}",
+        "s:i, s:I, s:b, s:o, s:o}",
         "index", (int)d->index, "name", d->name, "kind", kinds[d->kind], "driver", d->driver,
         "uuid", d->uuid, "driver_id", (int)d->driver_id, "api_version",
         d->api_version >= (1u << 22 | 3u << 12) ? "1.3 or later" : "below 1.3", "usable", d->usable,
@@ -64,8 +64,8 @@ static json_t *device_json(const vkmoe_device_info *d)
         (int)d->subgroup_max, "memory_budget", d->memory_budget, "transfer_queue",
         d->transfer_queue, "shared_memory", (int)d->shared_memory, "max_invocations",
         (int)d->max_invocations, "max_allocation",
-        (json_int_t)(d->max_allocation > INT64_MAX ? INT64_MAX : d->max_allocation), "heaps", heaps,
-        "paths", paths_json(d));
+        (json_int_t)(d->max_allocation > INT64_MAX ? INT64_MAX : d->max_allocation), "tuned",
+        d->tuned, "heaps", heaps, "paths", paths_json(d));
 }
 
 static int print_json(const vkmoe_device_info *devices, size_t count)
@@ -105,6 +105,8 @@ static void print_device(const vkmoe_device_info *d, bool verbose)
     printf("       path %s, subgroups of %u (%u to %u), %u invocations, %u KiB shared memory\n",
            path_name(d), d->subgroup_size, d->subgroup_min, d->subgroup_max, d->max_invocations,
            d->shared_memory / 1024);
+    printf("       launches %s\n",
+           d->tuned ? "as `vkmoe bench --tune` found them best" : "as vkmoe has them");
     printf("       %s transfer queue, memory budget %s, allocations up to %.1f GB\n",
            d->transfer_queue ? "own" : "no", d->memory_budget ? "reported" : "not reported",
            (double)d->max_allocation / 1e9);

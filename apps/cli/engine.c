@@ -142,6 +142,7 @@ vkmoe_status cli_device_open(const struct cli_common *common, const vkmoe_log *l
         .no_subgroups = common->no_subgroups,
         .paths = common->paths,
         .tiled_rows = common->tiled_rows,
+        .no_tuning = common->no_tuning,
         .cache_dir = common->no_cache ? "" : NULL,
     };
     return vkmoe_device_open(&params, device, err);

@@ -220,6 +220,9 @@ int cli_common_option(struct cli_common *common, int option, const char *help)
             return cli_usage("--%s", err.message);
         common->paths = optarg;
         return -1;
+    case CLI_OPTION_NO_TUNING:
+        common->no_tuning = true;
+        return -1;
     case CLI_OPTION_TILED_ROWS:
         if (!cli_parse_u64("--tiled-rows", optarg, 1, UINT32_MAX, &number))
             return EXIT_USAGE;

@@ -74,6 +74,7 @@ typedef struct vkmoe_device_info {
                                  can run with; 0: none */
     bool subgroup_arithmetic; /* the subgroup path can run */
     bool memory_budget;       /* VK_EXT_memory_budget */
+    bool tuned;               /* kernels are launched as a tuning file says (vkmoe_bench_tune) */
     bool transfer_queue;      /* a queue family for copies alone */
     uint32_t shared_memory;   /* bytes per workgroup */
     uint32_t max_invocations; /* per workgroup */
@@ -102,8 +103,10 @@ typedef struct vkmoe_device_params {
     uint32_t tiled_rows;      /* steps of more rows use tiled products; 0: as suits the device */
     uint32_t split_positions; /* attention is split into runs of so many positions, rounded up to a
                                  multiple of 64; 0: as suits the device */
-    const char *cache_dir;    /* pipelines, verdicts of self-tests; NULL: the user's cache folder,
-                                 "": none */
+    const char *cache_dir;    /* pipelines, verdicts of self-tests, tuning; NULL: the user's cache
+                                 folder, "": none */
+    bool no_tuning;      /* launch kernels as the library's own table says, whatever tuning file
+                            is in the cache folder; also with VKMOE_NO_TUNING in the environment */
     double hang_seconds; /* a submit or a self-test that takes longer counts as hung; 0: 120 s */
 } vkmoe_device_params;
 

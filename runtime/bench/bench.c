@@ -2,8 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "engine/engine.h"
-#include "vkmoe/bench.h"
+#include "bench/bench.h"
 
 #define DEFAULT_REPETITIONS 5u
 
@@ -14,8 +13,18 @@ struct bench {
     const vkmoe_bench_params *params;
     int32_t *tokens; /* as many as depth and prompt need */
     uint32_t depth;  /* at least one: generation continues something */
+    uint32_t batch;
     uint32_t repetitions;
     uint32_t done, total;
+};
+
+/* One test: a prompt of one sequence, or generation of one or several. */
+struct test {
+    struct bench *bench;
+    bool prompt;
+    struct vkmoe_session *session;
+    struct vkm_together *together; /* in its place where there are several */
+    struct vkm_profile *profile;   /* of what is run now; or NULL */
 };
 
 /* Tokens without a pattern, the same ones each time. */
@@ -32,47 +41,98 @@ static vkmoe_status make_tokens(struct bench *b, vkmoe_error *err)
     return VKMOE_OK;
 }
 
-static vkmoe_status open_session(struct bench *b, struct vkm_profile *profile,
-                                 struct vkmoe_session **s, vkmoe_error *err)
+/* --- running --- */
+
+static bool go_on(void *user)
 {
+    const struct bench *b = user;
+    const vkmoe_bench_params *p = b->params;
+    return !p->progress || p->progress(p->user, b->done, b->total);
+}
+
+static bool on_step(void *user, const vkmoe_step *step)
+{
+    (void)step;
+    return go_on(user);
+}
+
+static vkmoe_status open_session(struct test *t, vkmoe_error *err)
+{
+    struct bench *b = t->bench;
     const vkmoe_session_params params = {
-        .context = b->depth + vkm_max_u32(b->params->prompt, b->params->generate),
+        .context = b->depth + (t->prompt ? b->params->prompt : b->params->generate),
         .chunk = b->params->chunk,
         .experts_per_token = b->params->experts_per_token,
         .kv = b->params->kv,
+        .on_step = on_step,
+        .user = b,
     };
-    vkmoe_status status = vkmoe_session_create(b->model, &params, s, err);
-    if (status != VKMOE_OK)
-        return status;
-    status = vkmoe_session_eval(*s, b->tokens, b->depth, NULL, err);
-    (*s)->profile = profile;
-    return status;
+    vkmoe_status status = vkmoe_session_create(b->model, &params, &t->session, err);
+    return status == VKMOE_OK ? vkmoe_session_eval(t->session, b->tokens, b->depth, NULL, err)
+                              : status;
 }
 
-static vkmoe_status run_once(struct bench *b, struct vkmoe_session *s, bool prompt, double *seconds,
-                             vkmoe_error *err)
+static vkmoe_status open_test(struct test *t, vkmoe_error *err)
 {
-    const vkmoe_bench_params *p = b->params;
-    const vkmoe_generate_params generate = {.max_tokens = p->generate, .ignore_eos = true};
-    if (p->progress && !p->progress(p->user, b->done++, b->total))
+    struct bench *b = t->bench;
+    const struct vkm_together_params params = {
+        .sequences = b->batch,
+        .depth = b->depth,
+        .generate = b->params->generate,
+        .chunk = b->params->chunk,
+        .experts_per_token = b->params->experts_per_token,
+        .kv = b->params->kv,
+        .go_on = go_on,
+        .user = b,
+    };
+    if (t->prompt || b->batch == 1)
+        return open_session(t, err);
+    return vkm_together_create(b->model, &params, b->tokens, &t->together, err);
+}
+
+static void close_test(struct test *t)
+{
+    vkmoe_session_destroy(t->session);
+    vkm_together_destroy(t->together);
+    t->session = NULL;
+    t->together = NULL;
+}
+
+/* After the tokens of `depth`, which stay. */
+static vkmoe_status run_session(struct test *t, vkmoe_error *err)
+{
+    struct bench *b = t->bench;
+    const vkmoe_generate_params generate = {.max_tokens = b->params->generate, .ignore_eos = true};
+    t->session->profile = t->profile;
+    if (t->prompt)
+        return vkmoe_session_eval(t->session, b->tokens, b->params->prompt, NULL, err);
+    return vkmoe_session_generate(t->session, &generate, NULL, err);
+}
+
+static vkmoe_status run_once(struct test *t, double *seconds, vkmoe_error *err)
+{
+    struct bench *b = t->bench;
+    if (!go_on(b))
         return vkm_fail(err, VKMOE_CANCELLED, "cancelled");
-    vkmoe_status status = vkmoe_session_rollback(s, b->depth, err);
+    vkmoe_status status = t->session ? vkmoe_session_rollback(t->session, b->depth, err) : VKMOE_OK;
     double start = vkm_seconds();
     if (status == VKMOE_OK)
-        status = prompt ? vkmoe_session_eval(s, b->tokens, p->prompt, NULL, err)
-                        : vkmoe_session_generate(s, &generate, NULL, err);
+        status = t->session ? run_session(t, err) : vkm_together_run(t->together, t->profile, err);
     *seconds = vkm_seconds() - start;
+    b->done++;
     return status;
 }
 
-/* Mean and standard deviation of tokens per second. */
-static vkmoe_status run_all(struct bench *b, struct vkmoe_session *s, bool prompt,
-                            vkmoe_bench_result *r, vkmoe_error *err)
+/* Mean and standard deviation of tokens per second, after one repetition that does not count. */
+static vkmoe_status run_all(struct test *t, vkmoe_bench_result *r, vkmoe_error *err)
 {
+    struct vkm_profile *counted = t->profile;
     double sum = 0, squares = 0, seconds;
-    vkmoe_status status = run_once(b, s, prompt, &seconds, err);
+    t->profile = NULL;
+    vkmoe_status status = run_once(t, &seconds, err);
+    t->profile = counted;
     for (uint32_t i = 0; i < r->repetitions && status == VKMOE_OK; i++) {
-        status = run_once(b, s, prompt, &seconds, err);
+        status = run_once(t, &seconds, err);
         double rate = r->tokens / seconds;
         sum += rate;
         squares += rate * rate;
@@ -83,6 +143,22 @@ static vkmoe_status run_all(struct bench *b, struct vkmoe_session *s, bool promp
     return status;
 }
 
+/* The second of two repetitions counts: the first has kernels to time that were never run. Both on
+ * a session of their own, whose steps have timestamps. */
+static vkmoe_status run_profiled(struct test *t, struct vkm_profile *timed, vkmoe_error *err)
+{
+    double seconds;
+    vkmoe_status status = open_test(t, err);
+    t->profile = timed;
+    for (int i = 0; i < 2 && status == VKMOE_OK; i++) {
+        *timed = (struct vkm_profile){.timed = true};
+        status = run_once(t, &seconds, err);
+    }
+    return status;
+}
+
+/* --- what comes of it --- */
+
 static int by_falling_time(const void *a, const void *b)
 {
     const vkmoe_bench_kernel *x = a, *y = b;
@@ -91,92 +167,95 @@ static int by_falling_time(const void *a, const void *b)
     return (int)y->dispatches - (int)x->dispatches;
 }
 
-/* Generation is told by the token, a prompt as a whole. */
+/* Generation is told by the step, a prompt as a whole. */
 static void take_profile(const struct bench *b, const struct vkm_profile *p, bool prompt,
                          vkmoe_bench_result *r)
 {
     const struct vkm_kernel_set *set = vkm_gpu_kernels(b->model->gpu);
-    uint32_t parts = prompt ? 1 : r->tokens;
-    for (uint32_t i = 0; i < VKM_KERNEL_COUNT; i++)
-        if (p->dispatches[i] > 0)
-            r->kernels[r->n_kernels++] =
-                (vkmoe_bench_kernel){.name = set->kernels[i].name,
-                                     .dispatches = p->dispatches[i] / parts,
-                                     .seconds = p->seconds[i] / parts};
+    uint32_t parts = prompt ? 1 : p->steps;
+    for (uint32_t i = 0; i < VKM_KERNEL_COUNT; i++) {
+        double seconds = p->seconds[i];
+        if (p->dispatches[i] == 0)
+            continue;
+        r->kernels[r->n_kernels++] = (vkmoe_bench_kernel){
+            .name = set->kernels[i].name,
+            .dispatches = p->dispatches[i] / parts,
+            .seconds = seconds / parts,
+            .bytes = p->cost[i].bytes / parts,
+            .operations = p->cost[i].operations / parts,
+            .share = seconds > 0 ? fmax(p->cost[i].bytes / seconds / r->memory.rate,
+                                        p->cost[i].operations / seconds / r->arithmetic.rate)
+                                 : 0,
+        };
+    }
     qsort(r->kernels, r->n_kernels, sizeof(r->kernels[0]), by_falling_time);
 }
 
 static void take_counts(const struct vkm_profile *p, vkmoe_bench_result *r)
 {
     uint32_t dispatches = 0;
+    double tokens = (double)r->tokens * r->repetitions;
     for (uint32_t i = 0; i < VKM_KERNEL_COUNT; i++)
         dispatches += p->dispatches[i];
     r->dispatches = p->steps ? dispatches / p->steps : 0;
     r->barriers = p->steps ? p->barriers / p->steps : 0;
+    r->dispatches_per_token = dispatches / tokens;
+    r->barriers_per_token = p->barriers / tokens;
+    r->record_seconds = p->record_seconds / tokens;
+    r->submit_seconds = p->submit_seconds / tokens;
+    r->wait_seconds = p->wait_seconds / tokens;
 }
 
-/* Weights that a generated token passes: of the experts only those chosen, of the embeddings one
- * row. */
-static double weight_bytes(const struct vkmoe_model *m, uint32_t experts_per_token)
+/* Weights that a step passes: of the experts only so many in each layer, of the embeddings no more
+ * than its rows. */
+static double weight_bytes(const struct vkmoe_model *m, double experts)
 {
     const struct vkm_weights *w = &m->weights;
     const struct vkm_config *c = &w->config;
-    uint64_t idle = w->embed.view.buffer == w->lm_head.view.buffer ? 0 : w->embed.view.size;
+    double idle = w->embed.view.buffer == w->lm_head.view.buffer ? 0 : (double)w->embed.view.size;
     for (uint32_t i = 0; i < c->num_hidden_layers; i++)
         if (w->layers[i].is_moe)
-            idle += (c->n_routed_experts - experts_per_token) *
-                    vkm_expert_bytes(c, w->layers[i].expert_dtype);
-    return (double)(w->bytes - idle);
+            idle += (c->n_routed_experts - experts) *
+                    (double)vkm_expert_bytes(c, w->layers[i].expert_dtype);
+    return (double)w->bytes - idle;
 }
 
-/* The second of two repetitions counts: the first token of a new session is chosen from logits that
- * are there already. */
-static vkmoe_status profile(struct bench *b, bool prompt, struct vkm_profile *timed,
-                            vkmoe_error *err)
+static vkmoe_status take_bytes(const struct test *t, vkmoe_bench_result *r, vkmoe_error *err)
 {
-    struct vkmoe_session *s = NULL;
-    double seconds;
-    *timed = (struct vkm_profile){.timed = true};
-    vkmoe_status status = open_session(b, timed, &s, err);
-    if (status == VKMOE_OK)
-        status = run_once(b, s, prompt, &seconds, err);
-    *timed = (struct vkm_profile){.timed = true};
-    if (status == VKMOE_OK)
-        status = run_once(b, s, prompt, &seconds, err);
-    vkmoe_session_destroy(s);
+    const struct bench *b = t->bench;
+    double positions = b->depth + (b->params->generate - 1) / 2.0;
+    double experts = b->params->experts_per_token > 0 ? b->params->experts_per_token
+                                                      : b->model->info.n_experts_per_token;
+    vkmoe_status status = t->together ? vkm_together_experts(t->together, &experts, err) : VKMOE_OK;
+    r->weight_bytes = weight_bytes(b->model, experts);
+    r->kv_bytes =
+        b->batch * positions *
+        (double)vkm_kv_bytes(&b->model->weights.config, vkm_kv_dtype(b->params->kv), VKM_KV_BLOCK) /
+        VKM_KV_BLOCK;
+    r->bytes_per_second = (r->weight_bytes + r->kv_bytes) * r->mean / b->batch;
     return status;
 }
 
 static vkmoe_status measure(struct bench *b, bool prompt, vkmoe_bench_result *r, vkmoe_error *err)
 {
     const vkmoe_bench_params *p = b->params;
-    struct vkm_profile counted = {0}, timed;
-    struct vkmoe_session *s = NULL;
-    r->tokens = prompt ? p->prompt : p->generate;
+    struct vkm_profile counted = {0}, timed = {0};
+    struct test t = {.bench = b, .prompt = prompt, .profile = &counted};
+    r->batch = prompt ? 1 : b->batch;
+    r->tokens = prompt ? p->prompt : p->generate * b->batch;
     r->repetitions = b->repetitions;
-    vkmoe_status status =
-        vkm_measure_reads(b->model->gpu, &b->model->weights.lm_head, &r->read_bandwidth, err);
+    vkmoe_status status = open_test(&t, err);
     if (status == VKMOE_OK)
-        status = open_session(b, &counted, &s, err);
-    if (status == VKMOE_OK)
-        status = run_all(b, s, prompt, r, err);
-    vkmoe_session_destroy(s);
+        status = run_all(&t, r, err);
+    if (status == VKMOE_OK && !prompt)
+        status = take_bytes(&t, r, err);
+    close_test(&t);
     if (status == VKMOE_OK && p->profile)
-        status = profile(b, prompt, &timed, err);
+        status = run_profiled(&t, &timed, err);
+    close_test(&t);
     take_counts(&counted, r);
     if (status == VKMOE_OK && p->profile)
         take_profile(b, &timed, prompt, r);
-    if (!prompt) {
-        double positions = b->depth + (r->tokens - 1) / 2.0;
-        r->weight_bytes =
-            weight_bytes(b->model, p->experts_per_token > 0 ? p->experts_per_token
-                                                            : b->model->info.n_experts_per_token);
-        r->kv_bytes =
-            positions *
-            (double)vkm_kv_bytes(&b->model->weights.config, vkm_kv_dtype(p->kv), VKM_KV_BLOCK) /
-            VKM_KV_BLOCK;
-        r->bytes_per_second = (r->weight_bytes + r->kv_bytes) * r->mean;
-    }
     return status;
 }
 
@@ -188,19 +267,31 @@ vkmoe_status vkmoe_bench_run(vkmoe_model *model, const vkmoe_bench_params *param
     struct bench b = {.model = model,
                       .params = params,
                       .depth = vkm_max_u32(params->depth, 1),
+                      .batch = vkm_max_u32(params->batch, 1),
                       .repetitions =
                           params->repetitions ? params->repetitions : DEFAULT_REPETITIONS};
     uint32_t each = b.repetitions + 1 + (params->profile ? 2 : 0);
+    vkmoe_bench_result peaks = {0};
     *prompt = *generate = (vkmoe_bench_result){0};
     if (params->prompt == 0 && params->generate == 0)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
                         "neither a prompt nor generated tokens are to be measured");
     b.total = (params->prompt > 0 ? each : 0) + (params->generate > 0 ? each : 0);
-    vkmoe_status status = make_tokens(&b, err);
-    if (status == VKMOE_OK && params->prompt > 0)
+    vkmoe_status status =
+        vkm_measure_reads(model->gpu, &model->weights.lm_head, &peaks.read_bandwidth, err);
+    if (status == VKMOE_OK)
+        status = vkm_measure_peaks(model->gpu, peaks.read_bandwidth, &peaks.memory,
+                                   &peaks.arithmetic, err);
+    if (status == VKMOE_OK)
+        status = make_tokens(&b, err);
+    if (status == VKMOE_OK && params->prompt > 0) {
+        *prompt = peaks;
         status = measure(&b, true, prompt, err);
-    if (status == VKMOE_OK && params->generate > 0)
+    }
+    if (status == VKMOE_OK && params->generate > 0) {
+        *generate = peaks;
         status = measure(&b, false, generate, err);
+    }
     vkm_free(vkm_gpu_allocator(model->gpu), b.tokens);
     return status;
 }

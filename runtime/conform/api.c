@@ -26,6 +26,8 @@ static vkmoe_status run_kernels(const struct vkm_gpu_params *device, struct vkm_
     };
     open.host_visible = true;
     open.all_paths = true;
+    open.cache_dir = ""; /* of pipelines; launches are those that the device is used with */
+    struct vkm_tuning tuning;
     vkmoe_status status = vkm_gpu_open(&open, &vkm_kernels, &gpu, err);
     if (status != VKMOE_OK)
         return status;
@@ -33,6 +35,8 @@ static vkmoe_status run_kernels(const struct vkm_gpu_params *device, struct vkm_
         status = vkm_fail(err, VKMOE_UNSUPPORTED,
                           "conformance compares a device with the reference; the reference itself "
                           "is not one to be tested");
+    else if (vkm_tuning_load(device, vkm_gpu_info(gpu), &tuning))
+        vkm_gpu_tune(gpu, &tuning);
     if (status == VKMOE_OK)
         status = vkm_conform_run(gpu, &params, &totals, err);
     vkm_gpu_close(gpu);
@@ -51,7 +55,6 @@ vkmoe_status vkmoe_conform_run(const vkmoe_device_params *device,
     if (status != VKMOE_OK)
         return status;
     vkm_report_init(&report, params);
-    open.cache_dir = "";
     status = run_kernels(&open, &report, err);
     if (status == VKMOE_OK)
         status = vkm_steps_run(device, &report, err);

@@ -8,10 +8,12 @@
 #define RUNS 3                            /* the fastest counts; one more before warms up */
 
 /* Seconds of the fastest run: by the device's clock, or, where it has none, by the host's. */
-static vkmoe_status fastest(struct vkm_commands *commands, double *seconds, vkmoe_error *err)
+static vkmoe_status fastest(struct vkm_commands *commands, double spend, double *seconds,
+                            vkmoe_error *err)
 {
+    double begin = vkm_seconds();
     *seconds = DBL_MAX;
-    for (int i = 0; i <= RUNS; i++) {
+    for (int i = 0; i <= RUNS || vkm_seconds() - begin < spend; i++) {
         double start = vkm_seconds();
         vkmoe_status status = vkm_commands_run(commands, NULL, err);
         double taken = vkm_seconds() - start;
@@ -26,22 +28,29 @@ static vkmoe_status fastest(struct vkm_commands *commands, double *seconds, vkmo
     return VKMOE_OK;
 }
 
+vkmoe_status vkm_time_stream(struct vkm_gpu *gpu, const struct vkm_stream *stream, double spend,
+                             double *seconds, vkmoe_error *err)
+{
+    struct vkm_commands *commands = NULL;
+    vkmoe_status status = vkm_commands_create(gpu, stream, true, &commands, err);
+    if (status == VKMOE_OK)
+        status = fastest(commands, spend, seconds, err);
+    vkm_commands_destroy(commands);
+    return status;
+}
+
 static vkmoe_status time_product(struct vkm_gpu *gpu, const struct vkm_params_gemv *p,
                                  enum vkm_dtype dtype, double *seconds, vkmoe_error *err)
 {
     struct vkm_stream stream;
     struct vkm_recorder recorder;
-    struct vkm_commands *commands = NULL;
     vkm_stream_init(&stream, vkm_gpu_kernels(gpu), vkm_gpu_allocator(gpu));
     vkm_recorder_init(&recorder, &stream, vkm_gpu_caps(gpu));
     vkm_op_gemv(&recorder, (struct vkm_launch){.n_rows = 1, .dtype = dtype}, p);
     vkm_recorder_finish(&recorder);
     vkmoe_status status = vkm_recorder_status(&recorder, err);
     if (status == VKMOE_OK)
-        status = vkm_commands_create(gpu, &stream, true, &commands, err);
-    if (status == VKMOE_OK)
-        status = fastest(commands, seconds, err);
-    vkm_commands_destroy(commands);
+        status = vkm_time_stream(gpu, &stream, 0, seconds, err);
     vkm_stream_finish(&stream);
     return status;
 }

@@ -4,6 +4,13 @@
 #include "engine/verdict.h"
 #include "kernels/kernels.h"
 
+/* An empty variable says nothing. */
+static bool no_tuning(void)
+{
+    const char *text = getenv("VKMOE_NO_TUNING");
+    return text && text[0] != '\0';
+}
+
 vkmoe_status vkm_device_gpu_params(const vkmoe_device_params *params, struct vkm_gpu_params *out,
                                    vkmoe_error *err)
 {
@@ -20,6 +27,7 @@ vkmoe_status vkm_device_gpu_params(const vkmoe_device_params *params, struct vkm
         .tiled_rows = p->tiled_rows,
         .split_positions = p->split_positions,
         .cache_dir = p->cache_dir,
+        .no_tuning = p->no_tuning || no_tuning(),
         .hang_seconds = p->hang_seconds,
     };
     return vkm_paths_parse(p->paths, out->wishes, err);
@@ -39,8 +47,11 @@ vkmoe_status vkmoe_device_list(const vkmoe_device_params *params, vkmoe_device_i
     vkmoe_status status = vkm_device_gpu_params(params, &p, err);
     if (status == VKMOE_OK)
         status = vkm_gpu_list(&p, infos, capacity, count, err);
-    for (size_t i = 0; status == VKMOE_OK && i < *count && i < capacity; i++)
+    for (size_t i = 0; status == VKMOE_OK && i < *count && i < capacity; i++) {
+        struct vkm_tuning tuning;
         vkm_verdicts_recall(&p, &infos[i]);
+        infos[i].tuned = infos[i].usable && vkm_tuning_load(&p, &infos[i], &tuning);
+    }
     return status;
 }
 
@@ -61,6 +72,8 @@ vkmoe_status vkm_device_open(const vkmoe_device_params *params, vkm_vulkan_loade
         vkm_free(p.allocator, device);
         return status;
     }
+    if (vkm_tuning_load(&p, vkm_gpu_info(device->gpu), &device->tuning))
+        vkm_gpu_tune(device->gpu, &device->tuning);
     *out = device;
     return VKMOE_OK;
 }

@@ -4,12 +4,14 @@
 
 #include <stdatomic.h>
 
+#include "engine/profile.h"
+#include "engine/tuning.h"
 #include "engine/usage.h"
-#include "model/forward.h"
 #include "model/plan.h"
 
 struct vkmoe_device {
     struct vkm_gpu *gpu;
+    struct vkm_tuning tuning; /* what gpu goes by, where there is a tuning file */
 };
 
 struct vkmoe_model {
@@ -24,15 +26,6 @@ struct vkmoe_model {
     bool force;
     vkmoe_host_cost cost;
     struct vkm_usage usage; /* of its experts, while some are in host memory */
-};
-
-/* What a session's steps consist of, added up. */
-struct vkm_profile {
-    bool timed;     /* seconds are wanted: steps are recorded with timestamps */
-    uint32_t steps; /* with a forward pass */
-    uint32_t barriers;
-    uint32_t dispatches[VKM_KERNEL_COUNT];
-    double seconds[VKM_KERNEL_COUNT];
 };
 
 /* A recorded step that can be run again. */
@@ -161,6 +154,10 @@ vkmoe_status vkm_plan_request(const struct vkm_plan_request *request, vkmoe_plan
 /* OUT_OF_DEVICE_MEMORY for a plan that does not fit, unless forced. */
 vkmoe_status vkm_plan_refuse(const vkmoe_plan *plan, bool force, vkmoe_error *err);
 
+/* Seconds that the first op of a stream takes in the fastest of a few runs, and of as many more as
+ * begin within `spend` seconds. */
+vkmoe_status vkm_time_stream(struct vkm_gpu *gpu, const struct vkm_stream *stream, double spend,
+                             double *seconds, vkmoe_error *err);
 /* How many bytes of weights a product reads in a second. */
 vkmoe_status vkm_measure_reads(struct vkm_gpu *gpu, const struct vkm_matrix *m,
                                double *bytes_per_second, vkmoe_error *err);

@@ -109,43 +109,60 @@ vkmoe_status vkm_step_prepare(struct vkmoe_session *s, struct vkm_step *step,
                               enum vkm_step_parts parts, vkmoe_error *err)
 {
     struct vkm_gpu *gpu = s->model->gpu;
+    double start = vkm_seconds();
     vkmoe_status status =
         vkm_step_record(step, gpu, &s->model->weights, &s->memory->kv, state, batch, parts, err);
     if (status != VKMOE_OK)
         return status;
     status = vkm_commands_create(gpu, &step->stream, s->profile && s->profile->timed,
                                  &step->commands, err);
+    if (s->profile)
+        s->profile->record_seconds += vkm_seconds() - start;
     if (status != VKMOE_OK)
         vkm_step_finish(step);
     return status;
 }
 
-static void add_to_profile(struct vkm_profile *p, const struct vkm_step *step)
+/* What the host was at between two moments: at work, or waiting for the device. */
+static void add_host_time(struct vkm_profile *p, const struct vkm_gpu *gpu, double start,
+                          double waited)
 {
-    p->steps++;
-    for (size_t i = 0; i < step->stream.ops.count; i++) {
-        const struct vkm_op *op = &step->stream.ops.items[i];
-        p->barriers += op->barrier;
-        p->dispatches[op->kernel]++;
-        p->seconds[op->kernel] += 1e-9 * (double)vkm_commands_time(step->commands, i);
-    }
+    double waits = vkm_gpu_waited(gpu) - waited;
+    p->wait_seconds += waits;
+    p->submit_seconds += vkm_seconds() - start - waits;
 }
 
 vkmoe_status vkm_step_start(struct vkmoe_session *s, struct vkm_step *step, vkmoe_error *err)
 {
+    double waited = vkm_gpu_waited(s->model->gpu);
     step->started = vkm_seconds();
-    return vkm_commands_start(step->commands, &s->cancelled, err);
+    vkmoe_status status = vkm_commands_start(step->commands, &s->cancelled, err);
+    if (s->profile)
+        add_host_time(s->profile, s->model->gpu, step->started, waited);
+    return status;
+}
+
+/* Before the sequence is told that it has grown. */
+static vkmoe_status add_to_profile(struct vkmoe_session *s, const struct vkm_step *step,
+                                   const vkmoe_step *info, vkmoe_error *err)
+{
+    const struct vkm_profile_rows rows = {1, info->n_tokens, s->sequence.length};
+    return vkm_profile_step(s->profile, &step->stream, step->commands, &s->state,
+                            &s->model->weights.config, &rows, err);
 }
 
 vkmoe_status vkm_step_end(struct vkmoe_session *s, struct vkm_step *step, vkmoe_step *info,
                           vkmoe_error *err)
 {
+    double start = vkm_seconds(), waited = vkm_gpu_waited(s->model->gpu);
     vkmoe_status status = vkm_commands_end(step->commands, err);
     double now = vkm_seconds(), before = s->step_ended;
     info->seconds = now - (step->started > before ? step->started : before);
     s->step_ended = now;
+    if (s->profile)
+        add_host_time(s->profile, s->model->gpu, start, waited);
     if (status == VKMOE_OK && s->profile)
-        add_to_profile(s->profile, step);
+        status = add_to_profile(s, step, info, err);
     if (status == VKMOE_OK && s->on_step && !s->on_step(s->user, info))
         return vkm_fail(err, VKMOE_CANCELLED, "cancelled");
     return status;

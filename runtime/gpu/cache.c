@@ -31,10 +31,10 @@ static char *default_folder(const vkmoe_allocator *a)
 
 char *vkm_cache_folder(const struct vkm_gpu_params *params)
 {
-    const vkmoe_allocator *a = params->allocator;
     if (params->cache_dir && params->cache_dir[0] == '\0')
         return NULL;
-    return params->cache_dir ? vkm_strdup(a, params->cache_dir) : default_folder(a);
+    return params->cache_dir ? vkm_strdup(params->allocator, params->cache_dir)
+                             : default_folder(params->allocator);
 }
 
 char *vkm_cache_path(const struct vkm_gpu_params *params, const vkmoe_device_info *info,
@@ -98,12 +98,17 @@ void vkm_cache_load(const struct vkm_gpu *gpu, void **data, size_t *size)
     *data = file;
 }
 
-void vkm_cache_make_folders(char *path)
+/* Like mkdir -p. */
+void vkm_cache_make_folders(const char *path)
 {
-    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        (void)mkdir(path, 0755);
-        *slash = '/';
+    char above[4096];
+    for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        size_t n = (size_t)(slash - path);
+        if (n >= sizeof(above))
+            return; /* no system takes such a path */
+        memcpy(above, path, n);
+        above[n] = '\0';
+        (void)mkdir(above, 0755);
     }
 }
 

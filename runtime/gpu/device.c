@@ -317,6 +317,17 @@ const struct vkm_caps *vkm_gpu_caps(const struct vkm_gpu *gpu)
     return &gpu->caps;
 }
 
+void vkm_gpu_tune(struct vkm_gpu *gpu, const struct vkm_tuning *tuning)
+{
+    gpu->caps.tuning = tuning;
+    gpu->info.tuned = tuning != NULL;
+}
+
+const struct vkm_gpu_params *vkm_gpu_get_params(const struct vkm_gpu *gpu)
+{
+    return &gpu->params;
+}
+
 const struct vkm_kernel_set *vkm_gpu_kernels(const struct vkm_gpu *gpu)
 {
     return gpu->set;

@@ -11,7 +11,11 @@
 
 struct vkm_gpu;
 
-/* What recording and launch geometry may depend on; fixed once the device is open. */
+struct vkm_tuning;
+
+/* What recording and launch geometry may depend on; fixed once the device is open, but for
+ * vkm_gpu_tune.
+ */
 struct vkm_caps {
     uint32_t max_groups[3];
     uint32_t max_invocations; /* per workgroup */
@@ -22,6 +26,9 @@ struct vkm_caps {
     uint32_t cores;           /* of the host, where the device is its processor; else 0 */
     uint32_t tiled_rows;      /* as the params say; 0: the launch table decides */
     uint32_t split_positions; /* likewise */
+    /* What the launch table takes from a tuning file; this layer only hands it on. NULL: nothing.
+     */
+    const struct vkm_tuning *tuning;
 };
 
 /* A vkGetInstanceProcAddr, from which every other Vulkan call is had. */
@@ -47,6 +54,7 @@ struct vkm_gpu_params {
     uint32_t tiled_rows; /* steps of more rows use tiled products; 0: the launch table decides */
     uint32_t split_positions;  /* attention takes so many in a workgroup; 0: likewise */
     const char *cache_dir;     /* NULL: $XDG_CACHE_HOME/vkmoe or ~/.cache/vkmoe; "": none */
+    bool no_tuning;            /* leave the tuning file alone */
     double hang_seconds;       /* a submit that takes longer counts as hung; 0: 120 */
     vkm_vulkan_loader *loader; /* NULL: that of libvulkan.so.1; tests put theirs in its place */
 };
@@ -61,6 +69,12 @@ vkmoe_status vkm_gpu_open(const struct vkm_gpu_params *params, const struct vkm_
 void vkm_gpu_close(struct vkm_gpu *gpu); /* accepts NULL; every buffer must be destroyed before */
 
 const struct vkm_caps *vkm_gpu_caps(const struct vkm_gpu *gpu);
+/* What is recorded from now on goes by `tuning`, which must live until then; NULL: the launch
+ * table.
+ */
+void vkm_gpu_tune(struct vkm_gpu *gpu, const struct vkm_tuning *tuning);
+/* As it was opened; owned by the gpu. */
+const struct vkm_gpu_params *vkm_gpu_get_params(const struct vkm_gpu *gpu);
 const struct vkm_kernel_set *vkm_gpu_kernels(const struct vkm_gpu *gpu);
 const vkmoe_allocator *vkm_gpu_allocator(const struct vkm_gpu *gpu);
 const vkmoe_log *vkm_gpu_log(const struct vkm_gpu *gpu);
@@ -157,11 +171,12 @@ vkmoe_status vkm_gpu_shader(const struct vkm_gpu *gpu, const struct vkm_variant 
                             uint32_t **code, size_t *size, vkmoe_error *err);
 /* Writes the pipeline cache to disk if it grew; failure costs only speed and is logged. */
 void vkm_gpu_save_cache(struct vkm_gpu *gpu);
-/* The cache folder that a device would be opened with, whether it is there or not; NULL: none. The
- * caller owns it (vkm_free). */
+/* The cache folder that such params ask for; NULL where there is none. The caller owns it
+ * (vkm_free).
+ */
 char *vkm_cache_folder(const struct vkm_gpu_params *params);
-/* Makes the folders above `path`, like mkdir -p; the path is the same afterwards. */
-void vkm_cache_make_folders(char *path);
+/* Makes the folders above `path`, as far as they can be made. */
+void vkm_cache_make_folders(const char *path);
 /* Where a file of that name would lie in the cache folder; NULL where there is none. The caller
  * owns it (vkm_free). */
 char *vkm_gpu_cache_file(const struct vkm_gpu *gpu, const char *name);
@@ -187,6 +202,8 @@ vkmoe_status vkm_commands_start(struct vkm_commands *c, const atomic_bool *cance
 vkmoe_status vkm_commands_end(struct vkm_commands *c, vkmoe_error *err);
 /* Makes the stream ready, runs it once and waits for it. Fails as those two do. */
 vkmoe_status vkm_stream_run(struct vkm_gpu *gpu, const struct vkm_stream *stream, vkmoe_error *err);
+/* Seconds that the host has waited for the device's queues since it was opened. */
+double vkm_gpu_waited(const struct vkm_gpu *gpu);
 /* Device time of op `index` in the last run, in nanoseconds; 0 without timestamps. */
 uint64_t vkm_commands_time(const struct vkm_commands *c, size_t index);
 

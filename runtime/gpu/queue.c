@@ -1,4 +1,6 @@
 /* Queues with a timeline each: submits, and waits that end. */
+#include <time.h>
+
 #include "gpu/vk.h"
 
 #define SETTLE_NS UINT64_C(10000000000) /* what a timed-out device is given to end */
@@ -57,6 +59,18 @@ fail:
     return status;
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+double vkm_gpu_waited(const struct vkm_gpu *gpu)
+{
+    return 1e-9 * (double)atomic_load(&gpu->waited_ns);
+}
+
 vkmoe_status vkm_queue_wait(struct vkm_gpu *gpu, struct vkm_queue *queue, uint64_t value,
                             vkmoe_error *err)
 {
@@ -68,7 +82,9 @@ vkmoe_status vkm_queue_wait(struct vkm_gpu *gpu, struct vkm_queue *queue, uint64
                                 .pValues = &value};
     double limit = gpu->params.hang_seconds * 1e9;
     uint64_t timeout = limit < 9e18 ? (uint64_t)limit : UINT64_MAX;
+    uint64_t start = now_ns();
     VkResult result = gpu->vk.WaitSemaphores(gpu->device, &info, timeout);
+    atomic_fetch_add(&gpu->waited_ns, now_ns() - start);
     if (result == VK_SUCCESS)
         return VKMOE_OK;
     pthread_mutex_lock(&gpu->submit_lock);

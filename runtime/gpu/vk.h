@@ -133,6 +133,7 @@ struct vkm_gpu {
     double timestamp_period; /* nanoseconds in a tick; 0: no timestamps */
     uint64_t timestamp_mask;
     atomic_bool lost;
+    _Atomic uint64_t waited_ns; /* that the host waited for queues */
 
     pthread_mutex_t submit_lock;
     uint64_t upload_done; /* transfer timeline value that the next compute submit must wait for */

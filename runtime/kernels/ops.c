@@ -1,22 +1,17 @@
 /* Launch geometry: which variant, workgroup size and specialisation constants each kernel gets, and
- * how many workgroups. Everything that was chosen by measurement stands in the first section. */
+ * how many workgroups. What was chosen by measurement stands in launch.c. */
 #include "kernels/ops.h"
 
 #include "base/rows.h"
+#include "kernels/launch.h"
 
-/* --- choices --- */
-
-/* Matrix-vector products: lanes in a workgroup, and outputs that a team of lanes owns (NR). */
-struct gemv_shape {
-    uint32_t lanes;
-    uint32_t outputs;
-    uint32_t swiglu_outputs; /* where each output is two products */
-    uint32_t swiglu_panels;  /* likewise, of one row of activations with quantised weights: half a
-                                panel at a time makes gaps in the stream of memory */
+enum {
+    GEMM_SUBGROUPS = 4,      /* columns of a tile / those of a block in lib/gemm_team.glsl */
+    BOUND_LEAST = 256,       /* positions for which a step is recorded at least */
+    SPLIT_SPAN_MOST = 32768, /* positions of a split at most: Mesa 22's lavapipe leaves its loops
+                                after 65535 turns in all */
+    SPLIT_MAX = 64           /* splits, for each of which a row keeps a part */
 };
-static const struct gemv_shape gemv_base = {64, 4, 2, 2};
-static const struct gemv_shape gemv_subgroup_cpu = {32, 8, 4, VKM_PANEL_ROWS};
-static const struct gemv_shape gemv_subgroup_gpu = {128, 4, 2, 2};
 
 /* Batch rows that a team handles at once (RB). */
 static uint32_t gemv_row_block(uint32_t n_rows)
@@ -26,9 +21,8 @@ static uint32_t gemv_row_block(uint32_t n_rows)
 
 uint32_t vkm_gemm_threshold(const struct vkm_caps *caps)
 {
-    if (caps->tiled_rows > 0)
-        return caps->tiled_rows;
-    return caps->cpu ? 16 : 32;
+    return caps->tiled_rows > 0 ? caps->tiled_rows
+                                : vkm_launch_setting(caps, VKM_SETTING_tiled_rows);
 }
 
 /* Tiled products go by the best path that the weights have, and through shared memory, except on
@@ -39,34 +33,21 @@ static enum vkm_path gemm_path(const struct vkm_caps *caps, enum vkm_dtype dtype
         return VKM_PATH_INT8;
     if (caps->paths[VKM_PATH_COOPMAT] && (dtype == VKM_DTYPE_F16 || dtype == VKM_DTYPE_BF16))
         return VKM_PATH_COOPMAT;
-    return caps->cpu && caps->paths[VKM_PATH_SUBGROUP] ? VKM_PATH_SUBGROUP : VKM_PATH_BASE;
+    return vkm_launch_class(caps) == VKM_LAUNCH_CPU_SUBGROUP ? VKM_PATH_SUBGROUP : VKM_PATH_BASE;
 }
 
-enum {
-    LANES_ROW = 128,        /* kernels with one workgroup per row */
-    LANES_SMALL = 64,       /* those whose rows are short: a list of experts, a head */
-    LANES_CUT = 1024,       /* at most, for the kernel that finds the sampler's cut */
-    LANES_GEMM = 128,       /* fixed by lib/gemm_shared.glsl and lib/gemm_int8.glsl */
-    GEMM_MATRICES = 4,      /* of a tile in lib/gemm_coopmat.glsl, each by a subgroup */
-    GEMM_SUBGROUPS = 4,     /* columns of a tile / those of a block in lib/gemm_team.glsl */
-    ATTENTION_ROWS = 4,     /* at most, of one attention workgroup, and */
-    ATTENTION_ROWS_CPU = 2, /* where LLVM 19 ends the process at four, for want of mask registers */
-    ATTENTION_SUMS = 8,     /* pairs of elements that one of its lanes sums up, */
-    ATTENTION_SUMS_CPU = 16, /* where there are no registers to run out of */
-    SPLIT_GROUPS = 1024,     /* attention workgroups that keep a GPU busy, of which Vulkan does not
-                                tell the size, and */
-    SPLIT_GROUPS_CORE = 4,   /* each core of a CPU */
-    SPLIT_SPAN = 256,        /* positions of a split at least, */
-    SPLIT_SPAN_CPU = 1024,   /* where a dispatch costs more */
-    SPLIT_SPAN_MOST = 32768, /* positions of a split at most: Mesa 22's lavapipe leaves its loops
-                                after 65535 turns in all */
-    SPLIT_MAX = 64           /* splits, for each of which a row keeps a part */
-};
+enum { GEMM_MATRICES = 4 }; /* of a tile in lib/gemm_coopmat.glsl, each by a subgroup */
 
 /* --- geometry --- */
 
 typedef void geometry_fn(const struct vkm_caps *caps, const struct vkm_launch *launch,
                          const void *params, struct vkm_dispatch *d);
+
+/* Invocations of a workgroup, by the launch table. */
+static uint32_t lanes_of(const struct vkm_caps *caps, const struct vkm_dispatch *d)
+{
+    return vkm_launch_geometry(caps, d->kernel, true).lanes;
+}
 
 static void set_groups(struct vkm_dispatch *d, uint32_t lanes, uint32_t x, uint32_t y)
 {
@@ -88,43 +69,29 @@ static void fold_groups(const struct vkm_caps *caps, struct vkm_dispatch *d)
 static void geometry_rows(const struct vkm_caps *caps, const struct vkm_launch *launch,
                           const void *params, struct vkm_dispatch *d)
 {
-    (void)caps, (void)params;
-    set_groups(d, LANES_ROW, 1, launch->n_rows);
+    (void)params;
+    set_groups(d, lanes_of(caps, d), 1, launch->n_rows);
 }
 #define geometry_embed geometry_rows
 #define geometry_rmsnorm geometry_rows
 #define geometry_sample geometry_rows
 #define geometry_token_loss geometry_rows
+#define geometry_softmax geometry_rows
+#define geometry_topk geometry_rows
 
-static void geometry_small_rows(const struct vkm_caps *caps, const struct vkm_launch *launch,
-                                const void *params, struct vkm_dispatch *d)
-{
-    (void)caps, (void)params;
-    set_groups(d, LANES_SMALL, 1, launch->n_rows);
-}
-#define geometry_softmax geometry_small_rows
-#define geometry_topk geometry_small_rows
-
-static uint32_t swiglu_outputs(const struct gemv_shape *shape, enum vkm_dtype dtype,
-                               uint32_t row_block)
-{
-    bool panels = row_block == 1 && vkm_dtype_is_quantised(dtype);
-    return panels ? shape->swiglu_panels : shape->swiglu_outputs;
-}
-
-/* n_out outputs of each row: the path, the team's shape, and how many workgroups that makes. */
+/* n_out outputs of each row: the path, the team's shape, and how many workgroups that makes. What
+ * was tuned is for one row. */
 static void set_gemv(const struct vkm_caps *caps, struct vkm_dispatch *d, uint32_t n_out,
-                     bool swiglu, uint32_t row_block, uint32_t n_rows)
+                     uint32_t row_block, uint32_t n_rows)
 {
-    const struct gemv_shape *shape = &gemv_base;
-    uint32_t teams = 1;
+    struct vkm_geometry g = vkm_launch_geometry(caps, d->kernel, row_block == 1);
+    bool panels = row_block == 1 && vkm_dtype_is_quantised(d->dtype);
+    uint32_t outputs = panels ? g.panels : g.outputs, teams = 1;
     if (caps->paths[VKM_PATH_SUBGROUP]) {
-        shape = caps->cpu ? &gemv_subgroup_cpu : &gemv_subgroup_gpu;
         d->path = VKM_PATH_SUBGROUP;
-        teams = vkm_max_u32(1, shape->lanes / caps->subgroup_size);
+        teams = vkm_max_u32(1, g.lanes / caps->subgroup_size);
     }
-    uint32_t lanes = vkm_max_u32(shape->lanes, caps->subgroup_size);
-    uint32_t outputs = swiglu ? swiglu_outputs(shape, d->dtype, row_block) : shape->outputs;
+    uint32_t lanes = vkm_max_u32(g.lanes, caps->subgroup_size);
     set_groups(d, lanes, vkm_ceil_div(n_out, outputs * teams), vkm_ceil_div(n_rows, row_block));
     fold_groups(caps, d);
     d->spec[1] = outputs;
@@ -136,7 +103,7 @@ static void geometry_gemv(const struct vkm_caps *caps, const struct vkm_launch *
 {
     const struct vkm_params_gemv *p = params;
     (void)launch;
-    set_gemv(caps, d, p->y_ld, false, gemv_row_block(p->n_rows), p->n_rows);
+    set_gemv(caps, d, p->y_ld, gemv_row_block(p->n_rows), p->n_rows);
 }
 
 static void geometry_gemv_add(const struct vkm_caps *caps, const struct vkm_launch *launch,
@@ -144,7 +111,7 @@ static void geometry_gemv_add(const struct vkm_caps *caps, const struct vkm_laun
 {
     const struct vkm_params_gemv_add *p = params;
     (void)launch;
-    set_gemv(caps, d, p->n_out, false, gemv_row_block(p->n_rows), p->n_rows);
+    set_gemv(caps, d, p->n_out, gemv_row_block(p->n_rows), p->n_rows);
 }
 
 static void geometry_ffn_gemv_up(const struct vkm_caps *caps, const struct vkm_launch *launch,
@@ -152,7 +119,7 @@ static void geometry_ffn_gemv_up(const struct vkm_caps *caps, const struct vkm_l
 {
     const struct vkm_params_ffn_gemv_up *p = params;
     (void)launch;
-    set_gemv(caps, d, p->h_ld, true, gemv_row_block(p->n_rows), p->n_rows);
+    set_gemv(caps, d, p->h_ld, gemv_row_block(p->n_rows), p->n_rows);
 }
 
 static void geometry_moe_gemv_up(const struct vkm_caps *caps, const struct vkm_launch *launch,
@@ -160,24 +127,26 @@ static void geometry_moe_gemv_up(const struct vkm_caps *caps, const struct vkm_l
 {
     const struct vkm_params_moe_gemv_up *p = params;
     (void)launch;
-    set_gemv(caps, d, p->h_ld, true, 1, p->n_pairs);
+    set_gemv(caps, d, p->h_ld, 1, p->n_pairs);
 }
 
 static void geometry_moe_gemv_down(const struct vkm_caps *caps, const struct vkm_launch *launch,
                                    const void *params, struct vkm_dispatch *d)
 {
     const struct vkm_params_moe_gemv_down *p = params;
-    set_gemv(caps, d, p->n_out, false, 1, launch->n_rows);
+    set_gemv(caps, d, p->n_out, 1, launch->n_rows);
 }
 
 static uint32_t set_gemm_path(const struct vkm_caps *caps, struct vkm_dispatch *d)
 {
+    uint32_t lanes = lanes_of(caps, d);
     d->path = gemm_path(caps, d->dtype);
     if (d->path == VKM_PATH_COOPMAT)
         return GEMM_MATRICES * caps->subgroup_size;
     if (d->path != VKM_PATH_SUBGROUP)
-        return LANES_GEMM;
-    return vkm_max_u32(caps->subgroup_size, vkm_min_u32(GEMM_SUBGROUPS * caps->subgroup_size, 128));
+        return lanes;
+    return vkm_max_u32(caps->subgroup_size,
+                       vkm_min_u32(GEMM_SUBGROUPS * caps->subgroup_size, lanes));
 }
 
 static void set_gemm(const struct vkm_caps *caps, struct vkm_dispatch *d, uint32_t n_out,
@@ -228,7 +197,7 @@ static void geometry_rope_kv(const struct vkm_caps *caps, const struct vkm_launc
 {
     const struct vkm_params_rope_kv *p = params;
     (void)caps;
-    set_groups(d, LANES_SMALL, p->n_heads + 2 * p->n_kv_heads, launch->n_rows);
+    set_groups(d, lanes_of(caps, d), p->n_heads + 2 * p->n_kv_heads, launch->n_rows);
 }
 
 static void geometry_kv_copy(const struct vkm_caps *caps, const struct vkm_launch *launch,
@@ -236,7 +205,7 @@ static void geometry_kv_copy(const struct vkm_caps *caps, const struct vkm_launc
 {
     const struct vkm_params_kv_copy *p = params;
     (void)caps, (void)launch;
-    set_groups(d, LANES_ROW, vkm_ceil_div(p->words / 4, LANES_ROW), 1);
+    set_groups(d, lanes_of(caps, d), vkm_ceil_div(p->words / 4, lanes_of(caps, d)), 1);
 }
 
 static void geometry_random_words(const struct vkm_caps *caps, const struct vkm_launch *launch,
@@ -244,22 +213,41 @@ static void geometry_random_words(const struct vkm_caps *caps, const struct vkm_
 {
     const struct vkm_params_random_words *p = params;
     (void)caps, (void)launch;
-    set_groups(d, LANES_ROW, vkm_min_u32(vkm_ceil_div(p->words, LANES_ROW), 4096), 1);
+    set_groups(d, lanes_of(caps, d), vkm_min_u32(vkm_ceil_div(p->words, lanes_of(caps, d)), 4096),
+               1);
+}
+
+/* An invocation for each element of y. */
+static void geometry_probe_read(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                                const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_probe_read *p = params;
+    (void)caps, (void)launch;
+    set_groups(d, lanes_of(caps, d), vkm_ceil_div(p->count, lanes_of(caps, d)), 1);
+}
+
+static void geometry_probe_fma(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                               const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_probe_fma *p = params;
+    (void)caps, (void)launch;
+    set_groups(d, lanes_of(caps, d), vkm_ceil_div(p->count, lanes_of(caps, d)), 1);
 }
 
 /* On CPU drivers one subgroup, as barriers are slow there: more lanes only for heads so large that
  * one of them would have too many sums. */
 static bool attention_by_subgroup(const struct vkm_caps *caps)
 {
-    return caps->cpu && caps->paths[VKM_PATH_SUBGROUP];
+    return vkm_launch_class(caps) == VKM_LAUNCH_CPU_SUBGROUP;
 }
 
 static uint32_t attention_lanes(const struct vkm_caps *caps, uint32_t head_dim)
 {
     uint32_t lanes = caps->subgroup_size;
+    uint32_t sums = vkm_launch_setting(caps, VKM_SETTING_attention_sums);
     if (!attention_by_subgroup(caps))
-        return LANES_SMALL;
-    while (vkm_ceil_div(head_dim, 2 * lanes) > ATTENTION_SUMS_CPU)
+        return vkm_launch_geometry(caps, VKM_K_attention, true).lanes;
+    while (vkm_ceil_div(head_dim, 2 * lanes) > sums)
         lanes *= 2;
     return lanes;
 }
@@ -275,8 +263,8 @@ static uint32_t attention_pairs(const struct vkm_caps *caps, const struct vkm_at
 static uint32_t attention_rows(const struct vkm_caps *caps, const struct vkm_attention_shape *shape)
 {
     uint32_t pairs = attention_pairs(caps, shape);
-    uint32_t most = caps->cpu ? ATTENTION_ROWS_CPU : ATTENTION_ROWS, rows = 1;
-    uint32_t sums = attention_by_subgroup(caps) ? ATTENTION_SUMS_CPU : ATTENTION_SUMS;
+    uint32_t most = vkm_launch_setting(caps, VKM_SETTING_attention_rows), rows = 1;
+    uint32_t sums = vkm_launch_setting(caps, VKM_SETTING_attention_sums);
     while (shape->consecutive && 2 * rows <= most && rows < shape->n_rows &&
            2 * rows * pairs <= sums)
         rows *= 2;
@@ -302,14 +290,14 @@ static void geometry_attention_combine(const struct vkm_caps *caps, const struct
 {
     const struct vkm_params_attention_combine *p = params;
     (void)caps;
-    set_groups(d, LANES_SMALL, p->n_heads, launch->n_rows);
+    set_groups(d, lanes_of(caps, d), p->n_heads, launch->n_rows);
 }
 
 static void geometry_sort(const struct vkm_caps *caps, const struct vkm_launch *launch,
                           const void *params, struct vkm_dispatch *d)
 {
     (void)caps, (void)params;
-    set_groups(d, VKM_SORT_TILE, vkm_moe_sort_tiles(launch->n_rows), 1);
+    set_groups(d, lanes_of(caps, d), vkm_moe_sort_tiles(launch->n_rows), 1);
 }
 #define geometry_moe_histogram geometry_sort
 #define geometry_moe_scatter geometry_sort
@@ -318,7 +306,7 @@ static void geometry_moe_scan(const struct vkm_caps *caps, const struct vkm_laun
                               const void *params, struct vkm_dispatch *d)
 {
     (void)caps, (void)launch, (void)params;
-    set_groups(d, LANES_ROW, 1, 1);
+    set_groups(d, lanes_of(caps, d), 1, 1);
 }
 
 static void geometry_moe_combine(const struct vkm_caps *caps, const struct vkm_launch *launch,
@@ -326,7 +314,7 @@ static void geometry_moe_combine(const struct vkm_caps *caps, const struct vkm_l
 {
     const struct vkm_params_moe_combine *p = params;
     (void)caps, (void)launch;
-    set_groups(d, LANES_ROW, vkm_ceil_div(p->ld / 4, LANES_ROW), p->n_rows);
+    set_groups(d, lanes_of(caps, d), vkm_ceil_div(p->ld / 4, lanes_of(caps, d)), p->n_rows);
 }
 
 static void geometry_penalise(const struct vkm_caps *caps, const struct vkm_launch *launch,
@@ -334,17 +322,17 @@ static void geometry_penalise(const struct vkm_caps *caps, const struct vkm_laun
 {
     const struct vkm_params_penalise *p = params;
     (void)caps;
-    set_groups(d, LANES_ROW, vkm_ceil_div(p->ld, VKM_VOCAB_BLOCK), launch->n_rows);
+    set_groups(d, lanes_of(caps, d), vkm_ceil_div(p->ld, VKM_VOCAB_BLOCK), launch->n_rows);
 }
 
 /* One workgroup passes over the vocabulary several times: as large a one as there is. */
 static void geometry_sample_cut(const struct vkm_caps *caps, const struct vkm_launch *launch,
                                 const void *params, struct vkm_dispatch *d)
 {
-    uint32_t lanes = LANES_ROW;
+    uint32_t lanes = lanes_of(caps, d);
     (void)params;
-    while (!caps->cpu && lanes < LANES_CUT && 2 * lanes <= caps->max_invocations)
-        lanes *= 2;
+    while (lanes > caps->max_invocations)
+        lanes /= 2;
     set_groups(d, lanes, 1, launch->n_rows);
 }
 
@@ -353,7 +341,7 @@ static void geometry_sample_blocks(const struct vkm_caps *caps, const struct vkm
 {
     const struct vkm_params_sample_blocks *p = params;
     (void)caps;
-    set_groups(d, LANES_ROW, vkm_ceil_div(p->vocab, VKM_VOCAB_BLOCK), launch->n_rows);
+    set_groups(d, lanes_of(caps, d), vkm_ceil_div(p->vocab, VKM_VOCAB_BLOCK), launch->n_rows);
 }
 
 /* --- recording --- */
@@ -404,7 +392,7 @@ uint32_t vkm_moe_sort_tiles(uint32_t n_pairs)
 
 uint32_t vkm_attention_bound(uint32_t positions)
 {
-    uint32_t bound = SPLIT_SPAN;
+    uint32_t bound = BOUND_LEAST;
     while (bound < positions && bound <= UINT32_MAX / 2)
         bound *= 2;
     return vkm_max_u32(bound, positions);
@@ -414,8 +402,9 @@ struct vkm_split vkm_attention_split(const struct vkm_caps *caps,
                                      const struct vkm_attention_shape *shape, uint32_t bound)
 {
     uint32_t groups = shape->n_heads * vkm_ceil_div(shape->n_rows, attention_rows(caps, shape));
-    uint32_t wanted = caps->cpu ? SPLIT_GROUPS_CORE * caps->cores : SPLIT_GROUPS;
-    uint32_t least = caps->cpu ? SPLIT_SPAN_CPU : SPLIT_SPAN;
+    uint32_t wanted =
+        vkm_launch_setting(caps, VKM_SETTING_split_groups) * (caps->cpu ? caps->cores : 1);
+    uint32_t least = vkm_launch_setting(caps, VKM_SETTING_split_span);
     uint32_t count = vkm_min_u32(vkm_ceil_div(wanted, groups), bound / least);
     if (caps->split_positions > 0)
         count = vkm_ceil_div(bound, caps->split_positions);

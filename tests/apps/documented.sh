@@ -8,6 +8,7 @@ source=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 PATH=$build/bin:$PATH
+export XDG_CACHE_HOME=$work/cache # what is tuned here is nobody else's
 cd "$work"
 ln -s "$source/apps/trio" DIR
 printf 'ROMEO:\nWhat news' >prompt.txt

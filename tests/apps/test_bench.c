@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <vkmoe/bench.h>
@@ -38,23 +39,56 @@ static double number(const json_t *object, const char *key)
     return json_number_value(value);
 }
 
-static void check_result(const json_t *result, const char *test, bool generation)
+static void check_peak(const json_t *result, const char *key)
 {
-    double seconds = 0;
+    const json_t *peak = json_object_get(result, key);
+    assert_true(number(peak, "measured") > 0);
+    assert_true(number(peak, "nominal") >= 0);
+    assert_true(number(peak, "rate") >= number(peak, "measured"));
+}
+
+static void check_kernels(const json_t *result)
+{
+    double seconds = 0, most = INFINITY;
     size_t i;
     json_t *kernel;
+    json_array_foreach(json_object_get(result, "kernels"), i, kernel)
+    {
+        double taken = number(kernel, "seconds"), bytes = number(kernel, "bytes");
+        seconds += taken;
+        assert_true(taken <= most); /* the slowest first */
+        most = taken;
+        assert_true(bytes > 0 && number(kernel, "operations") >= 0);
+        assert_true(number(kernel, "dispatches") >= 1);
+        assert_true(number(kernel, "share") >= 0 && number(kernel, "share") < 1000);
+        if (taken > 0)
+            assert_true(fabs(number(kernel, "bytes_per_second") * taken / bytes - 1) < 1e-9);
+    }
+    assert_true(i > 8);
+    assert_true(seconds > 0);
+}
+
+static void check_result(const json_t *result, const char *test, bool generation)
+{
     assert_string_equal(json_string_value(json_object_get(result, "test")), test);
     assert_true(number(result, "mean") > 0);
     assert_true(number(result, "sd") >= 0);
     assert_int_equal(number(result, "repetitions"), 2);
+    assert_int_equal(number(result, "depth"), 10);
     assert_true(number(result, "dispatches") > number(result, "barriers"));
     assert_true(number(result, "barriers") > 3);
     assert_true(number(result, "read_bandwidth") > 0);
     assert_true((number(result, "weight_bytes") > 0) == generation);
-    json_array_foreach(json_object_get(result, "kernels"), i, kernel) seconds +=
-        number(kernel, "seconds");
-    assert_true(i > 8);
-    assert_true(seconds > 0);
+    assert_true(number(result, "dispatches_per_token") > number(result, "barriers_per_token"));
+    assert_true(number(result, "record_seconds_per_token") > 0);
+    assert_true(number(result, "submit_seconds_per_token") > 0);
+    double host = number(result, "record_seconds_per_token") +
+                  number(result, "submit_seconds_per_token") +
+                  number(result, "wait_seconds_per_token");
+    assert_true(host > 0 && host < 3600);
+    check_peak(result, "peak_memory");
+    check_peak(result, "peak_arithmetic");
+    check_kernels(result);
 }
 
 static void json_has_every_test_with_its_kernels(void **state)
@@ -70,6 +104,96 @@ static void json_has_every_test_with_its_kernels(void **state)
     check_result(json_array_get(results, 0), "pp40@d10", false);
     check_result(json_array_get(results, 1), "tg6@d10", true);
     json_decref(root);
+    test_process_free(&p);
+}
+
+/* The only result of a run, to be released with *root. */
+static json_t *single_result(struct test_process *p, json_t **root)
+{
+    test_process_assert_code(p, 0);
+    *root = json_loads(p->out, 0, NULL);
+    json_t *results = json_object_get(*root, "results");
+    assert_int_equal(json_array_size(results), 1);
+    return json_array_get(results, 0);
+}
+
+/* Bytes that one kernel moves in a step. */
+static double kernel_bytes(const json_t *result, const char *name)
+{
+    size_t i;
+    json_t *kernel;
+    json_array_foreach(json_object_get(result, "kernels"), i, kernel)
+    {
+        if (strcmp(json_string_value(json_object_get(kernel, "name")), name) == 0)
+            return number(kernel, "bytes");
+    }
+    fail_msg("%s is not among the kernels", name);
+    return 0;
+}
+
+static void sequences_together_share_a_step_and_its_weights(void **state)
+{
+    static const char *const batches[] = {"1", "5"};
+    json_t *root[2], *result[2];
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct test_process p = {0};
+        test_vkmoe(&p, "bench", "--config", folder, "-p", "0", "-n", "7", "-d", "70", "-b",
+                   batches[i], "-r", "2", "--profile", "--json");
+        result[i] = single_result(&p, &root[i]);
+        test_process_free(&p);
+    }
+    assert_string_equal(json_string_value(json_object_get(result[0], "test")), "tg7@d70");
+    assert_string_equal(json_string_value(json_object_get(result[1], "test")), "tg7b5@d70");
+    assert_int_equal(number(result[1], "batch"), 5);
+    assert_int_equal(number(result[1], "tokens"), 35);
+    assert_true(number(result[1], "kv_bytes") == 5 * number(result[0], "kv_bytes"));
+    /* As many dispatches for five tokens as for one; the head's weights are read once. */
+    assert_true(fabs(number(result[1], "dispatches_per_token") * 5 -
+                     number(result[1], "dispatches")) < 1e-6);
+    assert_true(kernel_bytes(result[1], "gemv") < 3 * kernel_bytes(result[0], "gemv"));
+    assert_true(kernel_bytes(result[1], "attention") > 4 * kernel_bytes(result[0], "attention"));
+    assert_true(number(result[1], "weight_bytes") >= number(result[0], "weight_bytes"));
+    json_decref(root[0]);
+    json_decref(root[1]);
+}
+
+static void an_interrupt_in_a_repetition_ends_with_130(void **state)
+{
+    (void)state;
+    struct test_process p = {0};
+    const char *const argv[] = {VKMOE_PROGRAM, "bench",  "--config", folder, "-p",     "0",
+                                "-n",          "100000", "-r",       "1000", "--json", NULL};
+    test_process_start(&p, argv);
+    test_process_signal(p.pid, SIGINT);
+    test_process_wait(&p);
+    test_process_assert_code(&p, 130);
+    assert_string_equal(p.out, "");
+    test_process_free(&p);
+}
+
+static void a_chart_is_drawn_beside_the_table(void **state)
+{
+    (void)state;
+    struct test_process p = {0};
+    const char *path = test_folder_path("kernels.svg");
+    test_vkmoe(&p, "bench", "--config", folder, "-p", "40", "-n", "3", "-r", "1", "--svg", path);
+    test_process_assert_code(&p, 0);
+    test_assert_part(p.out, "+-");
+    test_assert_part(p.out, "GFLOP/s");
+    size_t size;
+    char *svg = test_file_read(path, &size);
+    test_assert_part(svg, "<svg");
+    test_assert_part(svg, "pp40: ");
+    test_assert_part(svg, "tg3: ");
+    test_assert_part(svg, "attention");
+    test_assert_part(svg, "moe_gemm_up");
+    free(svg);
+    test_process_free(&p);
+    test_vkmoe(&p, "bench", "--config", folder, "-p", "1", "-n", "0", "-r", "1", "--svg",
+               test_folder_path("no/such/folder.svg"));
+    test_process_assert_code(&p, 1);
+    test_assert_part(p.err, "folder.svg");
     test_process_free(&p);
 }
 
@@ -96,7 +220,8 @@ static void absurd_requests_are_usage_errors(void **state)
 {
     static const char *const wrong[][4] = {
         {"-p", "0", "-n", "0"},       {"--layers", "2", "-p", "1"}, {"-r", "0", "-p", "1"},
-        {"-m", "a", "--config", "b"}, {"-d", "-1", "-p", "1"},
+        {"-m", "a", "--config", "b"}, {"-d", "-1", "-p", "1"},      {"-b", "0", "-n", "1"},
+        {"-b", "2", "-n", "0"},       {"--svg", "", "-n", "1"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
@@ -152,6 +277,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_has_every_test_with_its_kernels),
+        cmocka_unit_test(sequences_together_share_a_step_and_its_weights),
+        cmocka_unit_test(an_interrupt_in_a_repetition_ends_with_130),
+        TEST_IN_FOLDER(a_chart_is_drawn_beside_the_table),
         cmocka_unit_test(fewer_layers_are_fewer_dispatches),
         cmocka_unit_test(absurd_requests_are_usage_errors),
         cmocka_unit_test(invented_weights_are_the_same_each_time_and_sane),

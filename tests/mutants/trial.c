@@ -46,6 +46,7 @@ static const enum vkm_kernel_id order[] = {
     VKM_K_gemv_add,      VKM_K_ffn_gemv_up,  VKM_K_moe_gemv_up,       VKM_K_moe_gemv_down,
     VKM_K_gemm,          VKM_K_gemm_add,     VKM_K_ffn_gemm_up,       VKM_K_moe_gemm_up,
     VKM_K_moe_gemm_down, VKM_K_random_words, VKM_K_attention_combine, VKM_K_token_loss,
+    VKM_K_probe_read,    VKM_K_probe_fma,
 };
 _Static_assert(VKM_COUNT(order) == VKM_KERNEL_COUNT, "every kernel once");
 

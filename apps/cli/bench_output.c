@@ -1,0 +1,143 @@
+/* The measurements as a table and as JSON. */
+#include <stdio.h>
+
+#include "bench.h"
+
+void bench_name(char name[BENCH_NAME_SIZE], const struct bench_options *o, bool prompt)
+{
+    int n = snprintf(name, BENCH_NAME_SIZE, "%s%llu", prompt ? "pp" : "tg",
+                     (unsigned long long)(prompt ? o->prompt : o->generate));
+    if (!prompt && o->batch > 1)
+        n += snprintf(name + n, BENCH_NAME_SIZE - (size_t)n, "b%llu", (unsigned long long)o->batch);
+    if (o->depth > 0)
+        snprintf(name + n, BENCH_NAME_SIZE - (size_t)n, "@d%llu", (unsigned long long)o->depth);
+}
+
+/* --- the table --- */
+
+static double total_seconds(const vkmoe_bench_result *r)
+{
+    double total = 0;
+    for (uint32_t i = 0; i < r->n_kernels; i++)
+        total += r->kernels[i].seconds;
+    return total;
+}
+
+static void print_kernels(const vkmoe_bench_result *r, bool prompt)
+{
+    double total = total_seconds(r);
+    if (r->n_kernels == 0)
+        return;
+    printf("\n  %s, %.3f ms on the device\n", prompt ? "one prompt" : "one step", 1e3 * total);
+    printf("    %-18s %10s %11s %7s %9s %9s %8s\n", "kernel", "dispatches", "ms", "time", "GB/s",
+           "GFLOP/s", "of peak");
+    for (uint32_t i = 0; i < r->n_kernels; i++) {
+        const vkmoe_bench_kernel *k = &r->kernels[i];
+        double seconds = k->seconds > 0 ? k->seconds : 1; /* a device without a clock */
+        printf("    %-18s %10u %11.3f %5.1f %% %9.2f %9.2f %6.1f %%\n", k->name, k->dispatches,
+               1e3 * k->seconds, total > 0 ? 100 * k->seconds / total : 0, k->bytes / seconds / 1e9,
+               k->operations / seconds / 1e9, 100 * k->share);
+    }
+}
+
+static void print_result(const struct bench_results *all, const vkmoe_bench_result *r, bool prompt)
+{
+    char name[BENCH_NAME_SIZE];
+    if (r->tokens == 0)
+        return;
+    bench_name(name, all->options, prompt);
+    printf("%-14s %9.2f +- %.2f t/s", name, r->mean, r->deviation);
+    if (!prompt)
+        printf(", %.2f GB/s, %.0f %% of the peak", r->bytes_per_second / 1e9,
+               100 * r->bytes_per_second / r->memory.rate);
+    printf("\n%-14s %u dispatches and %u barriers in a step, %.2f and %.2f for each token\n", "",
+           r->dispatches, r->barriers, r->dispatches_per_token, r->barriers_per_token);
+    printf("%-14s host: %.3f ms recording, %.3f ms submitting, %.3f ms waiting for each token\n",
+           "", 1e3 * r->record_seconds, 1e3 * r->submit_seconds, 1e3 * r->wait_seconds);
+    print_kernels(r, prompt);
+}
+
+static void print_peak(const char *what, const vkmoe_bench_peak *peak, const char *unit)
+{
+    printf("peak %s: %.2f %s", what, peak->rate / 1e9, unit);
+    if (peak->nominal > 0)
+        printf(" (measured %.2f; nominal %.2f, of which 80 %% can be had)", peak->measured / 1e9,
+               peak->nominal / 1e9);
+    else
+        printf(", measured");
+    putchar('\n');
+}
+
+void bench_print_table(const struct bench_results *r)
+{
+    const vkmoe_bench_result *any = r->prompt.tokens ? &r->prompt : &r->generate;
+    printf("%s on %s, %s, KV cache in %s\n", r->model, r->device->name, r->device->driver,
+           cli_kv_name(r->options->common.kv));
+    print_peak("memory", &any->memory, "GB/s");
+    print_peak("arithmetic", &any->arithmetic, "GFLOP/s");
+    print_result(r, &r->prompt, true);
+    print_result(r, &r->generate, false);
+    if (any->n_kernels > 0)
+        puts("\nBytes count once for each dispatch: an expert's weights if any row chose it, keys "
+             "and values\nonce for all rows of a sequence. A share is of the peak that a kernel is "
+             "nearer to; caches can\nmake it more than all.");
+}
+
+/* --- JSON --- */
+
+static json_t *peak_json(const vkmoe_bench_peak *peak)
+{
+    return json_pack("{s:f, s:f, s:f}", "measured", peak->measured, "nominal", peak->nominal,
+                     "rate", peak->rate);
+}
+
+static json_t *kernels_json(const vkmoe_bench_result *r)
+{
+    json_t *kernels = json_array();
+    for (uint32_t i = 0; i < r->n_kernels; i++) {
+        const vkmoe_bench_kernel *k = &r->kernels[i];
+        double seconds = k->seconds > 0 ? k->seconds : 1;
+        json_array_append_new(kernels, json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "name",
+                                                 k->name, "dispatches", (json_int_t)k->dispatches,
+                                                 "seconds", k->seconds, "bytes", k->bytes,
+                                                 "operations", k->operations, "bytes_per_second",
+                                                 k->bytes / seconds, "operations_per_second",
+                                                 k->operations / seconds, "share", k->share));
+    }
+    return kernels;
+}
+
+static json_t *result_json(const struct bench_results *all, const vkmoe_bench_result *r,
+                           bool prompt)
+{
+    char name[BENCH_NAME_SIZE];
+    bench_name(name, all->options, prompt);
+    return json_pack(
+        "{s:s, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:f, "
+        "s:f, s:o, s:o, s:o}",
+        "test", name, "mean", r->mean, "sd", r->deviation, "tokens", (json_int_t)r->tokens, "batch",
+        (json_int_t)r->batch, "depth", (json_int_t)all->options->depth, "repetitions",
+        (json_int_t)r->repetitions, "weight_bytes", r->weight_bytes, "kv_bytes", r->kv_bytes,
+        "bytes_per_second", r->bytes_per_second, "read_bandwidth", r->read_bandwidth, "dispatches",
+        (json_int_t)r->dispatches, "barriers", (json_int_t)r->barriers, "dispatches_per_token",
+        r->dispatches_per_token, "barriers_per_token", r->barriers_per_token,
+        "record_seconds_per_token", r->record_seconds, "submit_seconds_per_token",
+        r->submit_seconds, "wait_seconds_per_token", r->wait_seconds, "peak_memory",
+        peak_json(&r->memory), "peak_arithmetic", peak_json(&r->arithmetic), "kernels",
+        kernels_json(r));
+}
+
+int bench_print_json(const struct bench_results *r)
+{
+    json_t *results = json_array();
+    if (r->prompt.tokens)
+        json_array_append_new(results, result_json(r, &r->prompt, true));
+    if (r->generate.tokens)
+        json_array_append_new(results, result_json(r, &r->generate, false));
+    return cli_print_json(
+        json_pack("{s:o, s:o, s:o, s:I, s:s, s:o}", "model", cli_json_text(r->model), "device",
+                  cli_json_text(r->device->name), "driver", cli_json_text(r->device->driver),
+                  "layers", (json_int_t)r->options->layers, "kv",
+                  cli_kv_name(r->options->common.kv), "results", results),
+        "the measurements");
+}

@@ -1,0 +1,271 @@
+/* One function for each row of the table, as in ops.c; without one a kernel does not compile. */
+#include "kernels/cost.h"
+
+#include "base/rows.h"
+#include "kernels/kernels.h"
+#include "kernels/kv_layout.h"
+
+#define WORD 4.0 /* bytes of a float or uint */
+
+struct dispatch {
+    const struct vkm_op *op;
+    enum vkm_dtype dtype; /* of the weights, or of keys and values */
+    double rows;          /* of kernels with workgroups along y for each */
+    const struct vkm_cost_facts *facts;
+};
+
+typedef struct vkm_cost cost_fn(const struct dispatch *d, const void *params);
+
+/* Words read and written, and operations. */
+static struct vkm_cost words(double moved, double operations)
+{
+    return (struct vkm_cost){WORD * moved, operations};
+}
+
+/* --- rows by themselves --- */
+
+static struct vkm_cost cost_embed(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_embed *p = params;
+    double row = (double)vkm_matrix_bytes(d->dtype, 1, p->ld);
+    return (struct vkm_cost){d->rows * (row + WORD * p->ld), 0};
+}
+
+static struct vkm_cost cost_rmsnorm(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_rmsnorm *p = params;
+    return words((2 * d->rows + 1) * p->ld, 4 * d->rows * p->ld);
+}
+
+static struct vkm_cost cost_softmax(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_softmax *p = params;
+    return words(2 * d->rows * p->ld, 4 * d->rows * p->n);
+}
+
+static struct vkm_cost cost_topk(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_topk *p = params;
+    return words(d->rows * (2.0 * p->ld + 2.0 * p->k), d->rows * p->n * p->k);
+}
+
+static struct vkm_cost cost_random_words(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_random_words *p = params;
+    (void)d;
+    return words(p->words, 0);
+}
+
+static struct vkm_cost cost_kv_copy(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_kv_copy *p = params;
+    (void)d;
+    return words(4.0 * p->words, 0); /* keys and values, read and written */
+}
+
+static struct vkm_cost cost_probe_read(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_probe_read *p = params;
+    (void)d;
+    return words(4.0 * p->quads + p->count, 4.0 * p->quads);
+}
+
+static struct vkm_cost cost_probe_fma(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_probe_fma *p = params;
+    (void)d;
+    return words(p->count,
+                 2.0 * VKM_PROBE_CHAINS * VKM_PROBE_UNROLL * (double)p->rounds * p->count);
+}
+
+/* --- products: n_matrices of n_out rows, `rows` rows of x --- */
+
+struct product {
+    double n_matrices, n_out, k_ld, rows;
+    double x_words, y_words;
+};
+
+static struct vkm_cost product(const struct dispatch *d, const struct product *p)
+{
+    double weights = (double)vkm_matrix_bytes(d->dtype, (uint64_t)p->n_out, (uint64_t)p->k_ld);
+    return (struct vkm_cost){p->n_matrices * weights + WORD * (p->x_words + p->y_words),
+                             2 * p->n_out * p->k_ld * p->rows};
+}
+
+static struct vkm_cost cost_gemv(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_gemv *p = params;
+    double rows = p->n_rows;
+    return product(d, &(struct product){1, p->n_out, p->k_ld, rows, rows * p->k_ld,
+                                        rows * p->y_ld + (p->use_bias ? p->n_out : 0)});
+}
+#define cost_gemm cost_gemv
+
+static struct vkm_cost cost_gemv_add(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_gemv_add *p = params;
+    double rows = p->n_rows;
+    return product(d, &(struct product){1, p->n_out, p->k_ld, rows, rows * p->k_ld,
+                                        2 * rows * p->n_out + (p->use_bias ? p->n_out : 0)});
+}
+#define cost_gemm_add cost_gemv_add
+
+static struct vkm_cost cost_ffn_gemv_up(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_ffn_gemv_up *p = params;
+    double rows = p->n_rows;
+    return product(
+        d, &(struct product){2, p->width, p->k_ld, 2 * rows, rows * p->k_ld, rows * p->h_ld});
+}
+#define cost_ffn_gemm_up cost_ffn_gemv_up
+
+static struct vkm_cost cost_moe_gemv_up(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_moe_gemv_up *p = params;
+    double pairs = p->n_pairs;
+    return product(d, &(struct product){2 * d->facts->experts, p->width, p->k_ld, 2 * pairs,
+                                        pairs / p->k * p->k_ld, pairs * p->h_ld});
+}
+
+static struct vkm_cost cost_moe_gemv_down(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_moe_gemv_down *p = params;
+    double pairs = d->rows * p->k, shared = p->shared_width > 0 ? 1 : 0;
+    struct vkm_cost routed =
+        product(d, &(struct product){d->facts->experts, p->n_out, p->h_ld, pairs, pairs * p->h_ld,
+                                     2 * d->rows * p->x_ld});
+    struct vkm_cost always =
+        product(d, &(struct product){shared, p->n_out, p->shared_ld, shared * d->rows,
+                                     d->rows * p->shared_ld, 0});
+    return (struct vkm_cost){routed.bytes + always.bytes, routed.operations + always.operations};
+}
+
+/* Grouped products: their first workgroup count is the estimate, a pair each. */
+static struct vkm_cost cost_moe_gemm_up(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_moe_gemm_up *p = params;
+    double pairs = d->op->groups[0];
+    return product(d, &(struct product){2 * d->facts->experts, p->width, p->k_ld, 2 * pairs,
+                                        pairs / p->k * p->k_ld, pairs * p->h_ld});
+}
+
+static struct vkm_cost cost_moe_gemm_down(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_moe_gemm_down *p = params;
+    double pairs = d->op->groups[0];
+    return product(d, &(struct product){d->facts->experts, p->n_out, p->h_ld, pairs,
+                                        pairs * p->h_ld, pairs * p->y_ld});
+}
+
+static struct vkm_cost cost_moe_combine(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_moe_combine *p = params;
+    double elements = (double)p->n_rows * p->ld;
+    (void)d;
+    return words((p->k + 2.0) * elements, 2.0 * p->k * elements);
+}
+
+/* --- the expert sort --- */
+
+static struct vkm_cost cost_moe_histogram(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_moe_histogram *p = params;
+    return words(p->n_pairs + (double)d->op->groups[0] * p->n_experts, 0);
+}
+
+static struct vkm_cost cost_moe_scan(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_moe_scan *p = params;
+    (void)d;
+    return words(2.0 * p->n_sort_tiles * p->n_experts, 0);
+}
+
+static struct vkm_cost cost_moe_scatter(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_moe_scatter *p = params;
+    return words(2.0 * p->n_pairs + (double)d->op->groups[0] * p->n_experts, 0);
+}
+
+/* --- attention --- */
+
+static struct vkm_cost cost_rope_kv(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_rope_kv *p = params;
+    double rotated = (double)p->n_heads + p->n_kv_heads;
+    double queries = 2.0 * p->n_heads * p->head_dim;
+    double kept = 2.0 * p->n_kv_heads * (p->head_dim + vkm_kv_words(d->dtype, p->head_dim));
+    return words(d->rows * (queries + kept), 3 * d->rows * rotated * p->head_dim);
+}
+
+static struct vkm_cost cost_attention(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_attention *p = params;
+    double width = (double)p->n_heads * p->head_dim;
+    double out = p->n_splits > 1 ? (double)p->n_splits * p->n_heads * (p->head_dim + 2.0) : width;
+    return words(2 * d->facts->cached * p->n_kv_heads * vkm_kv_words(d->dtype, p->head_dim) +
+                     p->n_rows * (width + out),
+                 d->facts->positions * (4 * width + 4.0 * p->n_heads));
+}
+
+static struct vkm_cost cost_attention_combine(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_attention_combine *p = params;
+    double parts = d->rows * p->n_heads * p->n_splits;
+    return words(parts * (p->head_dim + 2.0) + d->rows * p->n_heads * p->head_dim,
+                 2 * parts * p->head_dim);
+}
+
+/* --- the vocabulary --- */
+
+static struct vkm_cost cost_penalise(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_penalise *p = params;
+    return words(2 * d->rows * p->ld, 0);
+}
+
+static struct vkm_cost cost_sample_cut(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_sample_cut *p = params;
+    return words(d->rows * p->vocab, 2 * d->rows * p->vocab);
+}
+
+static struct vkm_cost cost_sample_blocks(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_sample_blocks *p = params;
+    double blocks = vkm_ceil_div(p->vocab, VKM_VOCAB_BLOCK);
+    return words(d->rows * (p->vocab + 3 * blocks), 4 * d->rows * p->vocab);
+}
+
+/* The blocks' summaries, and the logits of the block that the token lies in. */
+static struct vkm_cost cost_sample(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_sample *p = params;
+    double blocks = vkm_ceil_div(p->vocab, VKM_VOCAB_BLOCK);
+    return words(d->rows * (3 * blocks + VKM_VOCAB_BLOCK), d->rows * 4 * VKM_VOCAB_BLOCK);
+}
+
+static struct vkm_cost cost_token_loss(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_token_loss *p = params;
+    return words(d->rows * p->vocab, 4 * d->rows * p->vocab);
+}
+
+/* --- */
+
+static cost_fn *const costs[VKM_KERNEL_COUNT] = {
+#define KERNEL(name, ...) cost_##name,
+#include "kernels/table.def"
+#undef KERNEL
+};
+
+struct vkm_cost vkm_op_cost(const struct vkm_stream *stream, const struct vkm_op *op,
+                            const struct vkm_cost_facts *facts)
+{
+    const struct dispatch d = {
+        .op = op,
+        .dtype = vkm_op_kernel(stream, op)->variants[op->variant].dtype,
+        .rows = op->groups[1],
+        .facts = facts,
+    };
+    return costs[op->kernel](&d, vkm_op_params(stream, op));
+}

@@ -1,0 +1,181 @@
+/* The launch table. Everything that was chosen by measurement stands here; SPEED.md tells of it. */
+#include "kernels/launch.h"
+
+#include "base/rows.h"
+
+enum {
+    LANES_ROW = 128,  /* kernels with one workgroup per row */
+    LANES_SMALL = 64, /* those whose rows are short: a list of experts, a head */
+    LANES_CUT = 1024, /* at most, for the kernel that finds the sampler's cut */
+    LANES_MOST = 512, /* that are tried */
+    LANES_GEMM = 128, /* fixed by lib/gemm_shared.glsl; lib/gemm_team.glsl takes fewer */
+};
+
+#define EVERYWHERE(n)                                                                              \
+    {                                                                                              \
+        {.lanes = (n)}, {.lanes = (n)}, {.lanes = (n)},                                            \
+        {                                                                                          \
+            .lanes = (n)                                                                           \
+        }                                                                                          \
+    }
+#define CPU_AND_GPU(cpu, gpu)                                                                      \
+    {                                                                                              \
+        {.lanes = (cpu)}, {.lanes = (cpu)}, {.lanes = (gpu)},                                      \
+        {                                                                                          \
+            .lanes = (gpu)                                                                         \
+        }                                                                                          \
+    }
+#define PRODUCT                                                                                    \
+    {                                                                                              \
+        {64, 4, 4}, {32, 8, 8}, {64, 4, 4},                                                        \
+        {                                                                                          \
+            128, 4, 4                                                                              \
+        }                                                                                          \
+    }
+#define SWIGLU                                                                                     \
+    {                                                                                              \
+        {64, 2, 2}, {32, 4, 8}, {64, 2, 2},                                                        \
+        {                                                                                          \
+            128, 2, 2                                                                              \
+        }                                                                                          \
+    }
+
+/* Of each kernel: CPU_BASE, CPU_SUBGROUP, GPU_BASE, GPU_SUBGROUP. */
+static const struct vkm_geometry table[VKM_KERNEL_COUNT][VKM_LAUNCH_CLASSES] = {
+    [VKM_K_embed] = EVERYWHERE(LANES_ROW),
+    [VKM_K_rmsnorm] = EVERYWHERE(LANES_ROW),
+    [VKM_K_gemv] = PRODUCT,
+    [VKM_K_gemv_add] = PRODUCT,
+    [VKM_K_gemm] = EVERYWHERE(LANES_GEMM),
+    [VKM_K_gemm_add] = EVERYWHERE(LANES_GEMM),
+    [VKM_K_random_words] = EVERYWHERE(LANES_ROW),
+    [VKM_K_rope_kv] = EVERYWHERE(LANES_SMALL),
+    [VKM_K_kv_copy] = EVERYWHERE(LANES_ROW),
+    [VKM_K_attention] = EVERYWHERE(LANES_SMALL), /* on CPU_SUBGROUP by its heads, in ops.c */
+    [VKM_K_attention_combine] = EVERYWHERE(LANES_SMALL),
+    [VKM_K_softmax] = EVERYWHERE(LANES_SMALL),
+    [VKM_K_topk] = EVERYWHERE(LANES_SMALL),
+    [VKM_K_moe_histogram] = EVERYWHERE(VKM_SORT_TILE),
+    [VKM_K_moe_scan] = EVERYWHERE(LANES_ROW),
+    [VKM_K_moe_scatter] = EVERYWHERE(VKM_SORT_TILE),
+    [VKM_K_ffn_gemv_up] = SWIGLU,
+    [VKM_K_ffn_gemm_up] = EVERYWHERE(LANES_GEMM),
+    [VKM_K_moe_gemv_up] = SWIGLU,
+    [VKM_K_moe_gemv_down] = PRODUCT,
+    [VKM_K_moe_gemm_up] = EVERYWHERE(LANES_GEMM),
+    [VKM_K_moe_gemm_down] = EVERYWHERE(LANES_GEMM),
+    [VKM_K_moe_combine] = EVERYWHERE(LANES_ROW),
+    [VKM_K_penalise] = EVERYWHERE(LANES_ROW),
+    [VKM_K_sample_cut] = CPU_AND_GPU(LANES_ROW, LANES_CUT),
+    [VKM_K_sample_blocks] = EVERYWHERE(LANES_ROW),
+    [VKM_K_token_loss] = EVERYWHERE(LANES_ROW),
+    [VKM_K_sample] = EVERYWHERE(LANES_ROW),
+    [VKM_K_probe_read] = EVERYWHERE(LANES_ROW),
+    [VKM_K_probe_fma] = EVERYWHERE(LANES_ROW),
+};
+
+static const uint32_t settings[VKM_SETTING_COUNT][VKM_LAUNCH_CLASSES] = {
+    [VKM_SETTING_tiled_rows] = {16, 16, 32, 32},
+    /* Two on CPU drivers, as LLVM 19 ends the process at four, for want of mask registers. */
+    [VKM_SETTING_attention_rows] = {2, 2, 4, 4},
+    /* As many as there are registers for; a subgroup alone on a CPU has none to run out of. */
+    [VKM_SETTING_attention_sums] = {8, 16, 8, 8},
+    /* Of a GPU Vulkan does not tell the size. */
+    [VKM_SETTING_split_groups] = {4, 4, 1024, 1024},
+    /* Longer where a dispatch costs more. */
+    [VKM_SETTING_split_span] = {1024, 1024, 256, 256},
+};
+
+const char *const vkm_setting_names[VKM_SETTING_COUNT] = {
+#define S(name) [VKM_SETTING_##name] = #name,
+    VKM_SETTINGS(S)
+#undef S
+};
+
+enum vkm_launch_class vkm_launch_class(const struct vkm_caps *caps)
+{
+    if (caps->cpu)
+        return caps->paths[VKM_PATH_SUBGROUP] ? VKM_LAUNCH_CPU_SUBGROUP : VKM_LAUNCH_CPU_BASE;
+    return caps->paths[VKM_PATH_SUBGROUP] ? VKM_LAUNCH_GPU_SUBGROUP : VKM_LAUNCH_GPU_BASE;
+}
+
+/* Conformance tries paths that the device would not take, which were not measured. */
+static const struct vkm_tuning *tuning_for(const struct vkm_caps *caps)
+{
+    const struct vkm_tuning *t = caps->tuning;
+    return t && t->launch_class == vkm_launch_class(caps) ? t : NULL;
+}
+
+struct vkm_geometry vkm_launch_geometry(const struct vkm_caps *caps, uint32_t kernel, bool tuned)
+{
+    const struct vkm_tuning *t = tuned ? tuning_for(caps) : NULL;
+    if (t && t->kernels[kernel].lanes > 0 && vkm_launch_fits(caps, kernel, t->kernels[kernel]))
+        return t->kernels[kernel];
+    return table[kernel][vkm_launch_class(caps)];
+}
+
+uint32_t vkm_launch_setting(const struct vkm_caps *caps, enum vkm_setting setting)
+{
+    const struct vkm_tuning *t = tuning_for(caps);
+    return t && t->settings[setting] > 0 ? t->settings[setting]
+                                         : settings[setting][vkm_launch_class(caps)];
+}
+
+/* --- what can be tuned --- */
+
+bool vkm_launch_is_product(uint32_t kernel)
+{
+    return table[kernel][0].outputs > 0;
+}
+
+bool vkm_launch_is_tunable(uint32_t kernel)
+{
+    return vkm_launch_is_product(kernel) || kernel == VKM_K_embed || kernel == VKM_K_rmsnorm ||
+           kernel == VKM_K_softmax || kernel == VKM_K_topk;
+}
+
+static bool is_power_of_two(uint32_t n)
+{
+    return n > 0 && (n & (n - 1)) == 0;
+}
+
+static bool outputs_fit(uint32_t outputs)
+{
+    return is_power_of_two(outputs) && outputs <= VKM_PANEL_ROWS;
+}
+
+/* The BASE path of a product keeps one sum of each output for each lane in shared memory, two for
+ * SwiGLU; other kernels a float for each lane, besides what they take in any case. */
+static bool shared_fits(const struct vkm_caps *caps, uint32_t kernel, struct vkm_geometry g)
+{
+    uint32_t outputs = vkm_max_u32(g.outputs, g.panels);
+    if (!vkm_launch_is_product(kernel) || caps->paths[VKM_PATH_SUBGROUP])
+        return true;
+    return (uint64_t)g.lanes * outputs * 2 * sizeof(float) <= caps->shared_bytes;
+}
+
+bool vkm_launch_fits(const struct vkm_caps *caps, uint32_t kernel, struct vkm_geometry g)
+{
+    if (!vkm_launch_is_tunable(kernel) || !is_power_of_two(g.lanes) || g.lanes < 4 ||
+        g.lanes > LANES_MOST || g.lanes > caps->max_invocations || !shared_fits(caps, kernel, g))
+        return false;
+    if (!vkm_launch_is_product(kernel))
+        return g.outputs == 0 && g.panels == 0;
+    return outputs_fit(g.outputs) && outputs_fit(g.panels);
+}
+
+bool vkm_launch_setting_fits(enum vkm_setting setting, uint32_t value)
+{
+    switch (setting) {
+    case VKM_SETTING_tiled_rows:
+        return value > 0 && value <= 1024;
+    case VKM_SETTING_attention_rows:
+        return value <= 4 && is_power_of_two(value);
+    case VKM_SETTING_attention_sums:
+        return value <= 16 && is_power_of_two(value);
+    case VKM_SETTING_split_groups:
+        return value > 0 && value <= 65536;
+    default:
+        return value >= VKM_KV_BLOCK && value <= 32768 && value % VKM_KV_BLOCK == 0;
+    }
+}
