@@ -173,18 +173,19 @@ static json_t *result_json(const struct options *o, const vkmoe_bench_result *r,
 }
 
 static int print_json(const struct options *o, const vkmoe_device_info *device, const char *model,
-                      const vkmoe_bench_result *prompt, const vkmoe_bench_result *generate)
+                      vkmoe_weights weights, const vkmoe_bench_result *prompt,
+                      const vkmoe_bench_result *generate)
 {
     json_t *results = json_array();
     if (prompt->tokens)
         json_array_append_new(results, result_json(o, prompt, true));
     if (generate->tokens)
         json_array_append_new(results, result_json(o, generate, false));
-    return cli_print_json(json_pack("{s:o, s:o, s:o, s:I, s:o}", "model", cli_json_text(model),
-                                    "device", cli_json_text(device->name), "driver",
-                                    cli_json_text(device->driver), "layers", (json_int_t)o->layers,
-                                    "results", results),
-                          "the measurements");
+    return cli_print_json(
+        json_pack("{s:o, s:o, s:o, s:s, s:I, s:o}", "model", cli_json_text(model), "device",
+                  cli_json_text(device->name), "driver", cli_json_text(device->driver), "weights",
+                  cli_weights_name(weights), "layers", (json_int_t)o->layers, "results", results),
+        "the measurements");
 }
 
 /* --- running --- */
@@ -203,6 +204,7 @@ static int measure(const struct options *o, vkmoe_device *device, vkmoe_model *m
         .progress = on_progress,
     };
     const vkmoe_device_info *info = vkmoe_device_get_info(device);
+    vkmoe_weights weights = vkmoe_model_get_info(model)->weights;
     vkmoe_bench_result prompt, generate;
     vkmoe_error err;
     vkmoe_status status = vkmoe_bench_run(model, &params, &prompt, &generate, &err);
@@ -211,8 +213,11 @@ static int measure(const struct options *o, vkmoe_device *device, vkmoe_model *m
     if (status != VKMOE_OK)
         return cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
     if (o->as_json)
-        return print_json(o, info, name, &prompt, &generate);
-    printf("%s on %s, %s\n", name, info->name, info->driver);
+        return print_json(o, info, name, weights, &prompt, &generate);
+    printf("%s on %s, %s", name, info->name, info->driver);
+    if (weights != VKMOE_WEIGHTS_STORED)
+        printf(", weights as %s", cli_weights_name(weights));
+    putchar('\n');
     print_result(o, &prompt, true);
     print_result(o, &generate, false);
     return EXIT_DONE;

@@ -78,8 +78,9 @@ typedef struct vkmoe_description {
     /* Ways to choose the routed experts of a token in one layer; exact below 2^43, 0 where there
      * are none. */
     double expert_combinations;
-    uint64_t kv_bytes_per_token;           /* keys and values of all layers, float32 */
-    uint32_t n_stored;                     /* 0 where there are no weights, only a configuration */
+    uint64_t kv_bytes_per_token; /* keys and values of all layers, float32 */
+    vkmoe_weights weights;       /* what vkmoe_model_quantize made them; STORED where it did not */
+    uint32_t n_stored;           /* 0 where there are no weights, only a configuration */
     vkmoe_stored stored[VKMOE_MAX_STORED]; /* the first n_stored count */
 } vkmoe_description;
 
@@ -128,6 +129,7 @@ typedef struct vkmoe_plan {
     vkmoe_heap_plan heaps[VKMOE_MAX_HEAPS]; /* of vkmoe_device_info, in the same order */
     uint32_t context;                       /* of the session */
     uint32_t chunk;                         /* of the session */
+    vkmoe_weights weights;                  /* what they are on the device */
     uint64_t memory_limit;                  /* as asked for; 0: none */
     uint64_t device_bytes;                  /* of it taken: all but experts in host memory */
     uint32_t n_experts;                     /* routed, of all layers */

@@ -185,6 +185,11 @@ void vkm_writer_write(struct vkm_writer *w, const void *bytes, size_t n)
         w->error = errno ? errno : EIO;
 }
 
+bool vkm_writer_failed(const struct vkm_writer *w)
+{
+    return w->error != 0;
+}
+
 vkmoe_status vkm_writer_commit(struct vkm_writer *w, vkmoe_error *err)
 {
     vkmoe_status status = VKMOE_OK;

@@ -31,6 +31,8 @@ vkmoe_status vkm_writer_open(const vkmoe_allocator *a, const char *path, struct 
                              vkmoe_error *err);
 /* The first failure is kept and reported by commit. */
 void vkm_writer_write(struct vkm_writer *w, const void *bytes, size_t n);
+/* Whether that has happened: what is written from now on is lost. */
+bool vkm_writer_failed(const struct vkm_writer *w);
 /* Flushes and renames; on failure the old file, if any, is untouched. Destroys w either way. */
 vkmoe_status vkm_writer_commit(struct vkm_writer *w, vkmoe_error *err);
 /* Drops what was written. Accepts NULL. */
