@@ -18,7 +18,7 @@ typedef struct vkmoe_quantize_params {
     bool (*progress)(void *user, uint64_t done, uint64_t total);
     void *user;           /* handed to progress */
     uint64_t shard_bytes; /* a file holds tensors of so many bytes, but at least one; 0: 4 GiB */
-    uint32_t threads;     /* that quantise side by side; 0: one for each processor */
+    uint32_t threads;     /* that quantise side by side; 0: one for each processor, 8 at most */
 } vkmoe_quantize_params;
 
 /* Quantises the weights of the Hugging Face folder `model` as vkmoe_model_load does with the same

@@ -86,25 +86,38 @@ static bool is_minimum(uint16_t h)
     return (h & 0x7fffu) < 0x7c00u;
 }
 
+/* A compiler makes vectors of this: all blocks come through here. */
+static bool all_valid(const uint16_t *scales, const uint16_t *minima, uint32_t count)
+{
+    bool good = true;
+    for (uint32_t i = 0; i < count; i++)
+        good &= is_scale(scales[i]);
+    for (uint32_t i = 0; i < count; i++)
+        good &= is_minimum(minima[i]);
+    return good;
+}
+
 bool vkm_panel_block_valid(const void *block, enum vkm_dtype dtype, uint64_t n_rows, uint64_t ld,
                            uint64_t index, uint64_t *row, uint64_t *group)
 {
-    const uint32_t groups = VKM_PANEL_COLS / VKM_GROUP, n = formats[dtype].scales;
-    uint16_t scales[VKM_PANEL_COLS / VKM_GROUP * VKM_PANEL_ROWS][2] = {{0}};
-    const uint8_t *at =
-        (const uint8_t *)block + VKM_PANEL_ROWS * quant_bytes(dtype, VKM_PANEL_COLS);
+    enum { GROUPS = VKM_PANEL_COLS / VKM_GROUP, COUNT = GROUPS * VKM_PANEL_ROWS };
+    uint16_t found[2 * COUNT] = {0}, scales[COUNT], minima[COUNT] = {0};
     uint64_t first_row = index / vkm_panel_blocks(ld) * VKM_PANEL_ROWS;
-    uint64_t first_group = index % vkm_panel_blocks(ld) * groups;
-    for (uint32_t i = 0; i < groups * VKM_PANEL_ROWS; i++) {
-        memcpy(&scales[i][0], at + i * n * sizeof(uint16_t), sizeof(uint16_t));
-        if (n > 1)
-            memcpy(&scales[i][1], at + (i * n + 1) * sizeof(uint16_t), sizeof(uint16_t));
-    }
-    for (uint32_t i = 0; i < groups * VKM_PANEL_ROWS; i++) {
+    uint64_t first_group = index % vkm_panel_blocks(ld) * GROUPS;
+    bool whole = first_row + VKM_PANEL_ROWS <= n_rows && first_group + GROUPS <= ld / VKM_GROUP;
+    memcpy(found, (const uint8_t *)block + VKM_PANEL_ROWS * quant_bytes(dtype, VKM_PANEL_COLS),
+           COUNT * scale_bytes(dtype));
+    for (uint32_t i = 0; i < COUNT; i++)
+        scales[i] = found[i * formats[dtype].scales];
+    for (uint32_t i = 0; i < COUNT && formats[dtype].scales > 1; i++)
+        minima[i] = found[2 * i + 1];
+    if (whole && all_valid(scales, minima, COUNT))
+        return true;
+    for (uint32_t i = 0; i < COUNT; i++) {
         *row = first_row + i % VKM_PANEL_ROWS;
         *group = first_group + i / VKM_PANEL_ROWS;
-        bool zero = ((scales[i][0] | scales[i][1]) & 0x7fffu) == 0;
-        if (!is_scale(scales[i][0]) || !is_minimum(scales[i][1]) ||
+        bool zero = ((scales[i] | minima[i]) & 0x7fffu) == 0;
+        if (!is_scale(scales[i]) || !is_minimum(minima[i]) ||
             (!zero && (*row >= n_rows || *group >= ld / VKM_GROUP)))
             return false;
     }

@@ -1,6 +1,5 @@
 /* Writing a model quantised: what the folder holds besides its weights, and what is refused. */
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/gguf.h"
@@ -10,7 +9,6 @@
 #include "vkmoe/quantize.h"
 
 #define SHARD_BYTES (UINT64_C(4) << 30)
-#define MOST_THREADS 64u
 #define FILE_LIMIT (UINT64_C(256) << 20) /* bytes of a file that is copied */
 #define CONFIG_KEY "quantization_config"
 
@@ -116,18 +114,11 @@ static vkmoe_status write_config(const struct quantizer *q)
     return status;
 }
 
-static uint32_t thread_count(uint32_t asked)
-{
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    uint32_t n = asked > 0 ? asked : processors > 0 ? (uint32_t)processors : 1;
-    return n < MOST_THREADS ? n : MOST_THREADS;
-}
-
 static vkmoe_status write_weights(const struct quantizer *q, struct vkm_weights *w)
 {
     const struct vkm_quantise_params params = {
         .shard_bytes = q->params->shard_bytes > 0 ? q->params->shard_bytes : SHARD_BYTES,
-        .threads = thread_count(q->params->threads),
+        .threads = q->params->threads,
         .progress = q->params->progress,
         .user = q->params->user,
     };

@@ -1,6 +1,5 @@
 #include "model/quantise.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,27 +8,14 @@
 #include "model/safetensors.h"
 #include "model/weights_pack.h"
 
-#define SLICE (2u << 20)  /* bytes that a thread makes at a time, */
-#define ALONE (64u << 10) /* and so few that more threads cost more than they save */
-
-/* One of the threads that pack rows side by side. */
-struct worker {
-    struct vkm_packer packer;
-    pthread_t thread;
-    bool started;
-    const struct vkm_piece *piece;
-    uint64_t first, rows; /* what it is to pack, */
-    unsigned char *to;    /* and to where */
-    vkmoe_status status;
-    vkmoe_error error;
-};
+#define CHUNK (8u << 20) /* bytes made at a time, or a panel of more */
 
 struct job {
     const vkmoe_allocator *allocator;
     const struct vkm_quantise_params *params;
-    struct worker *workers; /* [params->threads] */
-    unsigned char *buffer;  /* a slice of each */
-    size_t slice_bytes;
+    struct vkm_team team;
+    unsigned char *buffer;
+    size_t buffer_bytes;
     uint64_t done, total;
 };
 
@@ -44,72 +30,20 @@ static struct vkm_piece as_written(const struct vkm_piece *p)
     return out;
 }
 
-static void *work(void *user)
-{
-    struct worker *w = user;
-    w->status = vkm_pack(&w->packer, w->piece, w->first, w->rows, w->to, &w->error);
-    return NULL;
-}
-
-/* Lets the first n workers work, one of them in this thread. */
-static vkmoe_status run_workers(struct worker *workers, uint32_t n, vkmoe_error *err)
-{
-    vkmoe_status status = VKMOE_OK;
-    for (uint32_t i = 1; i < n; i++)
-        workers[i].started = pthread_create(&workers[i].thread, NULL, work, &workers[i]) == 0;
-    work(&workers[0]);
-    for (uint32_t i = 1; i < n; i++) {
-        if (workers[i].started)
-            pthread_join(workers[i].thread, NULL);
-        else
-            work(&workers[i]);
-    }
-    for (uint32_t i = 0; i < n && status == VKMOE_OK; i++) {
-        status = workers[i].status;
-        if (status != VKMOE_OK && err)
-            *err = workers[i].error;
-    }
-    return status;
-}
-
-/* Divides up to `rows` rows from `first` on among the workers, in whole panels; returns how many
- * got any, and sets *taken to the rows that they have. */
-static uint32_t divide(struct job *job, const struct vkm_piece *p, uint64_t first, uint64_t rows,
-                       uint64_t *taken)
-{
-    uint64_t panel = vkm_stored_rows(p->dtype, 1);
-    uint64_t most = job->slice_bytes / vkm_matrix_bytes(p->dtype, panel, p->ld) * panel;
-    uint64_t panels = (rows + panel - 1) / panel, n = job->params->threads;
-    if (vkm_matrix_bytes(p->dtype, rows, p->ld) < ALONE)
-        n = 1;
-    uint64_t each = (panels + n - 1) / n * panel;
-    uint32_t used = 0;
-    each = each < most ? each : most;
-    for (*taken = 0; used < n && *taken < rows; used++) {
-        struct worker *w = &job->workers[used];
-        w->piece = p;
-        w->first = first + *taken;
-        w->rows = rows - *taken < each ? rows - *taken : each;
-        w->to = job->buffer + used * job->slice_bytes;
-        *taken += w->rows;
-    }
-    return used;
-}
-
 static vkmoe_status write_piece(void *user, const struct vkm_tensor_out *tensor,
                                 struct vkm_writer *w, vkmoe_error *err)
 {
     struct job *job = user;
     const struct vkm_piece piece = as_written(tensor->data);
-    for (uint64_t row = 0, taken; row < piece.rows && !vkm_writer_failed(w); row += taken) {
-        uint32_t n = divide(job, &piece, row, piece.rows - row, &taken);
-        vkmoe_status status = run_workers(job->workers, n, err);
+    uint64_t panel = vkm_stored_rows(piece.dtype, 1);
+    uint64_t most = job->buffer_bytes / vkm_matrix_bytes(piece.dtype, panel, piece.ld) * panel;
+    for (uint64_t row = 0; row < piece.rows && !vkm_writer_failed(w); row += most) {
+        uint64_t n = piece.rows - row < most ? piece.rows - row : most;
+        vkmoe_status status = vkm_team_pack(&job->team, &piece, row, n, job->buffer, err);
         if (status != VKMOE_OK)
             return status;
-        for (uint32_t i = 0; i < n; i++)
-            vkm_writer_write(w, job->workers[i].to,
-                             (size_t)vkm_matrix_bytes(piece.dtype, job->workers[i].rows, piece.ld));
-        job->done += vkm_piece_source_bytes(&piece, taken);
+        vkm_writer_write(w, job->buffer, (size_t)vkm_matrix_bytes(piece.dtype, n, piece.ld));
+        job->done += vkm_piece_source_bytes(&piece, n);
         if (job->params->progress &&
             !job->params->progress(job->params->user, job->done, job->total))
             return vkm_fail(err, VKMOE_CANCELLED, "quantising was cancelled");
@@ -221,32 +155,19 @@ static vkmoe_status write_files(struct job *job, const struct vkm_folder *folder
 
 static vkmoe_status prepare(struct job *job, const struct vkm_weights *w, vkmoe_error *err)
 {
-    const vkmoe_allocator *a = job->allocator;
-    uint32_t n = job->params->threads;
-    job->slice_bytes = SLICE;
+    job->buffer_bytes = CHUNK;
     for (size_t i = 0; i < w->pieces.count; i++) {
         const struct vkm_piece p = as_written(&w->pieces.items[i]);
         uint64_t panel = vkm_matrix_bytes(p.dtype, vkm_stored_rows(p.dtype, 1), p.ld);
         job->total += p.source->size;
-        if (panel > job->slice_bytes)
-            job->slice_bytes = (size_t)panel;
+        if (panel > job->buffer_bytes)
+            job->buffer_bytes = (size_t)panel;
     }
-    job->workers = vkm_calloc(a, n, sizeof(*job->workers));
-    job->buffer = vkm_malloc(a, n, job->slice_bytes);
-    if (!job->workers || !job->buffer)
-        return vkm_fail_memory(err, n * job->slice_bytes, "quantising");
-    vkmoe_status status = VKMOE_OK;
-    for (uint32_t i = 0; i < n && status == VKMOE_OK; i++)
-        status = vkm_packer_init(&job->workers[i].packer, a, w->pieces.items, w->pieces.count, err);
-    return status;
-}
-
-static void finish(struct job *job)
-{
-    for (uint32_t i = 0; job->workers && i < job->params->threads; i++)
-        vkm_packer_finish(&job->workers[i].packer);
-    vkm_free(job->allocator, job->workers);
-    vkm_free(job->allocator, job->buffer);
+    job->buffer = vkm_malloc(job->allocator, job->buffer_bytes, 1);
+    if (!job->buffer)
+        return vkm_fail_memory(err, job->buffer_bytes, "quantising");
+    return vkm_team_init(&job->team, job->allocator, job->params->threads, w->pieces.items,
+                         w->pieces.count, err);
 }
 
 vkmoe_status vkm_quantise(struct vkm_weights *w, const struct vkm_quantise_params *params,
@@ -264,6 +185,7 @@ vkmoe_status vkm_quantise(struct vkm_weights *w, const struct vkm_quantise_param
     if (status == VKMOE_OK)
         status = write_files(&job, folder, tensors, w->pieces.count, err);
     vkm_free(a, tensors);
-    finish(&job);
+    vkm_team_finish(&job.team);
+    vkm_free(a, job.buffer);
     return status;
 }

@@ -6,8 +6,8 @@
 #include "model/weights.h"
 
 struct vkm_quantise_params {
-    uint64_t shard_bytes; /* of tensors in one file, if it has more than one */
-    uint32_t threads;
+    uint64_t shard_bytes;      /* of tensors in one file, if it has more than one */
+    uint32_t threads;          /* 0: one for each processor */
     vkm_progress_fn *progress; /* bytes of the checkpoint read so far; or NULL */
     void *user;
 };

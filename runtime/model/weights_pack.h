@@ -23,6 +23,21 @@ void vkm_packer_finish(struct vkm_packer *packer); /* accepts a zeroed one */
 vkmoe_status vkm_pack(struct vkm_packer *packer, const struct vkm_piece *piece, uint64_t first,
                       uint64_t rows, void *to, vkmoe_error *err);
 
+/* The same by several threads. */
+struct vkm_worker;
+struct vkm_team {
+    const vkmoe_allocator *allocator;
+    struct vkm_worker *workers;
+    uint32_t n;
+};
+
+/* threads: 0 for one on each processor, up to a few. To be finished also where it fails. */
+vkmoe_status vkm_team_init(struct vkm_team *team, const vkmoe_allocator *a, uint32_t threads,
+                           const struct vkm_piece *pieces, size_t count, vkmoe_error *err);
+void vkm_team_finish(struct vkm_team *team); /* accepts a zeroed one */
+vkmoe_status vkm_team_pack(struct vkm_team *team, const struct vkm_piece *piece, uint64_t first,
+                           uint64_t rows, void *to, vkmoe_error *err);
+
 /* Bytes of the checkpoint that so many rows are read from, from the first row of a panel on. */
 uint64_t vkm_piece_source_bytes(const struct vkm_piece *p, uint64_t rows);
 

@@ -13,7 +13,7 @@ _Static_assert((uint64_t)VKM_MAX_WIDTH * 4 <= VKM_UPLOAD_CHUNK, "a chunk holds a
 
 struct job {
     struct vkm_uploader *uploader;
-    struct vkm_packer packer;
+    struct vkm_team team;
     vkm_progress_fn *progress;
     void *user;
     uint64_t done, total;
@@ -29,7 +29,7 @@ static vkmoe_status upload_piece(struct job *job, const struct vkm_piece *p, vkm
         vkmoe_status status = vkm_uploader_begin(job->uploader, p->target, stored_bytes(p, row),
                                                  stored_bytes(p, n), &to, err);
         if (status == VKMOE_OK)
-            status = vkm_pack(&job->packer, p, row, n, to, err);
+            status = vkm_team_pack(&job->team, p, row, n, to, err);
         if (status == VKMOE_OK)
             status = vkm_uploader_end(job->uploader, err);
         if (status != VKMOE_OK)
@@ -82,8 +82,8 @@ vkmoe_status vkm_weights_upload(struct vkm_weights *w, vkm_progress_fn *progress
     vkm_weights_sort(w);
     for (size_t i = 0; i < w->pieces.count; i++)
         job.total += w->pieces.items[i].source->size;
-    status = vkm_packer_init(&job.packer, vkm_gpu_allocator(w->gpu), w->pieces.items,
-                             w->pieces.count, err);
+    status = vkm_team_init(&job.team, vkm_gpu_allocator(w->gpu), 0, w->pieces.items,
+                           w->pieces.count, err);
     for (size_t i = 0; i < w->pieces.count && status == VKMOE_OK; i++)
         status = upload_piece(&job, &w->pieces.items[i], err);
     for (size_t i = 0; i < w->tables.count && status == VKMOE_OK; i++) {
@@ -94,7 +94,7 @@ vkmoe_status vkm_weights_upload(struct vkm_weights *w, vkm_progress_fn *progress
     if (status == VKMOE_OK)
         status = vkm_uploader_flush(job.uploader, err);
     vkm_uploader_destroy(job.uploader);
-    vkm_packer_finish(&job.packer);
+    vkm_team_finish(&job.team);
     free_lists(w);
     return status;
 }
