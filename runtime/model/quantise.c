@@ -166,7 +166,7 @@ static vkmoe_status prepare(struct job *job, const struct vkm_weights *w, vkmoe_
     job->buffer = vkm_malloc(job->allocator, job->buffer_bytes, 1);
     if (!job->buffer)
         return vkm_fail_memory(err, job->buffer_bytes, "quantising");
-    return vkm_team_init(&job->team, job->allocator, job->params->threads, w->pieces.items,
+    return vkm_team_init(&job->team, job->allocator, job->params->threads, true, w->pieces.items,
                          w->pieces.count, err);
 }
 

@@ -126,23 +126,32 @@ static vkmoe_status copy_panels(struct vkm_packer *packer, const struct run *run
     uint64_t count = vkm_matrix_bytes(p->dtype, run->rows, p->ld) / block, row, group;
     for (uint64_t done = 0; done < count;) {
         size_t n = count - done < per_read ? (size_t)(count - done) : per_read;
+        unsigned char *to = run->to + done * block, *read = packer->straight ? to : packer->block;
         vkmoe_status status =
-            vkm_tensor_read(p->source, (first + done) * block, packer->block, n * block, err);
+            vkm_tensor_read(p->source, (first + done) * block, read, n * block, err);
         if (status != VKMOE_OK)
             return status;
         for (size_t i = 0; i < n; i++) {
-            if (!vkm_panel_block_valid(packer->block + i * block, p->dtype, p->rows, p->ld,
-                                       first + done + i, &row, &group))
+            if (!vkm_panel_block_valid(read + i * block, p->dtype, p->rows, p->ld, first + done + i,
+                                       &row, &group))
                 return vkm_fail(err, VKMOE_BAD_FORMAT,
                                 "%s: group %" PRIu64 " in row %" PRIu64
                                 " of tensor %s has a scale that is negative, not finite or beyond "
                                 "the end of the matrix",
                                 p->source->file, group, row, p->source->own_name);
         }
-        memcpy(run->to + done * block, packer->block, n * block);
+        if (read != to)
+            memcpy(to, read, n * block);
         done += n;
     }
     return VKMOE_OK;
+}
+
+/* Whether rows lie in the file as they are stored. */
+static bool are_alike(const struct vkm_piece *p)
+{
+    const struct vkm_tensor *t = p->source;
+    return !t->blocks && !t->interleaved && p->dtype == t->dtype && p->ld == p->cols;
 }
 
 /* Reads the rows of the run and writes them as they are stored, and where they end in part of a
@@ -152,16 +161,18 @@ static vkmoe_status pack_rows(struct vkm_packer *packer, const struct run *run, 
     const struct vkm_piece *p = run->piece;
     size_t size = source_row_bytes(p);
     size_t per_block = p->source->interleaved ? 1 : packer->block_size / size;
+    bool straight = packer->straight && are_alike(p);
     for (uint64_t row = 0; row < run->rows;) {
         uint64_t left = run->rows - row;
         size_t n = left < per_block ? (size_t)left : per_block;
         uint64_t at = run->first + row;
-        vkmoe_status status = vkm_tensor_read(p->source, row_in_file(p->source, at) * size,
-                                              packer->block, n * size, err);
+        unsigned char *read = straight ? run->to + row * size : packer->block;
+        vkmoe_status status =
+            vkm_tensor_read(p->source, row_in_file(p->source, at) * size, read, n * size, err);
         if (status == VKMOE_OK && !p->source->blocks)
-            status = check_finite(p, at, n, packer->block, p->source->dtype, err);
-        for (size_t i = 0; i < n && status == VKMOE_OK; i++)
-            status = pack_row(packer, run, row + i, packer->block + i * size, err);
+            status = check_finite(p, at, n, read, p->source->dtype, err);
+        for (size_t i = 0; i < n && status == VKMOE_OK && !straight; i++)
+            status = pack_row(packer, run, row + i, read + i * size, err);
         if (status != VKMOE_OK)
             return status;
         row += n;
@@ -178,11 +189,11 @@ vkmoe_status vkm_pack(struct vkm_packer *packer, const struct vkm_piece *piece, 
     return piece->source->packed ? copy_panels(packer, &run, err) : pack_rows(packer, &run, err);
 }
 
-vkmoe_status vkm_packer_init(struct vkm_packer *packer, const vkmoe_allocator *a,
+vkmoe_status vkm_packer_init(struct vkm_packer *packer, const vkmoe_allocator *a, bool straight,
                              const struct vkm_piece *pieces, size_t count, vkmoe_error *err)
 {
     size_t widest = 0;
-    *packer = (struct vkm_packer){.allocator = a, .block_size = BLOCK};
+    *packer = (struct vkm_packer){.allocator = a, .block_size = BLOCK, .straight = straight};
     for (size_t i = 0; i < count; i++) {
         const struct vkm_piece *p = &pieces[i];
         if (!p->source->packed && source_row_bytes(p) > packer->block_size)

@@ -10,10 +10,12 @@ struct vkm_packer {
     unsigned char *block; /* what was read last */
     size_t block_size;    /* at least a row of every piece */
     float *values;        /* a row on its way to another type */
+    bool straight;        /* what needs no change is read to its place, and checked there */
 };
 
-/* For these pieces; to be finished also where it fails. */
-vkmoe_status vkm_packer_init(struct vkm_packer *packer, const vkmoe_allocator *a,
+/* For these pieces; to be finished also where it fails. `straight`: memory that is packed to is
+ * quick to read. */
+vkmoe_status vkm_packer_init(struct vkm_packer *packer, const vkmoe_allocator *a, bool straight,
                              const struct vkm_piece *pieces, size_t count, vkmoe_error *err);
 void vkm_packer_finish(struct vkm_packer *packer); /* accepts a zeroed one */
 
@@ -33,7 +35,8 @@ struct vkm_team {
 
 /* threads: 0 for one on each processor, up to a few. To be finished also where it fails. */
 vkmoe_status vkm_team_init(struct vkm_team *team, const vkmoe_allocator *a, uint32_t threads,
-                           const struct vkm_piece *pieces, size_t count, vkmoe_error *err);
+                           bool straight, const struct vkm_piece *pieces, size_t count,
+                           vkmoe_error *err);
 void vkm_team_finish(struct vkm_team *team); /* accepts a zeroed one */
 vkmoe_status vkm_team_pack(struct vkm_team *team, const struct vkm_piece *piece, uint64_t first,
                            uint64_t rows, void *to, vkmoe_error *err);

@@ -82,8 +82,8 @@ vkmoe_status vkm_weights_upload(struct vkm_weights *w, vkm_progress_fn *progress
     vkm_weights_sort(w);
     for (size_t i = 0; i < w->pieces.count; i++)
         job.total += w->pieces.items[i].source->size;
-    status = vkm_team_init(&job.team, vkm_gpu_allocator(w->gpu), 0, w->pieces.items,
-                           w->pieces.count, err);
+    status = vkm_team_init(&job.team, vkm_gpu_allocator(w->gpu), 0, vkm_gpu_caps(w->gpu)->cpu,
+                           w->pieces.items, w->pieces.count, err);
     for (size_t i = 0; i < w->pieces.count && status == VKMOE_OK; i++)
         status = upload_piece(&job, &w->pieces.items[i], err);
     for (size_t i = 0; i < w->tables.count && status == VKMOE_OK; i++) {
