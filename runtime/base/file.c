@@ -56,6 +56,11 @@ vkmoe_status vkm_file_read_at(const struct vkm_file *file, uint64_t offset, void
     return VKMOE_OK;
 }
 
+void vkm_file_expect(const struct vkm_file *file, uint64_t offset, uint64_t size)
+{
+    (void)posix_fadvise(file->fd, (off_t)offset, (off_t)size, POSIX_FADV_WILLNEED);
+}
+
 static vkmoe_status read_whole(const vkmoe_allocator *a, const struct vkm_file *file,
                                uint64_t limit, char **data, vkmoe_error *err)
 {

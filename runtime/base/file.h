@@ -19,6 +19,9 @@ void vkm_file_close(struct vkm_file *file); /* accepts one that failed to open *
 vkmoe_status vkm_file_read_at(const struct vkm_file *file, uint64_t offset, void *to, size_t size,
                               vkmoe_error *err);
 
+/* Asks for bytes that will be read soon, without waiting for them; a wish, no more. */
+void vkm_file_expect(const struct vkm_file *file, uint64_t offset, uint64_t size);
+
 /* Reads a file of at most `limit` bytes; *data gets a trailing zero byte and belongs to the caller
  * (vkm_free). */
 vkmoe_status vkm_file_read(const vkmoe_allocator *a, const char *path, uint64_t limit, char **data,

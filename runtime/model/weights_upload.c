@@ -17,7 +17,28 @@ struct job {
     vkm_progress_fn *progress;
     void *user;
     uint64_t done, total;
+    const struct vkm_file *file; /* that was read last, */
+    uint64_t expected;           /* and asked for up to here */
 };
+
+#define AHEAD (32u << 20) /* bytes asked for before they are read: the disk works on meanwhile */
+
+/* Asks for what follows the bytes about to be read, which are in the file's order. (Several threads
+ * read one file: that there is an order is nothing the system would see.) */
+static void expect_more(struct job *job, const struct vkm_tensor *t, uint64_t offset)
+{
+    uint64_t at = t->offset + offset, end = at + AHEAD;
+    if (job->file != t->from || job->expected < at) {
+        job->file = t->from;
+        job->expected = at;
+    }
+    end = end < t->from->size ? end : t->from->size;
+    if (end < job->expected + AHEAD / 4 && end < t->from->size)
+        return; /* a few large wishes, not one for each tensor */
+    if (end > job->expected)
+        vkm_file_expect(t->from, job->expected, end - job->expected);
+    job->expected = end > job->expected ? end : job->expected;
+}
 
 static vkmoe_status upload_piece(struct job *job, const struct vkm_piece *p, vkmoe_error *err)
 {
@@ -26,6 +47,7 @@ static vkmoe_status upload_piece(struct job *job, const struct vkm_piece *p, vkm
     for (uint64_t row = 0; row < p->rows;) {
         uint64_t n = p->rows - row < per_chunk ? p->rows - row : per_chunk;
         void *to;
+        expect_more(job, p->source, vkm_piece_source_bytes(p, row));
         vkmoe_status status = vkm_uploader_begin(job->uploader, p->target, stored_bytes(p, row),
                                                  stored_bytes(p, n), &to, err);
         if (status == VKMOE_OK)
