@@ -180,7 +180,10 @@ static int measure(const struct bench_options *o, vkmoe_device *device, vkmoe_mo
         .progress = on_progress,
         .user = &shown,
     };
-    struct bench_results r = {.options = o, .model = name, .device = vkmoe_device_get_info(device)};
+    struct bench_results r = {.options = o,
+                              .model = name,
+                              .device = vkmoe_device_get_info(device),
+                              .weights = vkmoe_model_get_info(model)->weights};
     vkmoe_error err;
     if (o->tune)
         return bench_tune(&r, model);

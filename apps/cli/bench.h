@@ -16,6 +16,7 @@ struct bench_results {
     const struct bench_options *options;
     const char *model;
     const vkmoe_device_info *device;
+    vkmoe_weights weights;               /* what they are in memory */
     vkmoe_bench_result prompt, generate; /* zeroed where not asked for */
 };
 

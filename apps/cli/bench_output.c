@@ -71,8 +71,10 @@ static void print_peak(const char *what, const vkmoe_bench_peak *peak, const cha
 void bench_print_table(const struct bench_results *r)
 {
     const vkmoe_bench_result *any = r->prompt.tokens ? &r->prompt : &r->generate;
-    printf("%s on %s, %s, KV cache in %s\n", r->model, r->device->name, r->device->driver,
-           cli_kv_name(r->options->common.kv));
+    printf("%s on %s, %s, ", r->model, r->device->name, r->device->driver);
+    if (r->weights != VKMOE_WEIGHTS_STORED)
+        printf("weights as %s, ", cli_weights_name(r->weights));
+    printf("KV cache in %s\n", cli_kv_name(r->options->common.kv));
     print_peak("memory", &any->memory, "GB/s");
     print_peak("arithmetic", &any->arithmetic, "GFLOP/s");
     print_result(r, &r->prompt, true);
@@ -135,7 +137,7 @@ int bench_print_json(const struct bench_results *r)
     if (r->generate.tokens)
         json_array_append_new(results, result_json(r, &r->generate, false));
     return cli_print_json(
-        json_pack("{s:o, s:o, s:o, s:I, s:s, s:o}", "model", cli_json_text(r->model), "device",
+        json_pack("{s:o, s:o, s:o, s:s, s:I, s:s, s:o}", "model", cli_json_text(r->model), "device",
                   cli_json_text(r->device->name), "driver", cli_json_text(r->device->driver),
                   "layers", (json_int_t)r->options->layers, "kv",
                   cli_kv_name(r->options->common.kv), "results", results),

@@ -74,7 +74,8 @@ enum {
     "      --memory-limit N   use at most N bytes of device memory (500M, 1.5G): experts beyond\n" \
     "                         are read from host memory (default: what the device has)\n"          \
     "      --weights KIND     bf16: as the file has them; q8, q4: quantised while loading\n"       \
-    "                         (default: bf16); a GGUF file's stay as they are\n"                   \
+    "                         (default: bf16); those of a GGUF file, or quantised\n"               \
+    "                         already, stay as they are\n"                                         \
     "      --kv KIND          keys and values of the context as f32, f16, bf16 or q8 (default: "   \
     "f32)\n"                                                                                       \
     "      --chunk N          prompt tokens computed in one step (default: 256)\n"                 \
@@ -141,6 +142,16 @@ const char *cli_model_path(const struct cli_common *common);
 /* Whether there is anything; false after saying that there is not. */
 bool cli_model_is_there(const struct cli_common *common);
 
+/* A bar on stderr, if that is a terminal. */
+struct cli_progress {
+    const char *doing; /* "loading" */
+    const char *after; /* what goes on when all is read */
+    double shown;      /* when it was drawn last */
+};
+/* Draws it (user: a struct cli_progress) from time to time; false after a Ctrl-C. */
+bool cli_on_progress(void *user, uint64_t done, uint64_t total);
+void cli_end_progress(void);
+
 /* A log that prints to stderr what `verbosity` asks for. */
 vkmoe_log cli_log(const struct cli_common *common);
 
@@ -185,6 +196,7 @@ int cmd_tokenize(int argc, char **argv);
 int cmd_detokenize(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
+int cmd_quantize(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_perplexity(int argc, char **argv);
 int cmd_conform(int argc, char **argv);

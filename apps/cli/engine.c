@@ -95,31 +95,38 @@ static int terminal_width(void)
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
 }
 
-static void show_progress(double *shown, uint64_t done, uint64_t total)
+static void show_progress(struct cli_progress *p, uint64_t done, uint64_t total)
 {
     double seconds = cli_now();
-    if (seconds - *shown < 0.1)
+    if (seconds - p->shown < 0.1)
         return;
-    *shown = seconds;
+    p->shown = seconds;
     char text[96];
-    int size = snprintf(text, sizeof(text), "%.1f of %.1f MB%s", (double)done / 1e6,
-                        (double)total / 1e6, done < total ? "" : ", waiting for the shaders");
+    int size =
+        snprintf(text, sizeof(text), "%.1f of %.1f MB%s%s", (double)done / 1e6, (double)total / 1e6,
+                 done < total ? "" : ", ", done < total ? "" : p->after);
     int room = terminal_width() - 1; /* the last column is the cursor's */
-    int width = room - size - (int)sizeof("loading [] ") + 1;
+    int width = room - size - (int)strlen(p->doing) - (int)sizeof(" [] ") + 1;
     if (width < 1) {
         fprintf(stderr, "\r\033[K%.*s", room, text);
         return;
     }
     width = width < BAR_WIDTH ? width : BAR_WIDTH;
     int filled = total ? (int)((uint64_t)width * done / total) : width;
-    fprintf(stderr, "\r\033[Kloading [%.*s%*s] %s", filled, BAR, width - filled, "", text);
+    fprintf(stderr, "\r\033[K%s [%.*s%*s] %s", p->doing, filled, BAR, width - filled, "", text);
 }
 
-static bool on_progress(void *user, uint64_t done, uint64_t total)
+bool cli_on_progress(void *user, uint64_t done, uint64_t total)
 {
     if (isatty(STDERR_FILENO))
         show_progress(user, done, total);
     return !cli_interrupted();
+}
+
+void cli_end_progress(void)
+{
+    if (isatty(STDERR_FILENO))
+        fputs("\r\033[K", stderr);
 }
 
 int cli_tokenizer_open(const struct cli_common *common, struct cli_engine *e)
@@ -174,10 +181,10 @@ vkmoe_session_params cli_session_params(const struct cli_common *common)
 static vkmoe_status open_device_and_model(const struct cli_common *common, uint32_t prompt_tokens,
                                           struct cli_engine *e, vkmoe_error *err)
 {
-    double shown = 0;
+    struct cli_progress progress = {.doing = "loading", .after = "waiting for the shaders"};
     vkmoe_model_params model = cli_model_params(common);
-    model.progress = on_progress;
-    model.user = &shown;
+    model.progress = cli_on_progress;
+    model.user = &progress;
     model.prompt_tokens = prompt_tokens;
     vkmoe_status status = cli_device_open(common, &e->log, &e->device, err);
     if (status == VKMOE_OK)
@@ -203,8 +210,7 @@ int cli_engine_open(const struct cli_common *common, uint32_t prompt_tokens, str
 {
     vkmoe_error err;
     vkmoe_status status = open_device_and_model(common, prompt_tokens, e, &err);
-    if (isatty(STDERR_FILENO))
-        fputs("\r\033[K", stderr); /* the progress bar has served */
+    cli_end_progress();
     if (status != VKMOE_OK)
         return cli_interrupted() ? EXIT_INTERRUPTED : cli_load_failed(e->device, common, &err);
     e->load_seconds = cli_now() - e->start;

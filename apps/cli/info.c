@@ -100,6 +100,9 @@ static void print_costs(const vkmoe_description *d)
         printf("%s%s as %s", i ? ", " : "", bytes_text((double)d->kv_bytes_per_token[i]).text,
                cli_kv_name((vkmoe_kv)i));
     printf(", for each token of context\n");
+    if (d->weights != VKMOE_WEIGHTS_STORED)
+        printf("quantised        to %s, in the layout of this vkmoe\n",
+               cli_weights_name(d->weights));
     for (uint32_t i = 0; i < d->n_stored; i++)
         printf("%-16s %s in %llu tensors of %s\n", i ? "" : "checkpoint",
                bytes_text((double)d->stored[i].bytes).text,
@@ -164,6 +167,8 @@ static int print_json(const vkmoe_description *d, const char *model)
     for (uint32_t i = 0; i < d->n_stored; i++)
         set_count(stored, d->stored[i].dtype, d->stored[i].bytes);
     json_object_set_new(o, "checkpoint_bytes", stored);
+    if (d->weights != VKMOE_WEIGHTS_STORED)
+        json_object_set_new(o, "quantised", json_string(cli_weights_name(d->weights)));
     set_count(o, "kv_bytes_per_token", d->kv_bytes_per_token[VKMOE_KV_F32]);
     for (int i = 0; i < VKMOE_KV_COUNT; i++)
         set_count(kv, cli_kv_name((vkmoe_kv)i), d->kv_bytes_per_token[i]);

@@ -18,6 +18,7 @@ static const struct {
     {"conform", cmd_conform, "test a device and its driver"},
     {"info", cmd_info, "shape, parameters, operations and bytes of a model"},
     {"plan", cmd_plan, "the memory that a model would take, before loading it"},
+    {"quantize", cmd_quantize, "write a model with smaller weights"},
     {"bench", cmd_bench, "how fast a model runs"},
     {"perplexity", cmd_perplexity, "how well a model predicts a text"},
     {"tokenize", cmd_tokenize, "text on stdin to token ids"},

@@ -80,8 +80,10 @@ static void print_plan(const vkmoe_plan *p, const vkmoe_device_info *device, con
 {
     char reason[CLI_REASON_SIZE];
     cli_plan_reason(p, reason);
-    printf("%s on %s, context %u, chunks of %u, KV cache in %s\n", model, device->name, p->context,
-           p->chunk, cli_kv_name(p->kv));
+    printf("%s on %s, ", model, device->name);
+    if (p->weights != VKMOE_WEIGHTS_STORED)
+        printf("weights as %s, ", cli_weights_name(p->weights));
+    printf("context %u, chunks of %u, KV cache in %s\n", p->context, p->chunk, cli_kv_name(p->kv));
     for (uint32_t i = 0; i < p->n_heaps; i++)
         print_heap(&p->heaps[i], i);
     printf("\nKV cache for a token       %.1f KB", (double)p->kv_bytes_per_token / 1e3);
@@ -115,15 +117,16 @@ static int print_json(const vkmoe_plan *p, const vkmoe_device_info *device, cons
     for (uint32_t i = 0; i < p->n_heaps; i++)
         json_array_append_new(heaps, heap_json(&p->heaps[i]));
     json_t *root = json_pack(
-        "{s:o, s:o, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:s, s:o}", "model",
-        cli_json_text(model), "device", cli_json_text(device->name), "context",
-        (json_int_t)p->context, "chunk", (json_int_t)p->chunk, "kv", cli_kv_name(p->kv),
-        "kv_bytes_per_token", (json_int_t)p->kv_bytes_per_token, "memory_limit",
-        (json_int_t)p->memory_limit, "device_bytes", (json_int_t)p->device_bytes, "experts",
-        (json_int_t)p->n_experts, "host_experts", (json_int_t)p->n_host_experts,
-        "host_expert_bytes", (json_int_t)p->host_expert_bytes, "host_bytes_per_token",
-        p->host_bytes_per_token, "device_bytes_per_token", p->device_bytes_per_token, "fits",
-        p->fits, "reason", reason, "heaps", heaps);
+        "{s:o, s:o, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:s, s:o}",
+        "model", cli_json_text(model), "device", cli_json_text(device->name), "weights",
+        cli_weights_name(p->weights), "context", (json_int_t)p->context, "chunk",
+        (json_int_t)p->chunk, "kv", cli_kv_name(p->kv), "kv_bytes_per_token",
+        (json_int_t)p->kv_bytes_per_token, "memory_limit", (json_int_t)p->memory_limit,
+        "device_bytes", (json_int_t)p->device_bytes, "experts", (json_int_t)p->n_experts,
+        "host_experts", (json_int_t)p->n_host_experts, "host_expert_bytes",
+        (json_int_t)p->host_expert_bytes, "host_bytes_per_token", p->host_bytes_per_token,
+        "device_bytes_per_token", p->device_bytes_per_token, "fits", p->fits, "reason", reason,
+        "heaps", heaps);
     return cli_print_json(root, "the plan");
 }
 

@@ -48,8 +48,8 @@ typedef struct vkmoe_model_params {
     /* Bytes of device memory that the model and a session may take; experts beyond are kept in host
      * memory and read over the bus, with the same results to the bit. 0: what the device has. */
     uint64_t memory_limit;
-    /* What they are kept as; those of a GGUF file stay as they are whatever is asked for, with a
-     * warning in the log. */
+    /* What they are kept as. Those of a GGUF file, and those that vkmoe_model_quantize wrote, stay
+     * as they are whatever is asked for, with a warning in the log if that is something else. */
     vkmoe_weights weights;
     bool force; /* try to load, and to make sessions, even if the plan says that they do not fit */
 } vkmoe_model_params;
@@ -66,6 +66,7 @@ typedef struct vkmoe_model_info {
     uint32_t max_context;         /* max_position_embeddings */
     int32_t bos_token;            /* begins a document; -1: none */
     int32_t eos_token;            /* ends one; -1: none */
+    vkmoe_weights weights;        /* what they are on the device */
     uint64_t weight_bytes;        /* as they lie in memory, padding included */
     uint64_t host_expert_bytes;   /* of them, experts in host memory */
     uint32_t n_host_experts;      /* of all layers */

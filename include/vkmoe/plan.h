@@ -79,7 +79,8 @@ typedef struct vkmoe_description {
      * are none. */
     double expert_combinations;
     uint64_t kv_bytes_per_token[VKMOE_KV_COUNT]; /* keys and values of all layers, by vkmoe_kv */
-    uint32_t n_stored;                     /* 0 where there are no weights, only a configuration */
+    vkmoe_weights weights; /* what vkmoe_model_quantize made them; STORED where it did not */
+    uint32_t n_stored;     /* 0 where there are no weights, only a configuration */
     vkmoe_stored stored[VKMOE_MAX_STORED]; /* the first n_stored count */
 } vkmoe_description;
 
@@ -131,6 +132,7 @@ typedef struct vkmoe_plan {
     uint32_t chunk;                         /* of the session */
     vkmoe_kv kv;                            /* of the session */
     uint64_t kv_bytes_per_token;            /* that its cache takes, in all layers */
+    vkmoe_weights weights;                  /* what they are on the device */
     uint64_t memory_limit;                  /* as asked for; 0: none */
     uint64_t device_bytes;                  /* of it taken: all but experts in host memory */
     uint32_t n_experts;                     /* routed, of all layers */

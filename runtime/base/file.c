@@ -56,6 +56,11 @@ vkmoe_status vkm_file_read_at(const struct vkm_file *file, uint64_t offset, void
     return VKMOE_OK;
 }
 
+void vkm_file_expect(const struct vkm_file *file, uint64_t offset, uint64_t size)
+{
+    (void)posix_fadvise(file->fd, (off_t)offset, (off_t)size, POSIX_FADV_WILLNEED);
+}
+
 static vkmoe_status read_whole(const vkmoe_allocator *a, const struct vkm_file *file,
                                uint64_t limit, char **data, vkmoe_error *err)
 {
@@ -183,6 +188,11 @@ void vkm_writer_write(struct vkm_writer *w, const void *bytes, size_t n)
 {
     if (!w->error && n > 0 && fwrite(bytes, 1, n, w->file) != n)
         w->error = errno ? errno : EIO;
+}
+
+bool vkm_writer_failed(const struct vkm_writer *w)
+{
+    return w->error != 0;
 }
 
 vkmoe_status vkm_writer_commit(struct vkm_writer *w, vkmoe_error *err)

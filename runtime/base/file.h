@@ -19,6 +19,9 @@ void vkm_file_close(struct vkm_file *file); /* accepts one that failed to open *
 vkmoe_status vkm_file_read_at(const struct vkm_file *file, uint64_t offset, void *to, size_t size,
                               vkmoe_error *err);
 
+/* Asks for bytes that will be read soon, without waiting for them; a wish, no more. */
+void vkm_file_expect(const struct vkm_file *file, uint64_t offset, uint64_t size);
+
 /* Reads a file of at most `limit` bytes; *data gets a trailing zero byte and belongs to the caller
  * (vkm_free). */
 vkmoe_status vkm_file_read(const vkmoe_allocator *a, const char *path, uint64_t limit, char **data,
@@ -31,6 +34,8 @@ vkmoe_status vkm_writer_open(const vkmoe_allocator *a, const char *path, struct 
                              vkmoe_error *err);
 /* The first failure is kept and reported by commit. */
 void vkm_writer_write(struct vkm_writer *w, const void *bytes, size_t n);
+/* Whether that has happened: what is written from now on is lost. */
+bool vkm_writer_failed(const struct vkm_writer *w);
 /* Flushes and renames; on failure the old file, if any, is untouched. Destroys w either way. */
 vkmoe_status vkm_writer_commit(struct vkm_writer *w, vkmoe_error *err);
 /* Drops what was written. Accepts NULL. */

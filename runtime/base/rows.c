@@ -31,13 +31,13 @@ static size_t scale_bytes(enum vkm_dtype dtype)
     return formats[dtype].scales * sizeof(uint16_t);
 }
 
-static size_t block_bytes(enum vkm_dtype dtype)
+size_t vkm_panel_block_bytes(enum vkm_dtype dtype)
 {
     return VKM_PANEL_ROWS *
            (quant_bytes(dtype, VKM_PANEL_COLS) + VKM_PANEL_COLS / VKM_GROUP * scale_bytes(dtype));
 }
 
-static uint64_t blocks_across(uint64_t ld)
+uint64_t vkm_panel_blocks(uint64_t ld)
 {
     return vkm_align_up(ld, VKM_PANEL_COLS) / VKM_PANEL_COLS;
 }
@@ -52,7 +52,7 @@ uint64_t vkm_matrix_bytes(enum vkm_dtype dtype, uint64_t n_rows, uint64_t ld)
     if (!vkm_dtype_is_quantised(dtype))
         return n_rows * ld * vkm_dtype_size(dtype);
     uint64_t panels = vkm_stored_rows(dtype, n_rows) / VKM_PANEL_ROWS;
-    return panels * blocks_across(ld) * block_bytes(dtype);
+    return panels * vkm_panel_blocks(ld) * vkm_panel_block_bytes(dtype);
 }
 
 /* --- one group --- */
@@ -65,13 +65,63 @@ struct place {
 static struct place place_of(enum vkm_dtype dtype, size_t ld, size_t row, size_t group)
 {
     const size_t groups = VKM_PANEL_COLS / VKM_GROUP, in_panel = row % VKM_PANEL_ROWS;
-    size_t block = row / VKM_PANEL_ROWS * (size_t)blocks_across(ld) + group / groups;
-    size_t at = block * block_bytes(dtype), row_bytes = quant_bytes(dtype, VKM_PANEL_COLS);
+    size_t block = row / VKM_PANEL_ROWS * (size_t)vkm_panel_blocks(ld) + group / groups;
+    size_t at = block * vkm_panel_block_bytes(dtype),
+           row_bytes = quant_bytes(dtype, VKM_PANEL_COLS);
     return (struct place){
         at + in_panel * row_bytes + quant_bytes(dtype, group % groups * VKM_GROUP),
         at + VKM_PANEL_ROWS * row_bytes +
             (group % groups * VKM_PANEL_ROWS + in_panel) * scale_bytes(dtype),
     };
+}
+
+/* A scale is finite and not negative, but for zero's sign; a minimum is finite. */
+static bool is_scale(uint16_t h)
+{
+    return h < 0x7c00u || h == 0x8000u;
+}
+
+static bool is_minimum(uint16_t h)
+{
+    return (h & 0x7fffu) < 0x7c00u;
+}
+
+/* A compiler makes vectors of this: all blocks come through here. */
+static bool all_valid(const uint16_t *scales, const uint16_t *minima, uint32_t count)
+{
+    bool good = true;
+    for (uint32_t i = 0; i < count; i++)
+        good &= is_scale(scales[i]);
+    for (uint32_t i = 0; i < count; i++)
+        good &= is_minimum(minima[i]);
+    return good;
+}
+
+bool vkm_panel_block_valid(const void *block, enum vkm_dtype dtype, uint64_t n_rows, uint64_t ld,
+                           uint64_t index, uint64_t *row, uint64_t *group)
+{
+    enum { GROUPS = VKM_PANEL_COLS / VKM_GROUP, COUNT = GROUPS * VKM_PANEL_ROWS };
+    uint16_t found[2 * COUNT] = {0}, scales[COUNT], minima[COUNT] = {0};
+    uint64_t first_row = index / vkm_panel_blocks(ld) * VKM_PANEL_ROWS;
+    uint64_t first_group = index % vkm_panel_blocks(ld) * GROUPS;
+    bool whole = first_row + VKM_PANEL_ROWS <= n_rows && first_group + GROUPS <= ld / VKM_GROUP;
+    memcpy(found, (const uint8_t *)block + VKM_PANEL_ROWS * quant_bytes(dtype, VKM_PANEL_COLS),
+           COUNT * scale_bytes(dtype));
+    for (uint32_t i = 0; i < COUNT; i++)
+        scales[i] = found[i * formats[dtype].scales];
+    for (uint32_t i = 0; i < COUNT && formats[dtype].scales > 1; i++)
+        minima[i] = found[2 * i + 1];
+    if (whole && all_valid(scales, minima, COUNT))
+        return true;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        *row = first_row + i % VKM_PANEL_ROWS;
+        *group = first_group + i / VKM_PANEL_ROWS;
+        bool zero = ((scales[i] | minima[i]) & 0x7fffu) == 0;
+        if (!is_scale(scales[i]) || !is_minimum(minima[i]) ||
+            (!zero && (*row >= n_rows || *group >= ld / VKM_GROUP)))
+            return false;
+    }
+    return true;
 }
 
 /* The byte that element i of a group of Q4 lies in, and its half. */

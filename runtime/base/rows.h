@@ -21,6 +21,9 @@
 
 #include "base/dtype.h"
 
+/* Counts up with every change to the above that the three numbers below do not tell: files keep
+ * matrices as they are. */
+#define VKM_PANEL_VERSION 1u
 #define VKM_GROUP 32u       /* elements that share a scale */
 #define VKM_PANEL_ROWS 8u   /* rows that lie together, and */
 #define VKM_PANEL_COLS 128u /* columns of theirs that do */
@@ -37,6 +40,13 @@ bool vkm_dtype_is_quantised(enum vkm_dtype dtype);
 uint64_t vkm_stored_rows(enum vkm_dtype dtype, uint64_t n_rows);
 /* Bytes of a matrix; ld is a multiple of VKM_GROUP where the type is quantised. */
 uint64_t vkm_matrix_bytes(enum vkm_dtype dtype, uint64_t n_rows, uint64_t ld);
+/* Of a quantised type: bytes of a block, and how many blocks a panel of rows of ld elements has. */
+size_t vkm_panel_block_bytes(enum vkm_dtype dtype);
+uint64_t vkm_panel_blocks(uint64_t ld);
+/* Whether a block that was not made here is what a kernel may read: block `index` of a matrix of
+ * n_rows. *row and *group get the place of the first scale that is not. */
+bool vkm_panel_block_valid(const void *block, enum vkm_dtype dtype, uint64_t n_rows, uint64_t ld,
+                           uint64_t index, uint64_t *row, uint64_t *group);
 /* Element i of a row, as float32. */
 float vkm_row_load(const void *matrix, enum vkm_dtype dtype, size_t ld, size_t row, size_t i);
 /* Writes n finite values into a row and pads it, with zeros, or in Q4 with the last of them up to

@@ -50,6 +50,7 @@ static vkmoe_status describe_stored(const char *folder, vkmoe_description *d, vk
     vkmoe_status status = vkm_checkpoint_open_any(NULL, folder, &checkpoint, err);
     if (status != VKMOE_OK || !checkpoint)
         return status;
+    d->weights = vkm_weights_found(checkpoint, VKMOE_WEIGHTS_STORED);
     for (size_t i = 0; i < vkm_checkpoint_count(checkpoint); i++)
         add_stored(d, vkm_checkpoint_at(checkpoint, i));
     vkm_checkpoint_close(checkpoint);

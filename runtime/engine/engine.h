@@ -20,6 +20,7 @@ struct vkmoe_model {
     struct vkm_generation_defaults generation;
     vkmoe_model_info info;
     vkmoe_sampling sampling;
+    vkmoe_weights kept;    /* what they are on the device */
     uint64_t memory_limit; /* as asked for */
     uint64_t device_bytes; /* of it, what the weights take */
     uint32_t n_host_experts;
@@ -129,10 +130,14 @@ vkmoe_status vkm_session_check(const struct vkm_config *config, const vkmoe_sess
 vkmoe_status vkm_checkpoint_open_any(const vkmoe_allocator *a, const char *path,
                                      struct vkm_checkpoint **out, vkmoe_error *err);
 
-/* What weights are kept as if that is asked for: those of a GGUF file always as the file has them,
- * with a warning. */
+/* What weights are made into if that is asked for: those of a GGUF file, and those that are
+ * quantised already, stay as the file has them, with a warning where that is something else. */
 vkmoe_weights vkm_weights_kept(const struct vkm_gpu *gpu, const struct vkm_checkpoint *checkpoint,
                                vkmoe_weights asked);
+
+/* What they then are on the device: what they are made into, or what they were quantised as before.
+ */
+vkmoe_weights vkm_weights_found(const struct vkm_checkpoint *checkpoint, vkmoe_weights kept);
 
 /* What is to be loaded, or which session is to be made of what is. */
 struct vkm_plan_request {

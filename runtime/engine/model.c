@@ -77,6 +77,7 @@ static void fill_info(struct vkmoe_model *m)
         .max_context = c->max_position_embeddings,
         .bos_token = c->bos_token_id,
         .eos_token = c->eos_token_id,
+        .weights = m->kept,
         .weight_bytes = m->weights.bytes,
         .host_expert_bytes = m->weights.host_bytes,
         .n_host_experts = m->n_host_experts,
@@ -120,6 +121,7 @@ static vkmoe_status bind(struct vkmoe_model *m, const char *path, const vkmoe_mo
     if (checkpoint)
         vkm_usage_load(&m->usage, m->gpu, path, config, checkpoint);
     request.usage = m->usage.counts;
+    m->kept = vkm_weights_found(checkpoint, kept);
     m->memory_limit = params->memory_limit;
     m->force = params->force;
     vkmoe_status status = vkm_plan_request(&request, &plan, &placement, err);
@@ -137,6 +139,9 @@ static vkmoe_status bind(struct vkmoe_model *m, const char *path, const vkmoe_mo
     }
     if (status == VKMOE_OK)
         log_widened(m);
+    if (status == VKMOE_OK && m->kept != kept)
+        vkm_log(vkm_gpu_log(m->gpu), VKMOE_LOG_INFO, "the weights were quantised before, as %s",
+                vkm_dtype_name(vkm_checkpoint_quantised(checkpoint)));
     if (status == VKMOE_OK && placement.n_host > 0)
         vkm_log(vkm_gpu_log(m->gpu), VKMOE_LOG_INFO,
                 "%u of %u experts are kept in host memory (%.1f MiB), read over the bus",

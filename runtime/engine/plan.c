@@ -7,6 +7,12 @@
 #include "engine/engine.h"
 #include "model/named.h"
 
+/* Whether no other weights are made of those of a checkpoint. */
+static bool are_fixed(const struct vkm_checkpoint *c)
+{
+    return vkm_checkpoint_is_gguf(c) || vkm_checkpoint_quantised(c) != VKM_DTYPE_COUNT;
+}
+
 static vkmoe_status make(const struct vkm_plan_request *q, vkmoe_plan *plan,
                          struct vkm_placement *placement, vkmoe_error *err)
 {
@@ -61,7 +67,7 @@ static uint32_t chunk_that_fits(struct vkm_plan_request q, uint32_t chunk)
 static vkmoe_weights weights_that_fit(struct vkm_plan_request q)
 {
     unsigned kind = (unsigned)q.weights + 1;
-    if (q.loaded || (q.checkpoint && vkm_checkpoint_is_gguf(q.checkpoint)))
+    if (q.loaded || (q.checkpoint && are_fixed(q.checkpoint)))
         return VKMOE_WEIGHTS_STORED;
     for (; kind < VKMOE_WEIGHTS_COUNT; kind++) {
         q.weights = (vkmoe_weights)kind;
@@ -255,15 +261,31 @@ vkmoe_status vkm_plan_refuse(const vkmoe_plan *plan, bool force, vkmoe_error *er
                     plan->reason, text);
 }
 
+vkmoe_weights vkm_weights_found(const struct vkm_checkpoint *checkpoint, vkmoe_weights kept)
+{
+    enum vkm_dtype found = checkpoint ? vkm_checkpoint_quantised(checkpoint) : VKM_DTYPE_COUNT;
+    return found == VKM_DTYPE_Q8   ? VKMOE_WEIGHTS_Q8
+           : found == VKM_DTYPE_Q4 ? VKMOE_WEIGHTS_Q4
+                                   : kept;
+}
+
 vkmoe_weights vkm_weights_kept(const struct vkm_gpu *gpu, const struct vkm_checkpoint *checkpoint,
                                vkmoe_weights asked)
 {
-    bool moot = asked == VKMOE_WEIGHTS_Q8 || asked == VKMOE_WEIGHTS_Q4;
-    if (!checkpoint || !vkm_checkpoint_is_gguf(checkpoint) || !moot)
+    bool known = asked == VKMOE_WEIGHTS_Q8 || asked == VKMOE_WEIGHTS_Q4;
+    if (!checkpoint || !are_fixed(checkpoint) || !known)
         return asked;
-    vkm_log(vkm_gpu_log(gpu), VKMOE_LOG_WARNING,
-            "%s: the types of a GGUF file are used as they are, no other weights are made of them",
-            vkm_checkpoint_path(checkpoint));
+    if (vkm_checkpoint_is_gguf(checkpoint))
+        vkm_log(vkm_gpu_log(gpu), VKMOE_LOG_WARNING,
+                "%s: the types of a GGUF file are used as they are, no other weights are made of "
+                "them",
+                vkm_checkpoint_path(checkpoint));
+    else if (vkm_weights_found(checkpoint, asked) != asked)
+        vkm_log(vkm_gpu_log(gpu), VKMOE_LOG_WARNING,
+                "%s: the weights are quantised as %s already and used as they are, no others are "
+                "made of them",
+                vkm_checkpoint_path(checkpoint),
+                vkm_dtype_name(vkm_checkpoint_quantised(checkpoint)));
     return VKMOE_WEIGHTS_STORED;
 }
 
@@ -303,6 +325,7 @@ vkmoe_status vkmoe_model_plan(vkmoe_device *device, const char *model,
         request.usage = usage.counts;
     }
     status = vkm_plan_request(&request, &plan, NULL, err);
+    plan.weights = vkm_weights_found(checkpoint, request.weights);
     vkm_usage_finish(&usage, device->gpu);
     vkm_checkpoint_close(checkpoint);
     if (status == VKMOE_OK)

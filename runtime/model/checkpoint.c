@@ -98,6 +98,17 @@ bool vkm_checkpoint_is_gguf(const struct vkm_checkpoint *c)
     return c->gguf != NULL;
 }
 
+enum vkm_dtype vkm_checkpoint_quantised(const struct vkm_checkpoint *c)
+{
+    enum vkm_dtype smallest = VKM_DTYPE_COUNT;
+    for (size_t i = 0; i < c->tensors.count; i++) {
+        const struct vkm_tensor *t = &c->tensors.items[i];
+        if (t->packed && (smallest == VKM_DTYPE_COUNT || t->dtype > smallest))
+            smallest = t->dtype;
+    }
+    return smallest;
+}
+
 const char *vkm_checkpoint_authority(const struct vkm_checkpoint *c)
 {
     return c->gguf ? "the file's metadata" : "config.json";

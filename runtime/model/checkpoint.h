@@ -26,6 +26,8 @@ struct vkm_tensor {
     /* Rows of heads of so many (0: none) whose rotated pairs lie side by side: row 2 i + s of a
      * head is what Hugging Face has as row i + s * interleaved / 2. */
     uint32_t interleaved;
+    /* Its rows lie as the device has them, of the quantised type `dtype`: see packed.h. */
+    bool packed;
     uint32_t slice; /* of a stack of tensors that the file holds as one: which */
 };
 
@@ -53,6 +55,9 @@ vkmoe_status vkm_tensor_read(const struct vkm_tensor *t, uint64_t offset, void *
 const char *vkm_checkpoint_path(const struct vkm_checkpoint *c);
 /* Whether that is a GGUF file. */
 bool vkm_checkpoint_is_gguf(const struct vkm_checkpoint *c);
+/* What its weights were quantised as before they were written: the smallest type there is in it;
+ * VKM_DTYPE_COUNT where they were not. */
+enum vkm_dtype vkm_checkpoint_quantised(const struct vkm_checkpoint *c);
 /* What says which tensors and shapes are expected, for messages: "config.json". */
 const char *vkm_checkpoint_authority(const struct vkm_checkpoint *c);
 /* What a tensor that is not there would be called in the files, for messages; returns out. */

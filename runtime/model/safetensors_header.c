@@ -6,6 +6,7 @@
 
 #include "base/array.h"
 #include "base/json.h"
+#include "model/packed.h"
 
 /* Every dtype of the format: a file may hold tensors that the runtime never asks for. */
 static const struct {
@@ -241,6 +242,10 @@ vkmoe_status vkm_safetensors_parse(const vkmoe_allocator *a, const struct vkm_fi
         if (status != VKMOE_OK)
             break;
     }
+    if (status == VKMOE_OK)
+        status = check_layout(&p, first);
+    if (status == VKMOE_OK)
+        status = vkm_packed_apply(file, header, tensors, first, err);
     json_decref(header);
-    return status == VKMOE_OK ? check_layout(&p, first) : status;
+    return status;
 }

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
+#include "model/packed.h"
 #include "model/safetensors.h"
 
 /* The place of a tensor's data behind the header. */
@@ -20,6 +20,17 @@ static int compare_places(const void *left, const void *right)
     return a_size == b_size ? strcmp(a->name, b->name) : a_size < b_size ? 1 : -1;
 }
 
+bool vkm_safetensors_bytes(const struct vkm_tensor_out *t, uint64_t *bytes)
+{
+    bool fits = true;
+    if (vkm_dtype_is_quantised(t->dtype))
+        return t->n_dims == 2 && vkm_packed_bytes(t->dtype, t->shape[0], t->shape[1], bytes);
+    *bytes = vkm_dtype_size(t->dtype);
+    for (uint32_t i = 0; i < t->n_dims; i++)
+        fits = fits && t->shape[i] <= INT64_MAX && vkm_mul_u64(*bytes, t->shape[i], bytes);
+    return fits && *bytes <= SIZE_MAX;
+}
+
 static vkmoe_status check_tensor(const char *path, struct place *place, vkmoe_error *err)
 {
     const struct vkm_tensor_out *t = place->tensor;
@@ -27,17 +38,12 @@ static vkmoe_status check_tensor(const char *path, struct place *place, vkmoe_er
     if (strcmp(t->name, "__metadata__") == 0)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
                         "%s: __metadata__ is the format's own key, expected a tensor's name", path);
-    if (t->dtype >= VKM_DTYPE_COUNT || vkm_dtype_size(t->dtype) == 0 || t->n_dims > VKM_MAX_DIMS)
+    if (t->dtype >= VKM_DTYPE_COUNT || t->n_dims > VKM_MAX_DIMS)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
                         "%s: tensor \"%s\" has dtype %d and %" PRIu32
                         " dimensions, expected a known dtype and at most %d",
                         path, vkm_printable(name, t->name), (int)t->dtype, t->n_dims, VKM_MAX_DIMS);
-    bool fits = true;
-    place->size = vkm_dtype_size(t->dtype);
-    for (uint32_t i = 0; i < t->n_dims; i++)
-        fits =
-            fits && t->shape[i] <= INT64_MAX && vkm_mul_u64(place->size, t->shape[i], &place->size);
-    if (!fits || place->size > SIZE_MAX)
+    if (!vkm_safetensors_bytes(t, &place->size))
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
                         "%s: tensor \"%s\" has a shape that fits no memory", path,
                         vkm_printable(name, t->name));
@@ -47,14 +53,18 @@ static vkmoe_status check_tensor(const char *path, struct place *place, vkmoe_er
 /* NULL when memory runs out. */
 static json_t *describe(const struct vkm_tensor_out *t, uint64_t begin, uint64_t end)
 {
+    bool packed = vkm_dtype_is_quantised(t->dtype);
     json_t *shape = json_array();
-    for (uint32_t i = 0; i < t->n_dims; i++)
+    if (packed)
+        json_array_append_new(shape, json_integer((json_int_t)(end - begin)));
+    for (uint32_t i = 0; i < t->n_dims && !packed; i++)
         json_array_append_new(shape, json_integer((json_int_t)t->shape[i]));
-    if (json_array_size(shape) != t->n_dims) {
+    if (json_array_size(shape) != (packed ? 1 : t->n_dims)) {
         json_decref(shape);
         return NULL;
     }
-    return json_pack("{s:s, s:o, s:[I, I]}", "dtype", vkm_dtype_name(t->dtype), "shape", shape,
+    return json_pack("{s:s, s:o, s:[I, I]}", "dtype",
+                     packed ? VKM_PACKED_DTYPE : vkm_dtype_name(t->dtype), "shape", shape,
                      "data_offsets", (json_int_t)begin, (json_int_t)end);
 }
 
@@ -94,9 +104,58 @@ static vkmoe_status build_header(const char *path, const struct place *places, s
     return VKMOE_OK;
 }
 
+/* Says what the quantised ones are, first in the header. */
+static vkmoe_status add_metadata(const char *path, const struct place *places, size_t count,
+                                 json_t *header, vkmoe_error *err)
+{
+    json_t *metadata = NULL;
+    bool room = true;
+    for (size_t i = 0; i < count && room; i++) {
+        if (!vkm_dtype_is_quantised(places[i].tensor->dtype))
+            continue;
+        if (!metadata)
+            metadata = vkm_packed_metadata();
+        room = metadata && vkm_packed_describe(metadata, places[i].tensor);
+    }
+    if (room && metadata)
+        room = json_object_set(header, "__metadata__", metadata) == 0;
+    json_decref(metadata);
+    return room ? VKMOE_OK : vkm_fail_memory(err, sizeof(json_t), path);
+}
+
+static vkmoe_status write_bytes(void *user, const struct vkm_tensor_out *t, struct vkm_writer *w,
+                                vkmoe_error *err)
+{
+    uint64_t size = 0;
+    (void)user;
+    (void)err;
+    if (vkm_safetensors_bytes(t, &size))
+        vkm_writer_write(w, t->data, (size_t)size);
+    return VKMOE_OK;
+}
+
+/* What a file is made of. */
+struct contents {
+    const struct place *places;
+    size_t count;
+    vkm_tensor_source *source;
+    void *user;
+};
+
+static vkmoe_status write_tensors(const struct contents *c, struct vkm_writer *w, vkmoe_error *err)
+{
+    vkmoe_status status = VKMOE_OK;
+    for (size_t i = 0; i < c->count && status == VKMOE_OK && !vkm_writer_failed(w); i++)
+        status = c->source(c->user, c->places[i].tensor, w, err);
+    if (status == VKMOE_OK)
+        return vkm_writer_commit(w, err);
+    vkm_writer_abort(w);
+    return status;
+}
+
 /* Writes the length, the header padded with spaces to a multiple of 8, and the data. */
 static vkmoe_status write_all(const vkmoe_allocator *a, const char *path, const json_t *header,
-                              const struct place *places, size_t count, vkmoe_error *err)
+                              const struct contents *contents, vkmoe_error *err)
 {
     struct vkm_writer *w;
     size_t used = json_dumpb(header, NULL, 0, JSON_COMPACT);
@@ -114,9 +173,7 @@ static vkmoe_status write_all(const vkmoe_allocator *a, const char *path, const 
     if (status == VKMOE_OK) {
         vkm_writer_write(w, length, sizeof(length));
         vkm_writer_write(w, text, size);
-        for (size_t i = 0; i < count; i++)
-            vkm_writer_write(w, places[i].tensor->data, (size_t)places[i].size);
-        status = vkm_writer_commit(w, err);
+        status = write_tensors(contents, w, err);
     }
     vkm_free(a, text);
     return status;
@@ -125,6 +182,13 @@ static vkmoe_status write_all(const vkmoe_allocator *a, const char *path, const 
 vkmoe_status vkm_safetensors_write(const vkmoe_allocator *a, const char *path,
                                    const struct vkm_tensor_out *tensors, size_t count,
                                    vkmoe_error *err)
+{
+    return vkm_safetensors_stream(a, path, tensors, count, write_bytes, NULL, err);
+}
+
+vkmoe_status vkm_safetensors_stream(const vkmoe_allocator *a, const char *path,
+                                    const struct vkm_tensor_out *tensors, size_t count,
+                                    vkm_tensor_source *source, void *user, vkmoe_error *err)
 {
     vkmoe_status status = VKMOE_OK;
     struct place *places = vkm_calloc(a, count, sizeof(*places));
@@ -137,10 +201,12 @@ vkmoe_status vkm_safetensors_write(const vkmoe_allocator *a, const char *path,
     }
     if (status == VKMOE_OK) {
         qsort(places, count, sizeof(*places), compare_places);
-        status = build_header(path, places, count, header, err);
+        status = add_metadata(path, places, count, header, err);
     }
     if (status == VKMOE_OK)
-        status = write_all(a, path, header, places, count, err);
+        status = build_header(path, places, count, header, err);
+    if (status == VKMOE_OK)
+        status = write_all(a, path, header, &(struct contents){places, count, source, user}, err);
     json_decref(header);
     vkm_free(a, places);
     return status;

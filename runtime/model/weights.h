@@ -108,6 +108,9 @@ struct vkm_weights_params {
 vkmoe_status vkm_weights_bind(struct vkm_gpu *gpu, const struct vkm_weights_params *params,
                               struct vkm_weights *w, vkmoe_error *err);
 
+/* Puts the pieces in the order in which they lie in the files. */
+void vkm_weights_sort(struct vkm_weights *w);
+
 /* Weights of blocks that are kept as float32, between bind and upload. */
 struct vkm_widened {
     uint64_t bytes, file_bytes; /* on the device, in the file */

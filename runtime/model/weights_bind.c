@@ -72,7 +72,7 @@ static vkmoe_status find(struct binder *b, const char *name, uint32_t rows, uint
     if (!t)
         return missing(b, name);
     b->used[t - vkm_checkpoint_at(b->checkpoint, 0)] = true;
-    if (!t->blocks && t->dtype != VKM_DTYPE_F32 && t->dtype != VKM_DTYPE_F16 &&
+    if (!t->blocks && !t->packed && t->dtype != VKM_DTYPE_F32 && t->dtype != VKM_DTYPE_F16 &&
         t->dtype != VKM_DTYPE_BF16)
         return vkm_fail(b->err, VKMOE_UNSUPPORTED, "%s: tensor %s is %s, expected BF16, F16 or F32",
                         t->file, t->own_name, t->dtype_name);
@@ -165,7 +165,14 @@ static vkmoe_status add_parts(struct binder *b, const struct part *parts, size_t
 {
     uint64_t offset = 0;
     for (size_t i = 0; i < n; i++) {
+        const struct vkm_tensor *t = parts[i].tensor;
         uint64_t size = parts_bytes(&parts[i], 1, dtype);
+        if (t->packed && t->dtype != dtype)
+            return vkm_fail(
+                b->err, VKMOE_BAD_FORMAT,
+                "%s: tensor %s is quantised as %s, but is to be %s by the place that it "
+                "has in the model and the tensors that lie there with it",
+                t->file, t->own_name, t->dtype_name, vkm_dtype_name(dtype));
         struct vkm_piece piece = {.source = parts[i].tensor,
                                   .target = vkm_view_slice(view, offset, size),
                                   .rows = parts[i].rows,

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "model/safetensors.h"
+#include "model/packed.h"
 
 static void write_with_length(const uint8_t *header, size_t size, size_t data_size)
 {
@@ -29,6 +29,23 @@ static void write_shard(void)
     fuzz_write("s", file, sizeof(file));
 }
 
+/* What is said to be quantised has room for it, and every block can be looked at. */
+static void check_packed(const struct vkm_tensor *t)
+{
+    uint64_t bytes = 0, row, group, ld = vkm_align_up(t->shape[1], VKM_GROUP);
+    uint8_t block[VKM_PANEL_ROWS * VKM_PANEL_COLS * 2];
+    FUZZ_CHECK(t->n_dims == 2 && !t->blocks && vkm_dtype_is_quantised(t->dtype));
+    FUZZ_CHECK(vkm_packed_bytes(t->dtype, t->shape[0], t->shape[1], &bytes) && bytes == t->size);
+    size_t each = vkm_panel_block_bytes(t->dtype);
+    FUZZ_CHECK(each <= sizeof(block) && bytes % each == 0);
+    for (uint64_t i = 0; i < bytes / each; i++) {
+        FUZZ_CHECK(vkm_tensor_read(t, i * each, block, each, NULL) == VKMOE_OK);
+        if (!vkm_panel_block_valid(block, t->dtype, t->shape[0], ld, i, &row, &group))
+            FUZZ_CHECK(row < vkm_align_up(t->shape[0], VKM_PANEL_ROWS) &&
+                       group < vkm_align_up(ld, VKM_PANEL_COLS) / VKM_GROUP);
+    }
+}
+
 static void check_tensors(const struct vkm_checkpoint *c)
 {
     for (size_t i = 0; i < vkm_checkpoint_count(c); i++) {
@@ -40,7 +57,9 @@ static void check_tensors(const struct vkm_checkpoint *c)
         uint64_t elements = 1;
         for (uint32_t k = 0; k < t->n_dims; k++)
             elements *= t->shape[k];
-        if (t->dtype != VKM_DTYPE_COUNT)
+        if (t->packed)
+            check_packed(t);
+        else if (t->dtype != VKM_DTYPE_COUNT)
             FUZZ_CHECK(t->size == elements * vkm_dtype_size(t->dtype) &&
                        t->offset % vkm_dtype_size(t->dtype) == 0);
         if (t->size == 0)

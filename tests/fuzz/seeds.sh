@@ -38,6 +38,12 @@ seed safetensors/twice 'h\x08\x00{"a":%s,"a":%s}' "$(tensor F32 1 0 4)" "$(tenso
 seed safetensors/outside 'h\x04\x00{"a":%s}' "$(tensor F32 9 0 36)"
 seed safetensors/huge 'h\x04\x00{"a":%s}' "$(tensor F32 9223372036854775807,4 0 4)"
 seed safetensors/long-header 'r\xff\xff\xff\xff\xff\xff\xff\xff{}'
+layout='"vkmoe_layout":"1: groups of 32 in panels of 8 rows by 128 columns"'
+seed safetensors/q8 'h\x40\x04{"__metadata__":{%s,"a":"Q8 5 70"},"a":%s}' "$layout" "$(tensor U8 1088 0 1088)"
+seed safetensors/q4 'h\x02\x05{"__metadata__":{%s,"b":"Q4 9 128"},"a":%s,"b":%s}' "$layout" \
+    "$(tensor BF16 1 0 2)" "$(tensor U8 1280 2 1282)"
+seed safetensors/layout 'h\x40\x04{"__metadata__":{"vkmoe_layout":"2","a":"Q8 8 128"},"a":%s}' \
+    "$(tensor U8 1088 0 1088)"
 seed safetensors/index 'i{"metadata":{"total_size":5},"weight_map":{"a":"s","b":"s"}}'
 seed safetensors/index-part 'i{"weight_map":{"b":"s"}}'
 seed safetensors/index-wrong 'i{"weight_map":{"c":"s","a":"t","d":"../s"}}'

@@ -103,6 +103,26 @@ static void expect_as_planned(vkmoe_device *on, const char *model, const vkmoe_m
     assert_int_equal(vkm_gpu_memory_used(on->gpu), 0);
 }
 
+/* Weights, KV cache and the arena are all there is: neither prompts nor texts take more. */
+static void running_takes_no_more_device_memory_than_was_planned(void **state)
+{
+    const vkmoe_model_params params = {.context = 512, .memory_limit = 64 * MIB};
+    static const int32_t tokens[300] = {7, 8, 9};
+    vkmoe_plan plan = plan_for(device, VKMOE_TEST_MODEL, &params);
+    struct loaded l = load(device, VKMOE_TEST_MODEL, &params);
+    const vkmoe_generate_params generate = {.max_tokens = 40, .ignore_eos = true};
+    vkmoe_error err;
+    (void)state;
+    uint64_t weights = l.model->device_bytes, all = vkm_plan_device_bytes(device->gpu);
+    assert_int_equal(all, plan.device_bytes);
+    assert_true(weights < all && all <= params.memory_limit);
+    assert_ok(vkmoe_session_eval(l.session, tokens, VKM_COUNT(tokens), NULL, &err), &err);
+    assert_int_equal(vkm_plan_device_bytes(device->gpu), all);
+    assert_ok(vkmoe_session_generate(l.session, &generate, NULL, &err), &err);
+    assert_int_equal(vkm_plan_device_bytes(device->gpu), all);
+    unload(&l);
+}
+
 static void the_shipped_model_takes_what_was_planned(void **state)
 {
     static const vkmoe_model_params params[] = {
@@ -553,6 +573,7 @@ static void checked_addresses_find_the_experts_in_host_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(running_takes_no_more_device_memory_than_was_planned),
         cmocka_unit_test(the_shipped_model_takes_what_was_planned),
         cmocka_unit_test(random_shapes_take_what_was_planned),
         cmocka_unit_test(staged_uploads_take_what_was_planned),

@@ -149,6 +149,25 @@ static void a_limit_counts_like_a_smaller_device(void **state)
     finish(&p);
 }
 
+/* What the authors of the model promise: the 16B at 16 bits on one GPU of 40 GB. */
+static void the_16b_fits_into_40_gb_with_its_whole_context(void **state)
+{
+    const uint64_t gb = 1000 * 1000 * 1000;
+    struct planned limited = plan_16b(80 * GIB, 64 * GIB, 40 * gb, 4096),
+                   small = plan_16b(40 * gb, 64 * GIB, 0, 4096);
+    (void)state;
+    assert_true(limited.plan.fits && small.plan.fits);
+    assert_int_equal(limited.plan.n_host_experts + small.plan.n_host_experts, 0);
+    const vkmoe_heap_plan *local = &limited.plan.heaps[BOOKS_LOCAL];
+    assert_int_equal(limited.plan.device_bytes, local->total);
+    /* Weights and KV cache are as many bytes as they must be; beside them there is one arena. */
+    assert_in_range(local->weights + local->kv_cache, 34630504448, 34630504448 + 10 * 1000 * 1000);
+    assert_true(local->scratch < 200 * 1000 * 1000);
+    assert_true(local->total < 35 * gb);
+    finish(&limited);
+    finish(&small);
+}
+
 static void a_longer_context_leaves_room_for_fewer_experts(void **state)
 {
     struct planned p = plan_16b(24 * GIB, 64 * GIB, 0, 1024),
@@ -234,6 +253,7 @@ int main(void)
         cmocka_unit_test(what_a_device_cannot_hold_goes_to_the_host_last_layers_first),
         cmocka_unit_test(experts_chosen_least_go_first),
         cmocka_unit_test(a_limit_counts_like_a_smaller_device),
+        cmocka_unit_test(the_16b_fits_into_40_gb_with_its_whole_context),
         cmocka_unit_test(a_longer_context_leaves_room_for_fewer_experts),
         cmocka_unit_test(what_neither_can_hold_does_not_fit),
         cmocka_unit_test(one_heap_for_all_moves_nothing),
