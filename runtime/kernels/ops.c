@@ -98,6 +98,16 @@ static void geometry_small_rows(const struct vkm_caps *caps, const struct vkm_la
 }
 #define geometry_softmax geometry_small_rows
 #define geometry_topk geometry_small_rows
+#define geometry_topk_steered geometry_small_rows
+
+static void geometry_route_count(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                                 const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_route_count *p = params;
+    (void)caps, (void)launch;
+    set_groups(d, LANES_SMALL, vkm_ceil_div(p->n, LANES_SMALL),
+               vkm_ceil_div(p->n_rows, VKM_COUNT_ROWS));
+}
 
 static uint32_t swiglu_outputs(const struct gemv_shape *shape, enum vkm_dtype dtype,
                                uint32_t row_block)
