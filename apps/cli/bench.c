@@ -197,7 +197,7 @@ static int measure(const struct options *o, vkmoe_device *device, vkmoe_model *m
         .generate = (uint32_t)o->generate,
         .depth = (uint32_t)o->depth,
         .chunk = o->common.chunk,
-        .experts_per_token = o->common.experts,
+        .routing = o->common.routing,
         .repetitions = (uint32_t)o->repetitions,
         .profile = o->profile,
         .progress = on_progress,

@@ -151,7 +151,7 @@ vkmoe_model_params cli_model_params(const struct cli_common *common)
     return (vkmoe_model_params){
         .context = common->context,
         .chunk = common->chunk,
-        .experts_per_token = common->experts,
+        .routing = common->routing,
         .memory_limit = common->memory_limit,
         .weights = common->weights,
         .force = common->force,
@@ -163,7 +163,7 @@ vkmoe_session_params cli_session_params(const struct cli_common *common)
     return (vkmoe_session_params){
         .context = common->context,
         .chunk = common->chunk,
-        .experts_per_token = common->experts,
+        .routing = common->routing,
     };
 }
 

@@ -84,6 +84,7 @@ struct measurement {
     struct perplexity_state state;
     double start, shown, kept;
     uint64_t resumed_at; /* tokens that were done before */
+    uint8_t *experts;    /* of cli_expert_states */
     int code;            /* why it ended early, said by then; 0: it did not */
 };
 
@@ -182,7 +183,6 @@ static int measure(struct measurement *m, const struct cli_engine *e, const int3
     bool found = false;
     m->state.context = common->context ? common->context : made_for < 4096 ? made_for : 4096;
     m->state.stride = (uint32_t)m->options->stride;
-    m->state.experts = common->experts;
     m->state.weights = cli_weights_name(common->weights);
     m->state.bos = bos ? *bos : -1;
     perplexity_state_identify(&m->state, cli_model_path(common), ids, count);
@@ -192,7 +192,8 @@ static int measure(struct measurement *m, const struct cli_engine *e, const int3
     const vkmoe_perplexity_params params = {.context = m->state.context,
                                             .stride = m->state.stride,
                                             .chunk = common->chunk,
-                                            .experts_per_token = common->experts,
+                                            .routing = common->routing,
+                                            .experts = m->experts,
                                             .bos = bos != NULL,
                                             .bos_token = bos ? *bos : 0,
                                             .token_bytes = bytes,
@@ -240,8 +241,15 @@ static int run(const struct options *o, const char *text, size_t size)
     bool bos = count > 0 && ids[0] == vkmoe_tokenizer_bos(e.tokenizer);
     uint32_t *bytes = bytes_of(e.tokenizer, ids + bos, count - bos);
     code = bytes ? cli_engine_open(&o->common, 0, &e) : EXIT_FAILED;
+    m.state.routing = cli_routing_text(&o->common);
+    if (code == EXIT_DONE && !m.state.routing)
+        code = cli_fail("host memory ran out for the routing options");
+    if (code == EXIT_DONE)
+        code = cli_expert_states(&o->common, vkmoe_model_get_info(e.model), &m.experts);
     if (code == EXIT_DONE)
         code = measure(&m, &e, ids + bos, count - bos, bos ? ids : NULL, bytes);
+    free(m.experts);
+    free(m.state.routing);
     free(bytes);
     vkmoe_tokenizer_free(e.tokenizer, ids);
     cli_engine_close(&e);

@@ -10,7 +10,8 @@
 struct perplexity_state {
     const char *model; /* the caller's */
     char text[17];     /* a hash of its tokens, in hexadecimal */
-    uint32_t context, stride, experts;
+    uint32_t context, stride;
+    char *routing;       /* of cli_routing_text */
     const char *weights; /* as --weights calls them; static storage */
     int32_t bos;         /* that windows begin with; -1: none does */
     vkmoe_perplexity result;
@@ -19,7 +20,7 @@ struct perplexity_state {
 /* Notes the model and the text. */
 void perplexity_state_identify(struct perplexity_state *s, const char *model, const int32_t *ids,
                                size_t count);
-/* Reads s->result from a file that was written for the same model, text, windows, experts and
+/* Reads s->result from a file that was written for the same model, text, windows, routing and
  * weights; *found is false where there is no such file. False after saying what is wrong. */
 bool perplexity_state_read(struct perplexity_state *s, const char *path, bool *found);
 /* Writes it, whole or not at all. Returns an exit code, after saying why. */

@@ -17,13 +17,13 @@ vkmoe_status vkmoe_model_invent(vkmoe_device *device, const char *config, uint32
 
 /* What is measured. */
 typedef struct vkmoe_bench_params {
-    uint32_t prompt;            /* tokens of a prompt that are evaluated; 0: none */
-    uint32_t generate;          /* tokens that are generated, greedily; 0: none */
-    uint32_t depth;             /* tokens in the sequence before either */
-    uint32_t chunk;             /* prompt tokens computed in one step; 0: 256 */
-    uint32_t experts_per_token; /* routed ones; 0: the model's */
-    uint32_t repetitions;       /* measured; one more goes before. 0: 5 */
-    bool profile;               /* also the time of every kernel, in one more repetition */
+    uint32_t prompt;       /* tokens of a prompt that are evaluated; 0: none */
+    uint32_t generate;     /* tokens that are generated, greedily; 0: none */
+    uint32_t depth;        /* tokens in the sequence before either */
+    uint32_t chunk;        /* prompt tokens computed in one step; 0: 256 */
+    vkmoe_routing routing; /* as for a session */
+    uint32_t repetitions;  /* measured; one more goes before. 0: 5 */
+    bool profile;          /* also the time of every kernel, in one more repetition */
     /* Called before each repetition, with how many there are; false ends the measurement with
      * CANCELLED. NULL: none. */
     bool (*progress)(void *user, uint32_t done, uint32_t total);

@@ -34,8 +34,9 @@ typedef struct vkmoe_perplexity_params {
      * with at least context - stride tokens before it. 0: windows that do not overlap, whose first
      * tokens are scored with little before them. */
     uint32_t stride;
-    uint32_t chunk;             /* as for a session */
-    uint32_t experts_per_token; /* as for a session */
+    uint32_t chunk;        /* as for a session */
+    vkmoe_routing routing; /* as for a session */
+    const uint8_t *experts; /* as for vkmoe_session_set_experts; NULL: all free */
     /* Each window begins with bos_token, so that its first token is scored too. */
     bool bos;
     int32_t bos_token;           /* read where bos is set */

@@ -10,6 +10,7 @@
 #include "vkmoe/log.h"
 #include "vkmoe/model.h"
 #include "vkmoe/plan.h"
+#include "vkmoe/routing.h"
 #include "vkmoe/sampling.h"
 #include "vkmoe/session.h"
 #include "vkmoe/status.h"

@@ -38,7 +38,7 @@ static vkmoe_status open_session(struct bench *b, struct vkm_profile *profile,
     const vkmoe_session_params params = {
         .context = b->depth + vkm_max_u32(b->params->prompt, b->params->generate),
         .chunk = b->params->chunk,
-        .experts_per_token = b->params->experts_per_token,
+        .routing = b->params->routing,
     };
     vkmoe_status status = vkmoe_session_create(b->model, &params, s, err);
     if (status != VKMOE_OK)
@@ -159,6 +159,7 @@ static vkmoe_status measure(struct bench *b, bool prompt, vkmoe_bench_result *r,
         status = open_session(b, &counted, &s, err);
     if (status == VKMOE_OK)
         status = run_all(b, s, prompt, r, err);
+    uint32_t experts = s ? vkmoe_session_experts_per_token(s) : 0;
     vkmoe_session_destroy(s);
     if (status == VKMOE_OK && p->profile)
         status = profile(b, prompt, &timed, err);
@@ -167,9 +168,7 @@ static vkmoe_status measure(struct bench *b, bool prompt, vkmoe_bench_result *r,
         take_profile(b, &timed, prompt, r);
     if (!prompt) {
         double positions = b->depth + (r->tokens - 1) / 2.0;
-        r->weight_bytes =
-            weight_bytes(b->model, p->experts_per_token > 0 ? p->experts_per_token
-                                                            : b->model->info.n_experts_per_token);
+        r->weight_bytes = weight_bytes(b->model, experts);
         r->kv_bytes = positions * (double)vkm_kv_bytes(&b->model->weights.config, VKM_KV_BLOCK) /
                       VKM_KV_BLOCK;
         r->bytes_per_second = (r->weight_bytes + r->kv_bytes) * r->mean;

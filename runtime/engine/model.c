@@ -109,9 +109,7 @@ static vkmoe_status bind(struct vkmoe_model *m, const char *path, const vkmoe_mo
         .config = config,
         .checkpoint = checkpoint,
         .weights = kept,
-        .session = {.context = params->context,
-                    .chunk = params->chunk,
-                    .experts_per_token = params->experts_per_token},
+        .session = {.context = params->context, .chunk = params->chunk, .routing = params->routing},
         .memory_limit = params->memory_limit,
     };
     if (checkpoint)
