@@ -206,6 +206,7 @@ int cmd_info(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_perplexity(int argc, char **argv);
+int cmd_balance(int argc, char **argv);
 int cmd_conform(int argc, char **argv);
 
 #endif

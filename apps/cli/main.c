@@ -20,6 +20,7 @@ static const struct {
     {"plan", cmd_plan, "the memory that a model would take, before loading it"},
     {"bench", cmd_bench, "how fast a model runs"},
     {"perplexity", cmd_perplexity, "how well a model predicts a text"},
+    {"balance", cmd_balance, "how evenly a text uses the experts"},
     {"tokenize", cmd_tokenize, "text on stdin to token ids"},
     {"detokenize", cmd_detokenize, "token ids on stdin to text"},
 };

@@ -62,6 +62,27 @@ typedef struct vkmoe_routing_counts {
                         * a session that counts pairs */
 } vkmoe_routing_counts;
 
+/* How evenly the experts of one MoE layer are used (section 3.3 of the paper), N = n_experts. */
+typedef struct vkmoe_balance {
+    /* Sum of f_i P_i, f_i = N / (K T) * tokens that chose expert i, P_i = mean of s_i over T
+     * tokens: L_ExpBal / alpha_1, 1 where all is even. */
+    double expert_loss;
+    /* Sum of f'_d P'_d, f'_d the mean of f_i and P'_d the sum of P_i over the experts of device d:
+     * L_DevBal / alpha_2. */
+    double device_loss;
+    double busiest;   /* load of the busiest expert over the mean load */
+    double variation; /* standard deviation of the load over its mean */
+    double entropy;   /* of the load, over that of an even one: 1 where all is even */
+    uint32_t dead;    /* experts that no token chose */
+} vkmoe_balance;
+
+/* From one layer's counts [n_experts] over `tokens` > 0 tokens of k > 0 experts each. device_of
+ * [n_experts] says on which of n_devices devices an expert lies; NULL: expert i on device
+ * i * n_devices / n_experts. No device is without experts. Thread-safe. */
+void vkmoe_balance_of(const uint64_t *chosen, const double *prob_mass, uint64_t tokens,
+                      uint32_t n_experts, uint32_t k, const uint32_t *device_of, uint32_t n_devices,
+                      vkmoe_balance *out);
+
 #ifdef __cplusplus
 }
 #endif
