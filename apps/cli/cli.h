@@ -207,6 +207,7 @@ int cmd_plan(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_perplexity(int argc, char **argv);
 int cmd_balance(int argc, char **argv);
+int cmd_study(int argc, char **argv);
 int cmd_conform(int argc, char **argv);
 
 #endif
