@@ -154,6 +154,8 @@ bool cli_read_all(const char *path, char **text, size_t *size);
 
 /* Writes a file, whole or not at all. Returns an exit code, after saying why. */
 int cli_write_file(const char *path, const char *data, size_t size);
+/* Whether that could succeed, to be asked before much is computed; likewise. */
+int cli_try_file(const char *path);
 
 /* Where the model is: the -m folder, or the shipped one beside the program. */
 const char *cli_model_path(const struct cli_common *common);

@@ -1,6 +1,7 @@
 /* vkmoe conform: does this driver compute mixtures of experts correctly? */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "conform.h"
 
@@ -19,10 +20,20 @@ static const char help[] =
     "      --json FILE        write a report as JSON\n"
     "      --summary FILE     write one without the cases that passed, to be kept\n"
     "      --html FILE        write a report as a page\n"
-    "      --export DIR       write each kernel's case that fails to a folder of its own\n"
+    "      --export DIR       write kernels' cases that fail, the first ten of each variant, to\n"
+    "                         folders of their own\n"
     "      --replay DIR       run the case of such a folder alone\n"
     "      --check-addresses  kernels check each address they touch (slow)\n"
-    "With --device all, every device is tested.\n\n" CLI_COMMON_HELP;
+    "      --device D         device index, UUID, part of a name, or 'all' for each in turn\n"
+    "                         (default: $VKMOE_DEVICE, else the fastest kind there is)\n"
+    "  -m, --model MODEL      whole steps of this model too (default: the shipped one): a folder\n"
+    "                         in Hugging Face layout, or a GGUF file\n"
+    "      --validate         run under the Khronos validation layer\n"
+    "      --no-subgroups     leave out the variants that use subgroups\n"
+    "      --tiled-rows N     whole steps: tiled matrix products for more than N tokens\n"
+    "  -v, --verbose          say what was chosen and why; twice: each case before it is run,\n"
+    "                         the last of which is where a driver crashed\n"
+    "  -h, --help             this text\n";
 
 enum {
     OPTION_KERNEL = CLI_OPTION_OWN,
@@ -39,8 +50,15 @@ enum {
     OPTION_CHECK_ADDRESSES
 };
 
+/* Of the common options those that change what is computed here. */
 static const struct option long_options[] = {
-    CLI_COMMON_LONG,
+    {"help", no_argument, NULL, 'h'},
+    {"model", required_argument, NULL, 'm'},
+    {"verbose", no_argument, NULL, 'v'},
+    {"device", required_argument, NULL, CLI_OPTION_DEVICE},
+    {"validate", no_argument, NULL, CLI_OPTION_VALIDATE},
+    {"no-subgroups", no_argument, NULL, CLI_OPTION_NO_SUBGROUPS},
+    {"tiled-rows", required_argument, NULL, CLI_OPTION_TILED_ROWS},
     {"kernel", required_argument, NULL, OPTION_KERNEL},
     {"case", required_argument, NULL, OPTION_CASE},
     {"seed", required_argument, NULL, OPTION_SEED},
@@ -60,6 +78,7 @@ struct options {
     struct cli_common common;
     vkmoe_conform_params params;
     const char *json, *summary, *html, *replay;
+    bool seeded, levelled; /* with --seed; with --quick or --full */
     bool check_addresses;
 };
 
@@ -83,9 +102,11 @@ static int parse_own(struct options *o, int option)
         o->params.cases = optarg;
         return -1;
     case OPTION_SEED:
+        o->seeded = true;
         return cli_parse_u64("--seed", optarg, 0, INT64_MAX, &o->params.seed) ? -1 : EXIT_USAGE;
     case OPTION_QUICK:
     case OPTION_FULL:
+        o->levelled = true;
         o->params.level = option == OPTION_FULL ? VKMOE_CONFORM_FULL : VKMOE_CONFORM_QUICK;
         return -1;
     case OPTION_LIST:
@@ -114,26 +135,53 @@ static int parse_own(struct options *o, int option)
     }
 }
 
+/* Options that do not go with each other. */
+static int check_combination(const struct options *o)
+{
+    const vkmoe_conform_params *p = &o->params;
+    if (o->replay && (p->list || p->export_dir || p->kernels || p->cases || o->seeded ||
+                      o->levelled || o->common.model || o->check_addresses))
+        return cli_usage("conform: --replay runs what is in the folder, as it is; only --device, "
+                         "--json, --summary, --html, --validate and -v go with it");
+    if (p->list && (o->json || o->summary || o->html || p->export_dir))
+        return cli_usage("conform: --list runs nothing; it does not go with --json, --summary, "
+                         "--html or --export");
+    return -1;
+}
+
+/* What would be found out only at the end: reports that cannot be written, a model that is not
+ * there. */
+static int check_files(struct options *o)
+{
+    const char *const reports[] = {o->json, o->summary, o->html};
+    struct stat st;
+    for (size_t i = 0; i < sizeof(reports) / sizeof(reports[0]); i++)
+        if (reports[i] && cli_try_file(reports[i]) != EXIT_DONE)
+            return EXIT_FAILED;
+    if (o->common.model && !cli_model_is_there(&o->common))
+        return EXIT_FAILED;
+    o->params.model = cli_model_path(&o->common);
+    if (!o->replay && stat(o->params.model, &st) != 0) {
+        cli_note("the shipped model is not at %s: whole steps are those of random models alone",
+                 o->params.model);
+        o->params.model = NULL;
+    }
+    return -1;
+}
+
 static int parse(int argc, char **argv, struct options *o)
 {
     int option;
     *o = (struct options){0};
-    while ((option = getopt_long(argc, argv, CLI_COMMON_SHORT, long_options, NULL)) != -1) {
+    while ((option = cli_next_option(argc, argv, CLI_COMMON_SHORT, long_options)) != -1) {
         int code = parse_own(o, option);
         if (code >= 0)
             return code;
     }
     if (optind < argc)
         return cli_usage("conform: '%s' is not an option", argv[optind]);
-    if (o->replay &&
-        (o->params.list || o->params.export_dir || o->params.kernels || o->params.cases))
-        return cli_usage("conform: --replay runs what is in the folder; it does not go with "
-                         "--list, --export, --kernel or --case");
-    if (o->params.list && (o->json || o->summary || o->html || o->params.export_dir))
-        return cli_usage("conform: --list runs nothing; it does not go with --json, --summary, "
-                         "--html or --export");
-    o->params.model = cli_model_path(&o->common);
-    return -1;
+    int code = check_combination(o);
+    return code >= 0 ? code : check_files(o);
 }
 
 /* --- what is printed --- */
@@ -147,7 +195,7 @@ static void on_device(void *user, const vkmoe_device_info *d)
     printf("%suuid %s, driver id %u, driver version %u, Vulkan %u.%u.%u\n", mark, d->uuid,
            d->driver_id, d->driver_version, d->api_version >> 22 & 0x7f,
            d->api_version >> 12 & 0x3ff, d->api_version & 0xfff);
-    if (!run->options->params.list && !run->options->replay)
+    if (!run->options->params.list)
         printf("%-15s %-7s %-12s %6s %6s %10s  %s\n", "kernel", "weights", "path", "cases",
                "failed", "worst NMSE", "worst element");
 }
@@ -251,12 +299,12 @@ static int run_device(const struct options *o, struct conform_report *report, si
         return cli_fail("host memory ran out for the report");
     if (status != VKMOE_OK)
         cli_failed(&d->error);
-    if (d->info.name[0])
-        print_summary(&run);
     if (status == VKMOE_OK && d->totals.cases == 0)
         return cli_fail("no case fits --kernel '%s' and --case '%s'",
                         o->params.kernels ? o->params.kernels : "*",
                         o->params.cases ? o->params.cases : "*");
+    if (d->info.name[0])
+        print_summary(&run);
     return status == VKMOE_OK && d->totals.failed == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
@@ -283,13 +331,15 @@ static int run_all(const struct options *o, struct conform_report *report)
         char index[32];
         snprintf(index, sizeof(index), "%zu", i);
         if (!devices[i].usable) {
-            printf("device %zu: %s cannot be tested: %s\n", i, devices[i].name, devices[i].reason);
+            cli_note("device %zu, %s, cannot be tested: %s", i, devices[i].name, devices[i].reason);
             continue;
         }
         if (run_device(o, report, report->n_devices++, index) != EXIT_DONE)
             code = EXIT_FAILED;
     }
     free(devices);
+    if (listed && report->n_devices == 0)
+        code = cli_fail("none of the %zu devices can be tested", count);
     return code;
 }
 
@@ -302,7 +352,11 @@ int cmd_conform(int argc, char **argv)
     struct conform_report report = {.seed = o.params.seed,
                                     .model = o.common.model,
                                     .replay = o.replay,
-                                    .full = o.params.level == VKMOE_CONFORM_FULL};
+                                    .full = o.params.level == VKMOE_CONFORM_FULL,
+                                    .check_addresses = o.check_addresses,
+                                    .no_subgroups = o.common.no_subgroups,
+                                    .validation = o.common.validation,
+                                    .tiled_rows = o.common.tiled_rows};
     if (o.common.device && strcmp(o.common.device, "all") == 0) {
         code = run_all(&o, &report);
     } else if (!(report.devices = calloc(1, sizeof(*report.devices)))) {

@@ -41,6 +41,8 @@ struct conform_report {
     bool full;
     const char *model;  /* that was asked for, or NULL */
     const char *replay; /* the folder that was run, or NULL */
+    bool check_addresses, no_subgroups, validation;
+    uint32_t tiled_rows; /* 0: not given */
     struct conform_device *devices;
     size_t n_devices;
 };
@@ -56,6 +58,8 @@ bool conform_report_passed(const struct conform_report *r);
 
 /* "base", "subgroup 8": the path with its size. */
 const char *conform_path(const struct conform_test *t, char text[32]);
+/* What was asked for besides, as it stands in a command: " --no-subgroups"; or nothing. */
+void conform_flags(FILE *to, const struct conform_report *r);
 /* The command that runs a case again. */
 void conform_command(FILE *to, const struct conform_report *r, const struct conform_device *d,
                      const struct conform_test *t, const struct conform_case *c);

@@ -65,6 +65,12 @@ static void subgroup_sizes(const vkmoe_device_info *info, char *out, size_t size
         snprintf(out, size, "none");
 }
 
+static const char *const kinds[] = {
+    [VKMOE_DEVICE_DISCRETE] = "discrete GPU", [VKMOE_DEVICE_INTEGRATED] = "integrated GPU",
+    [VKMOE_DEVICE_VIRTUAL] = "virtual GPU",   [VKMOE_DEVICE_CPU] = "CPU",
+    [VKMOE_DEVICE_OTHER] = "other",           [VKMOE_DEVICE_REFERENCE] = "reference",
+};
+
 static void device_facts(FILE *f, const struct conform_device *d)
 {
     const vkmoe_device_info *i = &d->info;
@@ -72,6 +78,7 @@ static void device_facts(FILE *f, const struct conform_device *d)
     subgroup_sizes(i, sizes, sizeof(sizes));
     fputs("<div class=\"facts\"><table>\n", f);
     fact(f, "Driver", "%s", i->driver);
+    fact(f, "Kind", "%s", kinds[i->kind]);
     fact(f, "Device UUID", "%s", i->uuid);
     fact(f, "Driver id", "%u", i->driver_id);
     fact(f, "Driver version", "%u (0x%x)", i->driver_version, i->driver_version);
@@ -79,13 +86,16 @@ static void device_facts(FILE *f, const struct conform_device *d)
          i->api_version & 0xfff);
     fputs("</table><table>\n", f);
     fact(f, "Subgroups", "%u (%u to %u)", i->subgroup_size, i->subgroup_min, i->subgroup_max);
-    fact(f, "Sizes tested", "%s", sizes);
+    fact(f, "Sizes to ask for", "%s", sizes);
+    fact(f, "Subgroup arithmetic", "%s", i->subgroup_arithmetic ? "yes" : "no");
     fact(f, "Workgroup", "%u invocations, %u KiB shared", i->max_invocations,
          i->shared_memory / 1024);
     fact(f, "Allocation", "up to %.1f GB", (double)i->max_allocation / 1e9);
     for (uint32_t h = 0; h < i->n_heaps; h++)
         fact(f, i->heaps[h].device_local ? "Device memory" : "Host memory", "%.1f GB",
              (double)i->heaps[h].size / 1e9);
+    fact(f, "Memory budget", "%s", i->memory_budget ? "reported" : "not reported");
+    fact(f, "Transfer queue", "%s", i->transfer_queue ? "of its own" : "none");
     fputs("</table></div>\n", f);
 }
 
@@ -240,7 +250,7 @@ static void case_facts(FILE *f, const struct conform_report *r, const struct con
         fact(f, "Expected", "%.9g", c->worst.expected);
         fact(f, "Worst NMSE", "%.3g", c->nmse);
     }
-    if (!c->passed) {
+    if (!c->passed && !r->replay) {
         fact(f, "Seed", "%llu", (unsigned long long)r->seed);
         if (t->subgroup_size > 0)
             fact(f, "Subgroup size", "%u", t->subgroup_size);
@@ -357,6 +367,20 @@ static void device_section(FILE *f, const struct conform_report *r, size_t index
     fputs("</section>\n", f);
 }
 
+/* What was run: the cases of a level, or that of a folder. */
+static void head(FILE *f, const struct conform_report *r)
+{
+    fprintf(f, "<p class=\"sub\">vkmoe %s, ", VKMOE_VERSION);
+    if (r->replay) {
+        fputs("the case in ", f);
+        text(f, r->replay);
+    } else {
+        fprintf(f, "%s cases, seed %llu", r->full ? "full" : "quick", (unsigned long long)r->seed);
+    }
+    conform_flags(f, r);
+    fputs("</p>\n</header>\n", f);
+}
+
 int conform_write_html(const struct conform_report *r, const char *path)
 {
     char *page = NULL;
@@ -365,8 +389,7 @@ int conform_write_html(const struct conform_report *r, const char *path)
     if (!f)
         return cli_fail("host memory ran out for %s", path);
     fputs(conform_page_head, f);
-    fprintf(f, "<p class=\"sub\">vkmoe %s, %s cases, seed %llu</p>\n</header>\n", VKMOE_VERSION,
-            r->full ? "full" : "quick", (unsigned long long)r->seed);
+    head(f, r);
     for (size_t i = 0; i < r->n_devices; i++)
         device_section(f, r, i);
     fputs(conform_page_foot, f);

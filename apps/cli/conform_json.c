@@ -139,6 +139,28 @@ static void write_value(FILE *f, const json_t *value, int depth)
     }
 }
 
+/* What was run: the cases of a level, or that of a folder. */
+static json_t *head_json(const struct conform_report *r)
+{
+    json_t *root = json_pack("{s:s}", "vkmoe", VKMOE_VERSION);
+    char *flags = NULL;
+    size_t size;
+    if (r->replay) {
+        json_object_set_new(root, "replay", cli_json_text(r->replay));
+    } else {
+        json_object_set_new(root, "seed", json_integer((json_int_t)r->seed));
+        json_object_set_new(root, "level", json_string(r->full ? "full" : "quick"));
+    }
+    FILE *stream = open_memstream(&flags, &size);
+    if (stream) {
+        conform_flags(stream, r);
+        fclose(stream);
+        set_text(root, "options", flags[0] ? flags + 1 : flags);
+        free(flags);
+    }
+    return root;
+}
+
 int conform_write_json(const struct conform_report *r, enum conform_detail detail, const char *path)
 {
     json_t *devices = json_array();
@@ -146,9 +168,9 @@ int conform_write_json(const struct conform_report *r, enum conform_detail detai
     size_t size = 0;
     for (size_t i = 0; i < r->n_devices; i++)
         json_array_append_new(devices, device_json(r, &r->devices[i], detail));
-    json_t *root = json_pack("{s:s, s:I, s:s, s:b, s:o}", "vkmoe", VKMOE_VERSION, "seed",
-                             (json_int_t)r->seed, "level", r->full ? "full" : "quick", "passed",
-                             conform_report_passed(r), "devices", devices);
+    json_t *root = head_json(r);
+    json_object_set_new(root, "passed", json_boolean(conform_report_passed(r)));
+    json_object_set_new(root, "devices", devices);
     FILE *f = root ? open_memstream(&text, &size) : NULL;
     if (f) {
         write_value(f, root, 0);

@@ -93,7 +93,7 @@ void conform_report_free(struct conform_report *r)
 
 bool conform_report_passed(const struct conform_report *r)
 {
-    bool passed = true;
+    bool passed = r->n_devices > 0;
     for (size_t i = 0; i < r->n_devices; i++)
         passed = passed && r->devices[i].totals.failed == 0 && !r->devices[i].error.message[0];
     return passed;
@@ -108,19 +108,43 @@ const char *conform_path(const struct conform_test *t, char text[32])
     return text;
 }
 
+/* In quotes that a shell takes off again. */
+static void quoted(FILE *to, const char *text)
+{
+    fputc('\'', to);
+    for (; *text; text++) {
+        if (*text == '\'')
+            fputs("'\\'", to);
+        fputc(*text, to);
+    }
+    fputc('\'', to);
+}
+
+void conform_flags(FILE *to, const struct conform_report *r)
+{
+    fprintf(to, "%s%s%s", r->check_addresses ? " --check-addresses" : "",
+            r->no_subgroups ? " --no-subgroups" : "", r->validation ? " --validate" : "");
+    if (r->tiled_rows > 0)
+        fprintf(to, " --tiled-rows %u", r->tiled_rows);
+}
+
 void conform_command(FILE *to, const struct conform_report *r, const struct conform_device *d,
                      const struct conform_test *t, const struct conform_case *c)
 {
+    fprintf(to, "vkmoe conform --device %s", d->info.uuid);
     if (r->replay) {
-        fprintf(to, "vkmoe conform --replay '%s'", r->replay);
-        return;
+        fputs(" --replay ", to);
+        quoted(to, r->replay);
+    } else {
+        fprintf(to, " --kernel %s --case ", t->kernel);
+        quoted(to, c->name);
+        fprintf(to, " --seed %llu%s", (unsigned long long)r->seed, r->full ? " --full" : "");
     }
-    char model[4096] = "";
-    if (r->model && strcmp(t->path, "step") == 0)
-        snprintf(model, sizeof(model), " -m '%s'", r->model);
-    fprintf(to, "vkmoe conform --device %s --kernel %s --case '%s' --seed %llu%s%s",
-            d->info.uuid[0] ? d->info.uuid : d->info.name, t->kernel, c->name,
-            (unsigned long long)r->seed, r->full ? " --full" : "", model);
+    if (r->model && strcmp(t->path, "step") == 0) {
+        fputs(" -m ", to);
+        quoted(to, r->model);
+    }
+    conform_flags(to, r);
 }
 
 void conform_element(FILE *to, const struct conform_case *c)

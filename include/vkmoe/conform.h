@@ -68,10 +68,10 @@ typedef struct vkmoe_conform_params {
     uint64_t seed;             /* of all random inputs; at most INT64_MAX */
     vkmoe_conform_level level; /* how many cases */
     bool list;                 /* report every case as passed and run none */
-    const char *model;      /* folder of a model for the checks of whole steps, besides a random one
+    const char *model;      /* folder of a model for the checks of whole steps, besides random ones
                                of their own; NULL: none */
-    const char *export_dir; /* folder, made if need be, for a bundle of each case of a kernel that
-                               fails; NULL: none */
+    const char *export_dir; /* folder, made if need be, for bundles of cases of kernels that fail,
+                               the first ten of each variant; NULL: none */
     void (*on_device)(void *user, const vkmoe_device_info *device); /* first; NULL: none */
     void (*on_case)(void *user, const vkmoe_conform_case *c);       /* NULL: none */
     void (*on_result)(void *user, const vkmoe_conform_result *r); /* after its cases; NULL: none */
@@ -88,8 +88,9 @@ typedef struct vkmoe_conform_totals {
  * cache, so that every shader is compiled by the driver at hand; device->check_addresses runs the
  * kernels with every address checked. A case that fails is counted in *totals and reported; the
  * status tells only that the suite could not begin or go on: the device could not be opened or was
- * lost, memory ran out, the model could not be read (see vkmoe_model_load), or a bundle could not
- * be written. Different devices may be tested at the same time in different threads. */
+ * lost or is the reference itself, memory ran out, or a bundle could not be written. With a log,
+ * each case is named at level DEBUG before it is run: the last one is where a driver crashed.
+ * Different devices may be tested at the same time in different threads. */
 vkmoe_status vkmoe_conform_run(const vkmoe_device_params *device,
                                const vkmoe_conform_params *params, vkmoe_conform_totals *totals,
                                vkmoe_error *err);

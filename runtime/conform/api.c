@@ -27,7 +27,12 @@ static vkmoe_status run_kernels(const struct vkm_gpu_params *device, struct vkm_
     vkmoe_status status = vkm_gpu_open(&open, &vkm_kernels, &gpu, err);
     if (status != VKMOE_OK)
         return status;
-    status = vkm_conform_run(gpu, &params, &totals, err);
+    if (vkm_gpu_is_reference(gpu))
+        status = vkm_fail(err, VKMOE_UNSUPPORTED,
+                          "conformance compares a device with the reference; the reference itself "
+                          "is not one to be tested");
+    if (status == VKMOE_OK)
+        status = vkm_conform_run(gpu, &params, &totals, err);
     vkm_gpu_close(gpu);
     return status;
 }

@@ -17,7 +17,11 @@
         "exact", "nmse", "product"                                                                 \
     }
 #define VKM_BUNDLE_JSON_LIMIT (1u << 20)
+/* Cases of one variant that are exported: a driver that gets all wrong would fill the disk. */
+#define VKM_BUNDLES 10u
 
+/* Makes the folder for bundles, if need be; IO where nothing can be written there. */
+vkmoe_status vkm_bundle_folder(const char *path, vkmoe_error *err);
 /* Writes the case that just ran, whose inputs are in s->pristine and whose outputs lie in the
  * arena, to a new folder in s->params->export_dir. *folder is its path (vkm_free). */
 vkmoe_status vkm_bundle_export(struct vkm_suite *s, const struct vkm_stream *stream,
@@ -28,7 +32,7 @@ vkmoe_status vkm_bundle_export(struct vkm_suite *s, const struct vkm_stream *str
 vkmoe_status vkm_bundle_replay(const struct vkm_gpu_params *device, const char *folder,
                                const struct vkm_conform_params *params, vkmoe_error *err);
 
-/* What lies in every bundle as README.md. */
+/* What README.md says in every bundle, after what is wrong in this one. */
 extern const char vkm_bundle_readme[];
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -209,23 +210,57 @@ static void write_shader(struct bundle *b)
     vkm_free(vkm_gpu_allocator(b->suite->gpu), code);
 }
 
+static void write_readme(struct bundle *b, const char *sentence)
+{
+    const struct vkm_suite *s = b->suite;
+    const vkmoe_device_info *d = vkm_gpu_info(s->gpu);
+    uint32_t size = s->variant.subgroup_size;
+    char *text = vkm_format(b->stream->allocator,
+                            "# One compute dispatch that went wrong\n\n"
+                            "- kernel: `%s`, weights %s, path %s%s%.0u\n- case: `%s`, seed %llu\n"
+                            "- device: %s\n- driver: %s\n- what is wrong: %s\n%s",
+                            b->kernel->name, vkm_variant_dtype_name(s->variant.variant),
+                            vkm_path_name(s->path), size ? ", subgroups of " : "", size, s->name,
+                            (unsigned long long)s->params->seed, d->name, d->driver, sentence,
+                            vkm_bundle_readme);
+    if (text)
+        write_file(b, "README.md", text, strlen(text));
+    else
+        vkm_fail_memory(&b->error, strlen(vkm_bundle_readme), "the README of a bundle");
+    vkm_free(b->stream->allocator, text);
+}
+
 /* --- the folder --- */
 
-static vkmoe_status make_folder(const char *path, vkmoe_error *err)
+vkmoe_status vkm_bundle_folder(const char *path, vkmoe_error *err)
 {
-    if (mkdir(path, 0777) == 0 || errno == EEXIST)
+    struct stat there;
+    if (mkdir(path, 0777) == 0)
+        return VKMOE_OK;
+    if (errno == EEXIST && stat(path, &there) == 0 && !S_ISDIR(there.st_mode))
+        errno = ENOTDIR;
+    else if (errno == EEXIST && access(path, W_OK | X_OK) == 0)
         return VKMOE_OK;
     return vkm_fail(err, VKMOE_IO, "cannot make the folder %s: %s", path, strerror(errno));
 }
 
-/* Kernel, variant and case, in letters that every file system takes. */
+/* Tells devices and drivers apart, by what reports key on. */
+static uint32_t device_key(const vkmoe_device_info *d)
+{
+    uint64_t key = vkm_hash(VKM_HASH_INIT, d->uuid, strlen(d->uuid));
+    key = vkm_hash(key, &d->driver_id, sizeof(d->driver_id));
+    return (uint32_t)vkm_hash(key, &d->driver_version, sizeof(d->driver_version));
+}
+
+/* Kernel, variant, case, seed and device, in letters that every file system takes. */
 static char *folder_name(const struct vkm_suite *s, const char *kernel)
 {
     char name[256];
     const char *weights = vkm_variant_dtype_name(s->variant.variant);
-    int n = snprintf(name, sizeof(name), "%s%s%s-%s%.0u-%s", kernel, weights[0] == '-' ? "" : "-",
-                     weights[0] == '-' ? "" : weights, vkm_path_name(s->path),
-                     s->variant.subgroup_size, s->name);
+    int n = snprintf(name, sizeof(name), "%s%s%s-%s%.0u-%s-seed-%llu-%08x", kernel,
+                     weights[0] == '-' ? "" : "-", weights[0] == '-' ? "" : weights,
+                     vkm_path_name(s->path), s->variant.subgroup_size, s->name,
+                     (unsigned long long)s->params->seed, device_key(vkm_gpu_info(s->gpu)));
     for (int i = 0; i < n && i < (int)sizeof(name) - 1; i++)
         if (!isalnum((unsigned char)name[i]) && name[i] != '_' && name[i] != '.')
             name[i] = '-';
@@ -263,14 +298,14 @@ vkmoe_status vkm_bundle_export(struct vkm_suite *s, const struct vkm_stream *str
     b.fields = json_array();
     if (!b.folder || !b.fields)
         vkm_fail_memory(&b.error, sizeof(b), "a conformance bundle");
-    else if (make_folder(s->params->export_dir, &b.error) == VKMOE_OK)
-        (void)make_folder(b.folder, &b.error);
+    else
+        (void)vkm_bundle_folder(b.folder, &b.error);
     if (b.error.status == VKMOE_OK)
         compute(&b);
     if (b.error.status == VKMOE_OK) {
         write_shader(&b);
         write_manifest(&b, sentence);
-        write_file(&b, "README.md", vkm_bundle_readme, strlen(vkm_bundle_readme));
+        write_readme(&b, sentence);
     }
     vkm_outputs_drop(&b.want, stream);
     vkm_outputs_drop(&b.magnitude, stream);

@@ -1,7 +1,6 @@
 #include "conform/bundle.h"
 
 const char vkm_bundle_readme[] =
-    "# One compute dispatch that went wrong\n"
     "\n"
     "This folder was written by `vkmoe conform`, which runs compute shaders on a Vulkan driver "
     "and\n"
@@ -50,4 +49,5 @@ const char vkm_bundle_readme[] =
     "   has to stay below 1e-10 of the sum of squares, and for `product` each element within\n"
     "   16 * 2^-24 of its magnitude. Elements that keep the bits 0x7fc17fc1 in `expected` must "
     "not\n"
-    "   be written.\n";
+    "   be written, nor any other memory: vkmoe puts 256 bytes or more of that pattern before and\n"
+    "   behind each buffer to see it.\n";

@@ -201,6 +201,19 @@ static vkmoe_status file_path(const struct replay *r, const struct vkm_json_sour
     return *path ? VKMOE_OK : vkm_fail_memory(r->err, strlen(name), "the name of a file");
 }
 
+/* Whether words begin as SPIR-V does and can be walked to the end: drivers crash on less. */
+static bool is_module(const uint32_t *words, size_t size)
+{
+    enum { HEADER_WORDS = 5 };
+    const uint32_t magic = 0x07230203;
+    size_t n = size / 4, at = HEADER_WORDS;
+    if (size % 4 != 0 || n <= HEADER_WORDS || words[0] != magic)
+        return false;
+    while (at < n && words[at] >> 16 > 0)
+        at += words[at] >> 16;
+    return at == n;
+}
+
 static vkmoe_status read_shader(struct replay *r)
 {
     char *path, *data = NULL;
@@ -209,12 +222,13 @@ static vkmoe_status read_shader(struct replay *r)
     if (status != VKMOE_OK)
         return status;
     status = vkm_file_read(r->allocator, path, SHADER_LIMIT, &data, &size, r->err);
-    if (status == VKMOE_OK && (size < 20 || size % 4 != 0))
-        status =
-            vkm_fail(r->err, VKMOE_BAD_FORMAT,
-                     "%s has %zu bytes, expected words of 4 and at least 5 of them", path, size);
-    vkm_free(r->allocator, path);
     r->code = (uint32_t *)(void *)data;
+    if (status == VKMOE_OK && !is_module(r->code, size))
+        status = vkm_fail(r->err, VKMOE_BAD_FORMAT,
+                          "%s, of %zu bytes, is not a whole SPIR-V module: expected its magic "
+                          "number and instructions up to its end",
+                          path, size);
+    vkm_free(r->allocator, path);
     r->variant.code = r->code;
     r->variant.code_size = size;
     return status;
@@ -367,15 +381,31 @@ static vkmoe_status fill_memory(struct replay *r)
 
 /* --- running --- */
 
+/* "8, 16, 32", or "none". */
+static void subgroup_sizes(const vkmoe_device_info *info, char *text, size_t size)
+{
+    size_t at = 0;
+    for (uint32_t n = 1; n != 0; n *= 2)
+        if ((info->subgroup_sizes & n) && at < size)
+            at += (size_t)snprintf(text + at, size - at, "%s%u", at ? ", " : "", n);
+    if (at == 0)
+        snprintf(text, size, "none");
+}
+
 /* What the recorder would have checked. */
 static vkmoe_status check_device(const struct replay *r)
 {
     const struct vkm_caps *caps = vkm_gpu_caps(r->suite.gpu);
     const vkmoe_device_info *info = vkm_gpu_info(r->suite.gpu);
+    char sizes[128];
+    if (vkm_gpu_is_reference(r->suite.gpu))
+        return vkm_fail(r->err, VKMOE_UNSUPPORTED,
+                        "the reference runs no SPIR-V: %s needs a Vulkan device", r->manifest);
+    subgroup_sizes(info, sizes, sizeof(sizes));
     if (r->op.subgroup_size > 0 && !(info->subgroup_sizes & r->op.subgroup_size))
         return vkm_fail(r->err, VKMOE_UNSUPPORTED,
-                        "%s asks for subgroups of %u, which %s cannot run (its sizes add up to %u)",
-                        r->manifest, r->op.subgroup_size, info->name, info->subgroup_sizes);
+                        "%s asks for subgroups of %u; sizes that %s can be asked for: %s",
+                        r->manifest, r->op.subgroup_size, info->name, sizes);
     bool fits = r->op.spec[0] > 0 && r->op.spec[0] <= caps->max_invocations;
     for (int i = 0; i < 3; i++)
         fits = fits && r->op.groups[i] <= caps->max_groups[i];

@@ -27,6 +27,9 @@ bool vkm_case(struct vkm_suite *s, const char *format, ...)
     key = vkm_hash(key, kernel, strlen(kernel));
     s->random = (struct vkm_random){.key = vkm_hash(key, s->name, strlen(s->name))};
     s->views.used = s->tables.used = 0;
+    vkm_log(vkm_gpu_log(s->gpu), VKMOE_LOG_DEBUG, "next: %s (%s, %s%s%.0u), case %s", kernel,
+            vkm_variant_dtype_name(s->variant.variant), vkm_path_name(s->path),
+            s->variant.subgroup_size ? " " : "", s->variant.subgroup_size, s->name);
     return true;
 }
 
@@ -62,27 +65,19 @@ void *vkm_case_host(struct vkm_view view)
     return view.buffer->mapped + view.offset;
 }
 
-/* Where the kernel changed the arena outside the views it may write; false if nowhere. */
-static bool find_stray_write(struct vkm_suite *s, const struct vkm_kernel *kernel,
-                             const void *params, uint64_t *at)
+/* Where an arena is no longer what it was; false if nowhere. */
+static bool find_change(const struct vkm_arena *arena, const unsigned char *before, uint64_t *at)
 {
-    const unsigned char *after = s->views.buffer->mapped;
-    for (uint32_t i = 0; i < kernel->n_fields; i++) {
-        if (!vkm_field_writes(kernel->fields[i].kind))
-            continue;
-        const struct vkm_view *view = vkm_params_view(params, &kernel->fields[i]);
-        if (view->buffer)
-            memcpy(s->before + view->offset, after + view->offset, view->size);
-    }
-    if (memcmp(s->before, after, s->views.used) == 0)
+    const unsigned char *after = arena->buffer->mapped;
+    if (memcmp(before, after, arena->used) == 0)
         return false;
-    for (*at = 0; s->before[*at] == after[*at];)
+    for (*at = 0; before[*at] == after[*at];)
         ++*at;
     return true;
 }
 
-/* Describes a place in the arena by the view that it is in or behind. */
-static void describe_place(const struct vkm_suite *s, const struct vkm_kernel *kernel,
+/* Describes a place in an arena by the view that it is in or behind. */
+static void describe_place(const struct vkm_arena *arena, const struct vkm_kernel *kernel,
                            const void *params, uint64_t at, char *text, size_t size)
 {
     const char *nearest = "any view";
@@ -91,7 +86,7 @@ static void describe_place(const struct vkm_suite *s, const struct vkm_kernel *k
         if (!vkm_field_is_view(kernel->fields[i].kind))
             continue;
         const struct vkm_view *view = vkm_params_view(params, &kernel->fields[i]);
-        if (view->buffer == s->views.buffer && view->offset <= at && view->offset >= begin) {
+        if (view->buffer == arena->buffer && view->offset <= at && view->offset >= begin) {
             nearest = kernel->fields[i].name;
             begin = view->offset;
             end = view->offset + view->size;
@@ -105,6 +100,28 @@ static void describe_place(const struct vkm_suite *s, const struct vkm_kernel *k
                  (unsigned long long)(at - end), nearest);
 }
 
+/* Says where the kernel changed memory outside the views it may write; false if nowhere. */
+static bool find_stray_write(struct vkm_suite *s, const struct vkm_kernel *kernel,
+                             const void *params, char *text, size_t size)
+{
+    const struct vkm_arena *arena = &s->views;
+    uint64_t at;
+    for (uint32_t i = 0; i < kernel->n_fields; i++) {
+        if (!vkm_field_writes(kernel->fields[i].kind))
+            continue;
+        const struct vkm_view *view = vkm_params_view(params, &kernel->fields[i]);
+        if (view->buffer)
+            memcpy(s->before + view->offset, arena->buffer->mapped + view->offset, view->size);
+    }
+    if (!find_change(arena, s->before, &at)) {
+        arena = &s->tables;
+        if (!find_change(arena, s->tables_before, &at))
+            return false;
+    }
+    describe_place(arena, kernel, params, at, text, size);
+    return true;
+}
+
 void vkm_case_report(struct vkm_suite *s, const char *sentence, const struct vkm_lockstep *outcome,
                      const char *bundle)
 {
@@ -113,9 +130,9 @@ void vkm_case_report(struct vkm_suite *s, const char *sentence, const struct vkm
     char line[1024] = "";
     bool passed = !sentence[0];
     if (!passed)
-        snprintf(line, sizeof(line), "%s (%s, %s), case %s: %s", kernel->name,
-                 vkm_variant_dtype_name(v->variant), vkm_path_name(v->variant->path), s->name,
-                 sentence);
+        snprintf(line, sizeof(line), "%s (%s, %s%s%.0u), case %s: %s", kernel->name,
+                 vkm_variant_dtype_name(v->variant), vkm_path_name(v->variant->path),
+                 v->subgroup_size ? " " : "", v->subgroup_size, s->name, sentence);
     v->cases++;
     v->failed += !passed;
     if (outcome->nmse > v->nmse) {
@@ -147,7 +164,6 @@ void vkm_case_run_stream(struct vkm_suite *s, const struct vkm_stream *stream,
                          char *sentence, size_t size)
 {
     vkmoe_error error = {0};
-    uint64_t at;
     const struct vkm_op *op = stream->ops.items;
     const struct vkm_kernel *kernel = vkm_op_kernel(stream, op);
     const void *params = vkm_op_params(stream, op);
@@ -156,6 +172,7 @@ void vkm_case_run_stream(struct vkm_suite *s, const struct vkm_stream *stream,
         return;
     }
     memcpy(s->before, s->views.buffer->mapped, s->views.used);
+    memcpy(s->tables_before, s->tables.buffer->mapped, s->tables.used);
     if (s->pristine)
         memcpy(s->pristine, s->views.buffer->mapped, s->views.used);
     vkmoe_status status = known ? vkm_lockstep_known(s->gpu, stream, 0, known->want,
@@ -165,9 +182,7 @@ void vkm_case_run_stream(struct vkm_suite *s, const struct vkm_stream *stream,
         snprintf(sentence, size, "%.*s", (int)size - 1, error.message);
         if (ends_suite(status))
             s->error = error;
-    } else if (find_stray_write(s, kernel, params, &at)) {
-        describe_place(s, kernel, params, at, sentence, size);
-    } else if (outcome->compare.broken) {
+    } else if (!find_stray_write(s, kernel, params, sentence, size) && outcome->compare.broken) {
         vkm_lockstep_element(outcome, sentence, size);
     }
 }
@@ -179,6 +194,7 @@ static void settle(struct vkm_suite *s, const struct vkm_stream *stream, const c
     char *bundle = NULL;
     vkmoe_error error = {0};
     if (sentence[0] && s->pristine && outcome->kernel && s->error.status == VKMOE_OK &&
+        s->variant.failed < VKM_BUNDLES &&
         vkm_bundle_export(s, stream, sentence, &bundle, &error) != VKMOE_OK)
         s->error = error;
     vkm_case_report(s, sentence, outcome, bundle);

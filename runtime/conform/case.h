@@ -30,9 +30,10 @@ struct vkm_suite {
     enum vkm_path path;
     struct vkm_random random; /* keyed by seed, kernel and case name */
     struct vkm_arena views;
-    struct vkm_arena tables; /* what is reached through addresses lies apart from all else */
-    unsigned char *before;   /* the views' arena as it was before the kernel ran */
-    unsigned char *pristine; /* likewise, for the export; NULL where there is none */
+    struct vkm_arena tables;      /* what is reached through addresses lies apart from all else */
+    unsigned char *before;        /* the views' arena as it was before the kernel ran */
+    unsigned char *tables_before; /* likewise, of the tables */
+    unsigned char *pristine;      /* likewise, for the export; NULL where there is none */
     char name[128];
     struct vkm_conform_variant variant; /* statistics so far */
     vkmoe_error error;                  /* sticks: the suite cannot go on */

@@ -1,4 +1,4 @@
-#include "conform/case.h"
+#include "conform/bundle.h"
 
 #include <fnmatch.h>
 
@@ -28,6 +28,8 @@ vkmoe_status vkm_suite_begin(struct vkm_suite *s, uint64_t arena_size, bool keep
             vkm_buffer_create(s->gpu, VKM_MEMORY_HOST, arena_size, what, &s->tables.buffer, err);
     if (status == VKMOE_OK && !(s->before = vkm_malloc(a, arena_size, 1)))
         status = vkm_fail_memory(err, arena_size, what);
+    if (status == VKMOE_OK && !(s->tables_before = vkm_malloc(a, arena_size, 1)))
+        status = vkm_fail_memory(err, arena_size, what);
     if (status == VKMOE_OK && keeps_inputs && !(s->pristine = vkm_malloc(a, arena_size, 1)))
         status = vkm_fail_memory(err, arena_size, what);
     return status;
@@ -37,6 +39,7 @@ void vkm_suite_finish(struct vkm_suite *s)
 {
     const vkmoe_allocator *a = vkm_gpu_allocator(s->gpu);
     vkm_free(a, s->pristine);
+    vkm_free(a, s->tables_before);
     vkm_free(a, s->before);
     vkm_buffer_destroy(s->gpu, s->tables.buffer);
     vkm_buffer_destroy(s->gpu, s->views.buffer);
@@ -110,7 +113,9 @@ vkmoe_status vkm_conform_run(struct vkm_gpu *gpu, const struct vkm_conform_param
     *totals = (struct vkm_conform_totals){0};
     if (params->on_device)
         params->on_device(params->user, vkm_gpu_info(gpu));
-    if (!params->list)
+    if (!params->list && params->export_dir)
+        status = vkm_bundle_folder(params->export_dir, err); /* now, not after minutes */
+    if (status == VKMOE_OK && !params->list)
         status = vkm_suite_begin(&s, size, params->export_dir != NULL, err);
     if (status == VKMOE_OK) {
         for (uint32_t k = 0; k < VKM_KERNEL_COUNT && s.error.status == VKMOE_OK; k++) {

@@ -9,17 +9,19 @@ static const struct check {
     vkm_step_check *run;
     uint32_t quick, full; /* how much at each level */
     const char *unit;
+    uint32_t random_models; /* of the first so many shapes */
 } checks[] = {
-    {"routing-parity", vkm_check_routing, 200, 3000, "tokens"},
-    {"determinism", vkm_check_determinism, 4, 40, "repeats"},
-    {"barriers", vkm_check_barriers, 4, 40, "repeats"},
-    {"exhaustion", vkm_check_exhaustion, 1, 3, "rounds"},
-    {"cancel", vkm_check_cancel, 6, 60, "rounds"},
+    {"routing-parity", vkm_check_routing, 200, 3000, "tokens", VKM_RANDOM_MODELS},
+    {"determinism", vkm_check_determinism, 4, 40, "repeats", 1},
+    {"barriers", vkm_check_barriers, 4, 40, "repeats", 1},
+    {"exhaustion", vkm_check_exhaustion, 1, 3, "rounds", 1},
+    {"cancel", vkm_check_cancel, 6, 60, "rounds", 1},
 };
 
 /* A model to be checked. */
 struct subject {
     const char *name, *path;
+    char *folder; /* of a random one, to be removed */
 };
 
 void vkm_finding_fail(struct vkm_finding *f, const char *format, ...)
@@ -73,6 +75,7 @@ static vkmoe_status run_case(struct vkm_steps *s, const struct check *check,
     s->random = (struct vkm_random){.key = case_key(p, check->name, name)};
     vkmoe_status status = VKMOE_OK;
     if (!p->list) {
+        vkm_log(s->device_params->log, VKMOE_LOG_DEBUG, "next: %s, case %s", check->name, name);
         status = vkmoe_model_load(s->device, s->path, NULL, &s->model, &error);
         if (status == VKMOE_OK)
             status = check->run(s, &f, &error);
@@ -94,7 +97,8 @@ static bool wanted(const vkmoe_conform_params *p, const struct check *check)
     return !p->kernels || vkm_glob(p->kernels, check->name);
 }
 
-static vkmoe_status run_checks(struct vkm_steps *s, const struct subject *subjects, size_t n,
+/* The random models come first, then one that was given. */
+static vkmoe_status run_checks(struct vkm_steps *s, const struct subject *subjects,
                                vkmoe_error *err)
 {
     vkmoe_status status = VKMOE_OK;
@@ -103,8 +107,11 @@ static vkmoe_status run_checks(struct vkm_steps *s, const struct subject *subjec
             continue;
         vkmoe_conform_test test = {.kernel = checks[i].name, .weights = "-", .path = "step"};
         vkm_report_begin(s->report, &test);
-        for (size_t j = 0; j < n && status == VKMOE_OK; j++)
-            status = run_case(s, &checks[i], &subjects[j], err);
+        for (uint32_t j = 0; j <= VKM_RANDOM_MODELS && status == VKMOE_OK; j++) {
+            bool given = j == VKM_RANDOM_MODELS;
+            if (given ? s->report->params->model != NULL : j < checks[i].random_models)
+                status = run_case(s, &checks[i], &subjects[j], err);
+        }
         vkm_report_end(s->report);
     }
     return status;
@@ -116,7 +123,7 @@ vkmoe_status vkm_steps_run(const vkmoe_device_params *device, struct vkm_report 
     const vkmoe_conform_params *p = report->params;
     vkmoe_device_params open = device ? *device : (vkmoe_device_params){0};
     struct vkm_steps s = {.device_params = &open, .report = report};
-    char *folder = NULL;
+    struct subject subjects[VKM_RANDOM_MODELS + 1] = {{0}};
     bool any = false;
     for (size_t i = 0; i < VKM_COUNT(checks); i++)
         any = any || wanted(p, &checks[i]);
@@ -125,14 +132,19 @@ vkmoe_status vkm_steps_run(const vkmoe_device_params *device, struct vkm_report 
     open.cache_dir = "";
     open.check_addresses = false; /* the kernels were run with that; here it only takes time */
     vkmoe_status status = VKMOE_OK;
-    if (!p->list)
-        status = vkm_random_model_write(open.allocator, p->seed, &folder, err);
+    for (uint32_t i = 0; i < VKM_RANDOM_MODELS && status == VKMOE_OK; i++) {
+        if (!p->list)
+            status = vkm_random_model_write(open.allocator, i, p->seed, &subjects[i].folder, err);
+        subjects[i].name = vkm_random_model_name(i);
+        subjects[i].path = subjects[i].folder;
+    }
+    subjects[VKM_RANDOM_MODELS] = (struct subject){.name = "given", .path = p->model};
     if (status == VKMOE_OK && !p->list)
         status = vkmoe_device_open(&open, &s.device, err);
-    const struct subject subjects[] = {{"random", folder}, {"given", p->model}};
     if (status == VKMOE_OK)
-        status = run_checks(&s, subjects, p->model ? 2 : 1, err);
+        status = run_checks(&s, subjects, err);
     vkmoe_device_close(s.device);
-    vkm_random_model_remove(open.allocator, folder);
+    for (uint32_t i = 0; i < VKM_RANDOM_MODELS; i++)
+        vkm_random_model_remove(open.allocator, subjects[i].folder);
     return status;
 }

@@ -25,7 +25,7 @@ struct vkm_steps {
 /* What a check found. */
 struct vkm_finding {
     char sentence[512]; /* empty: all is well */
-    char note[512];     /* what was measured */
+    char note[1024];    /* what was measured */
     double nmse;
     vkmoe_conform_element worst; /* its view is "" where there is none */
 };
@@ -66,10 +66,13 @@ vkmoe_status vkm_step_hash(struct vkmoe_session *session, uint32_t n_tokens, uin
 vkmoe_status vkm_step_eval(struct vkmoe_session *session, const struct vkm_step_tokens *tokens,
                            uint64_t *hash, vkmoe_error *err);
 
-/* Writes a small random model to a new folder; *folder is its path, to be removed and freed with
+/* Small random models, `which` of so many shapes. */
+#define VKM_RANDOM_MODELS 3u
+const char *vkm_random_model_name(uint32_t which);
+/* Writes one to a new folder; *folder is its path, to be removed and freed with
  * vkm_random_model_remove. */
-vkmoe_status vkm_random_model_write(const vkmoe_allocator *a, uint64_t seed, char **folder,
-                                    vkmoe_error *err);
+vkmoe_status vkm_random_model_write(const vkmoe_allocator *a, uint32_t which, uint64_t seed,
+                                    char **folder, vkmoe_error *err);
 void vkm_random_model_remove(const vkmoe_allocator *a, char *folder); /* accepts NULL */
 
 #endif

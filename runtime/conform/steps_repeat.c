@@ -77,7 +77,8 @@ static vkmoe_status compare_barriers(struct vkmoe_session *session,
                          "in round %u a step of %u tokens gave other bits with a barrier before "
                          "every dispatch than with those that are needed",
                          round, tokens->count);
-    snprintf(f->note, sizeof(f->note), "%zu dispatches, %zu barriers of them needed: same bits",
+    snprintf(f->note, sizeof(f->note),
+             "%zu dispatches, %zu of them behind a barrier; with one before each: the same bits",
              step.stream.ops.count, barriers);
     if (f->sentence[0])
         f->note[0] = '\0';

@@ -3,6 +3,7 @@
 #include "conform/steps.h"
 
 #include <float.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,18 +17,28 @@ struct outcome {
     double *margins;  /* [moe layers, n]; only the reference's */
 };
 
+/* A flip that follows from no other in its sequence. */
+struct flip {
+    uint32_t layer, position;
+    double margin;
+};
+#define FLIPS_KEPT 8u
+
 struct parity {
     const vkmoe_allocator *allocator;
     struct vkmoe_session *device, *reference;
     const vkmoe_model_info *info;
     struct outcome got, expected;
+    int32_t *piece; /* the experts of a part of a sequence */
 
-    uint32_t tokens, clean; /* compared, and of them before any flip in their sequence */
-    uint32_t *flips;        /* [moe layers] tokens with another set of experts */
-    double widest;          /* the largest margin of a flip that follows from no other */
-    uint32_t agree;         /* tokens with the same likeliest next token */
-    double error, power;    /* sums of squares over the logits of clean tokens */
-    double worst;           /* difference, in units of the largest logit */
+    uint32_t tokens, clean;        /* compared, and of them before any flip in their sequence */
+    uint32_t *flips;               /* [moe layers] tokens with another set of experts */
+    struct flip first[FLIPS_KEPT]; /* those that follow from no other, as far as there is room */
+    uint32_t n_first;              /* all of these */
+    double widest;                 /* the largest margin among them */
+    uint32_t agree;                /* tokens with the same likeliest next token */
+    double error, power;           /* sums of squares over the logits of clean tokens */
+    double worst;                  /* difference, in units of the largest logit */
     vkmoe_conform_element element;
 };
 
@@ -148,6 +159,9 @@ static void compare_experts(struct parity *p, uint32_t n, uint32_t r, bool *spoi
         double gap = p->expected.margins[(size_t)i * n + r];
         p->flips[i]++;
         if (!*spoiled) {
+            if (p->n_first < FLIPS_KEPT)
+                p->first[p->n_first] = (struct flip){i, r, gap};
+            p->n_first++;
             p->widest = gap > p->widest ? gap : p->widest;
             if (!(gap <= MARGIN_BOUND))
                 vkm_finding_fail(f,
@@ -208,38 +222,79 @@ static void compare(struct parity *p, uint32_t n, struct vkm_finding *f)
 
 /* --- the check --- */
 
+/* Appends to the note what fits. */
+static void say(struct vkm_finding *f, const char *format, ...) VKM_PRINTF(2, 3);
+static void say(struct vkm_finding *f, const char *format, ...)
+{
+    size_t at = strlen(f->note);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(f->note + at, sizeof(f->note) - at, format, args);
+    va_end(args);
+}
+
+/* The rate of each layer, and the margin at each flip. */
+static void describe_flips(const struct parity *p, struct vkm_finding *f)
+{
+    for (uint32_t i = 0; i < p->info->n_moe_layers; i++)
+        say(f, "%s%.3g%%", i ? ", " : " (by layer ", 100.0 * p->flips[i] / p->tokens);
+    say(f, "); %u of them follow from no other, at margins up to %.2g:", p->n_first, p->widest);
+    for (uint32_t i = 0; i < p->n_first && i < FLIPS_KEPT; i++)
+        say(f, "%s layer %u position %u: %.2g", i ? "," : "", p->first[i].layer,
+            p->first[i].position, p->first[i].margin);
+    if (p->n_first > FLIPS_KEPT)
+        say(f, ", ...");
+}
+
 static void describe(const struct parity *p, struct vkm_finding *f)
 {
-    size_t size = sizeof(f->note), at = 0;
     uint32_t flips = 0, layers = p->info->n_moe_layers;
+    f->nmse = p->power > 0 ? p->error / p->power : 0;
     for (uint32_t i = 0; i < layers; i++)
         flips += p->flips[i];
-    at += (size_t)snprintf(f->note, size, "%u of %llu routings flipped", flips,
-                           (unsigned long long)p->tokens * layers);
-    for (uint32_t i = 0; i < layers && flips > 0 && at < size / 2; i++)
-        at += (size_t)snprintf(f->note + at, size - at, "%s%u", i ? ", " : " (by layer ",
-                               p->flips[i]);
+    say(f,
+        "likeliest token the same for %u of %u; logits off by at most %.2g of the largest, NMSE "
+        "%.2g; %u of %llu routings flipped",
+        p->agree, p->tokens, p->worst, f->nmse, flips, (unsigned long long)p->tokens * layers);
     if (flips > 0)
-        at += (size_t)snprintf(f->note + at, size - at, "), at margins up to %.2g", p->widest);
-    snprintf(f->note + at, size - at,
-             "; likeliest token the same for %u of %u; logits off by at most %.2g of the largest",
-             p->agree, p->tokens, p->worst);
-    f->nmse = p->power > 0 ? p->error / p->power : 0;
+        describe_flips(p, f);
     if (p->worst > 0)
         f->worst = p->element;
 }
 
+/* Evaluates a sequence in pieces of so many tokens, each with its own kernels. */
+static vkmoe_status eval_device(struct parity *p, const struct vkm_step_tokens *tokens,
+                                uint32_t piece, vkmoe_error *err)
+{
+    uint32_t k = p->info->n_experts_per_token;
+    vkmoe_session_reset(p->device);
+    for (uint32_t at = 0; at < tokens->count; at += piece) {
+        uint32_t n = vkm_min_u32(piece, tokens->count - at);
+        vkmoe_trace trace = {.logits = p->got.logits + (size_t)at * p->info->vocab_size,
+                             .topk_ids = p->piece};
+        vkmoe_status status = vkmoe_session_eval(p->device, tokens->ids + at, n, &trace, err);
+        if (status != VKMOE_OK)
+            return status;
+        for (uint32_t i = 0; i < p->info->n_moe_layers; i++)
+            memcpy(p->got.experts + ((size_t)i * tokens->count + at) * k,
+                   p->piece + (size_t)i * n * k, (size_t)n * k * sizeof(*p->piece));
+    }
+    return VKMOE_OK;
+}
+
+/* By turns as a prompt, token by token and a few at a time: decoding has kernels of its own. */
 static vkmoe_status run_sequences(struct vkm_steps *s, struct parity *p, struct vkm_finding *f,
                                   vkmoe_error *err)
 {
+    static const uint32_t pieces[] = {VKM_STEPS_MAX_TOKENS, 1, 7};
+    const uint32_t kinds = (uint32_t)VKM_COUNT(pieces);
     vkmoe_status status = VKMOE_OK;
     struct vkm_step_tokens tokens;
-    vkmoe_trace trace = {.logits = p->got.logits, .topk_ids = p->got.experts};
     uint32_t most = vkm_min_u32(vkm_step_capacity(p->device), vkm_step_capacity(p->reference));
-    while (p->tokens < s->count && status == VKMOE_OK) {
+    most = vkm_min_u32(most, (s->count + kinds - 1) / kinds); /* one of each kind at least */
+    for (uint32_t i = 0; p->tokens < s->count && status == VKMOE_OK; i++) {
         vkm_step_draw(s, vkm_min_u32(most, s->count - p->tokens), &tokens);
-        vkmoe_session_reset(p->device);
-        status = vkmoe_session_eval(p->device, tokens.ids, tokens.count, &trace, err);
+        status = eval_device(p, &tokens, pieces[i % kinds], err);
         if (status == VKMOE_OK)
             status = eval_reference(p, &tokens, err);
         if (status == VKMOE_OK)
@@ -254,8 +309,10 @@ static vkmoe_status run_parity(struct vkm_steps *s, struct vkmoe_model *referenc
     struct parity p = {.allocator = vkm_gpu_allocator(s->model->gpu), .info = &s->model->info};
     p.flips = vkm_calloc(p.allocator, p.info->n_moe_layers, sizeof(*p.flips));
     vkmoe_status status = VKMOE_OK;
+    p.piece = vkm_malloc(p.allocator, (size_t)VKM_STEPS_MAX_TOKENS * p.info->n_moe_layers,
+                         p.info->n_experts_per_token * sizeof(*p.piece));
     bool room = outcome_make(&p, &p.got);
-    if (!outcome_make(&p, &p.expected) || !room || !p.flips)
+    if (!outcome_make(&p, &p.expected) || !room || !p.flips || !p.piece)
         status = vkm_fail_memory(err, VKM_STEPS_MAX_TOKENS * p.info->vocab_size, "logits");
     if (status == VKMOE_OK)
         status = vkm_step_session(s->model, &p.device, err);
@@ -269,6 +326,7 @@ static vkmoe_status run_parity(struct vkm_steps *s, struct vkmoe_model *referenc
     vkmoe_session_destroy(p.reference);
     outcome_drop(&p, &p.got);
     outcome_drop(&p, &p.expected);
+    vkm_free(p.allocator, p.piece);
     vkm_free(p.allocator, p.flips);
     return status;
 }

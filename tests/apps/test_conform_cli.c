@@ -3,13 +3,15 @@
 #include "support.h"
 
 #include <jansson.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#include "conform/conform.h"
-#include "conform/steps.h"
+#include "conform/bundle.h"
 #include "process.h"
+#include "spoil.h"
 
 static json_t *load_json(const char *path)
 {
@@ -219,9 +221,18 @@ static void wrong_usage_is_one_sentence(void **state)
         {{"--seed", "-1"}, 2, "--seed"},
         {{"--replay", "x", "--list"}, 2, "--replay"},
         {{"--list", "--html", "x"}, 2, "--list"},
+        {{"--replay", "x", "--seed", "1"}, 2, "--replay"},
         {{"voodoo"}, 2, "voodoo"},
+        {{"--kernal", "gemv"}, 2, "--kernal"},
+        {{"--weights", "q4"}, 2, "--weights"},
         {{"--device", "voodoo"}, 1, "voodoo"},
         {{"--replay", "/nowhere"}, 1, "/nowhere/manifest.json"},
+        {{"--device", "reference", "--kernel", "kv_copy"},
+         1,
+         "compares a device with the reference"},
+        {{"--json", "/nowhere/report.json"}, 1, "/nowhere/report.json"},
+        {{"--html", "/"}, 1, "cannot write /"},
+        {{"-m", "/nowhere"}, 1, "no such folder"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
@@ -240,85 +251,80 @@ static void a_pattern_that_fits_nothing_is_a_failure(void **state)
     test_vkmoe(&p, "conform", "--kernel", "voodoo");
     test_process_assert_code(&p, 1);
     assert_non_null(strstr(p.err, "voodoo"));
+    assert_null(strstr(p.out, "passed"));
     test_process_free(&p);
 }
 
-/* --- whole steps --- */
-
-static void whole_steps_pass_on_a_random_model(void **state)
+static void a_folder_that_cannot_be_exported_to_is_told_before_any_case(void **state)
 {
-    static const char *const checks[] = {"routing-parity", "determinism", "barriers", "exhaustion",
-                                         "cancel"};
+    struct test_process p = {0};
+    const char *file = test_folder_path("file");
+    (void)state;
+    test_file_write(file, "x", 1);
+    test_vkmoe(&p, "conform", "--kernel", "kv_copy", "--export", file);
+    test_process_assert_code(&p, 1);
+    assert_non_null(strstr(p.err, "Not a directory"));
+    assert_non_null(strstr(p.out, "0 cases were run"));
+    test_process_free(&p);
+}
+
+/* Where a driver crashes, that line is the last. */
+static void each_case_is_named_before_it_runs(void **state)
+{
     struct test_process p = {0};
     (void)state;
-    test_vkmoe(&p, "conform", "--kernel", "*", "--case", "random model*");
+    test_vkmoe(&p, "conform", "--kernel", "kv_copy", "--case", "words=128 *", "-v", "-v");
     test_process_assert_code(&p, 0);
-    for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
-        struct test_process one = {0};
-        test_vkmoe(&one, "conform", "--kernel", checks[i], "--list");
-        assert_non_null(strstr(one.out, "random model"));
-        assert_non_null(strstr(one.out, "given model"));
-        test_process_free(&one);
-    }
+    assert_non_null(strstr(p.err, "next: kv_copy (-, base), case words=128 blocks=64"));
     test_process_free(&p);
 }
 
-/* The device has one model, the reference another. */
-static void routing_parity_tells_models_apart(void **state)
+struct reader {
+    const char *path;
+    char text[8192];
+};
+
+static void *read_pipe(void *user)
 {
-    char *own, *other;
-    vkmoe_error err = {0};
-    struct vkm_finding finding = {.worst = {.view = ""}};
-    vkmoe_device_params params = {.cache_dir = ""};
-    struct vkm_steps s = {.device_params = &params, .count = 50, .random = {.key = 1}};
+    struct reader *r = user;
+    FILE *f = fopen(r->path, "r");
+    if (f) {
+        r->text[fread(r->text, 1, sizeof(r->text) - 1, f)] = '\0';
+        fclose(f);
+    }
+    return NULL;
+}
+
+/* Nor does trying whether it can be written end what its reader reads. */
+static void a_report_into_a_pipe_leaves_the_pipe(void **state)
+{
+    struct reader r = {.path = test_folder_path("pipe")};
+    struct test_process p = {0};
+    struct stat there;
+    pthread_t thread;
     (void)state;
-    assert_ok(vkm_random_model_write(NULL, 1, &own, &err), &err);
-    assert_ok(vkm_random_model_write(NULL, 2, &other, &err), &err);
-    assert_ok(vkmoe_device_open(&params, &s.device, &err), &err);
-    assert_ok(vkmoe_model_load(s.device, own, NULL, &s.model, &err), &err);
-    s.path = own;
-    assert_ok(vkm_check_routing(&s, &finding, &err), &err);
-    assert_string_equal(finding.sentence, "");
-    assert_true(finding.nmse < 1e-8);
-    s.path = other;
-    assert_ok(vkm_check_routing(&s, &finding, &err), &err);
-    assert_non_null(strstr(finding.sentence, "other experts"));
-    assert_non_null(strstr(finding.note, "flipped"));
-    vkmoe_model_destroy(s.model);
-    vkmoe_device_close(s.device);
-    vkm_random_model_remove(NULL, own);
-    vkm_random_model_remove(NULL, other);
+    assert_int_equal(mkfifo(r.path, 0600), 0);
+    assert_int_equal(pthread_create(&thread, NULL, read_pipe, &r), 0);
+    test_vkmoe(&p, "conform", "--kernel", "kv_copy", "--summary", r.path);
+    test_process_assert_code(&p, 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_non_null(strstr(r.text, "\"passed\": true"));
+    assert_int_equal(stat(r.path, &there), 0);
+    assert_true(S_ISFIFO(there.st_mode));
+    test_process_free(&p);
 }
 
 /* --- bundles --- */
 
-/* The module with every sum of floats made a difference. */
-static uint32_t *spoil(const uint32_t *code, size_t size)
-{
-    enum { HEADER_WORDS = 5, OP_FADD = 129, OP_FSUB = 131 };
-    uint32_t *out = malloc(size);
-    size_t changed = 0;
-    assert_non_null(out);
-    memcpy(out, code, size);
-    for (size_t i = HEADER_WORDS; i < size / 4; i += out[i] >> 16) {
-        assert_true(out[i] >> 16 > 0);
-        if ((out[i] & 0xffffu) == OP_FADD) {
-            out[i] = (out[i] & 0xffff0000u) | OP_FSUB;
-            changed++;
-        }
-    }
-    assert_true(changed > 0);
-    return out;
-}
-
 struct exported {
-    uint32_t failed;
+    uint32_t failed, bundles;
     char sentence[1024], bundle[1024]; /* of the first */
 };
 
 static void note_failure(void *user, const struct vkm_conform_case *c)
 {
     struct exported *e = user;
+    e->bundles += c->bundle != NULL;
     if (c->passed || e->failed++ > 0)
         return;
     assert_non_null(c->bundle);
@@ -340,7 +346,7 @@ static void export_spoiled(enum vkm_kernel_id id, const char *cases, struct expo
     kernels[id].n_variants = vkm_min_u32(kernels[id].n_variants, 2);
     for (uint32_t i = 0; i < kernels[id].n_variants; i++) {
         variants[i] = kernels[id].variants[i];
-        variants[i].code = spoil(variants[i].code, variants[i].code_size);
+        variants[i].code = test_spoil(variants[i].code, variants[i].code_size);
     }
     kernels[id].variants = variants;
     struct vkm_gpu_params open = {
@@ -449,13 +455,16 @@ static void a_failure_is_in_the_reports(void **state)
     test_process_assert_code(&p, 1);
     json_t *root = load_json(json);
     assert_true(json_is_false(json_object_get(root, "passed")));
+    assert_string_equal(string(root, "replay"), e.bundle);
+    assert_null(json_object_get(root, "seed")); /* the folder has it */
     assert_int_equal(check_sums(root, &failed), 1);
     assert_int_equal(failed, 1);
     json_decref(root);
     char *page = test_file_read(html, &size);
     assert_well_formed(page);
     assert_non_null(strstr(page, "1 of 1 cases failed"));
-    assert_non_null(strstr(page, "vkmoe conform --replay"));
+    assert_non_null(strstr(page, " --replay"));
+    assert_non_null(strstr(page, "the case in "));
     free(page);
     test_process_free(&p);
 }
@@ -480,7 +489,49 @@ static void a_bundle_stands_alone_and_explains_itself(void **state)
     assert_non_null(strstr(e.sentence, string(root, "failure")));
     assert_int_equal(integer(json_object_get(root, "pipeline"), "push_constant_bytes"),
                      vkm_kernels.kernels[VKM_K_gemv].push_size);
+    snprintf(path, sizeof(path), "%s/README.md", e.bundle);
+    char *readme = test_file_read(path, &size);
+    assert_non_null(strstr(readme, string(root, "failure")));
+    assert_non_null(strstr(readme, string(root, "case")));
+    free(readme);
     json_decref(root);
+}
+
+/* A driver that gets all wrong does not fill the disk. */
+static void the_first_ten_cases_of_a_variant_are_exported(void **state)
+{
+    struct exported e;
+    (void)state;
+    export_spoiled(VKM_K_rmsnorm, NULL, &e);
+    assert_true(e.failed > VKM_BUNDLES);
+    assert_int_equal(e.bundles, VKM_BUNDLES);
+}
+
+/* What is no module never reaches the driver, which may crash on it. */
+static void a_damaged_module_is_refused(void **state)
+{
+    struct exported e;
+    char path[4096];
+    size_t size;
+    (void)state;
+    export_spoiled(VKM_K_rmsnorm, "width=33 rows=3*", &e);
+    snprintf(path, sizeof(path), "%s/kernel.spv", e.bundle);
+    char *code = test_file_read(path, &size);
+    for (int i = 0; i < 3; i++) {
+        struct test_process p = {0};
+        char *damaged = malloc(size);
+        memcpy(damaged, code, size);
+        if (i == 1)
+            damaged[0] ^= 1; /* of the magic number */
+        if (i == 2)
+            memset(damaged + size / 2 / 4 * 4, 0, 64);
+        test_file_write(path, damaged, i == 0 ? size / 2 / 4 * 4 - 6 : size);
+        test_vkmoe(&p, "conform", "--replay", e.bundle);
+        test_process_assert_sentence(&p, 1, "not a whole SPIR-V module");
+        test_process_free(&p);
+        free(damaged);
+    }
+    free(code);
 }
 
 /* Each change of the manifest, and what is said of it. */
@@ -530,8 +581,9 @@ int main(void)
         TEST_IN_FOLDER(every_device_gets_its_turn),
         TEST_IN_FOLDER(wrong_usage_is_one_sentence),
         TEST_IN_FOLDER(a_pattern_that_fits_nothing_is_a_failure),
-        TEST_IN_FOLDER(whole_steps_pass_on_a_random_model),
-        TEST_IN_FOLDER(routing_parity_tells_models_apart),
+        TEST_IN_FOLDER(a_folder_that_cannot_be_exported_to_is_told_before_any_case),
+        TEST_IN_FOLDER(each_case_is_named_before_it_runs),
+        TEST_IN_FOLDER(a_report_into_a_pipe_leaves_the_pipe),
         TEST_IN_FOLDER(a_wrong_product_is_exported_and_fails_again),
         TEST_IN_FOLDER(a_wrong_kernel_that_updates_is_exported_and_fails_again),
         TEST_IN_FOLDER(a_wrong_kernel_with_tables_is_exported_and_fails_again),
@@ -539,6 +591,8 @@ int main(void)
         TEST_IN_FOLDER(a_kernel_without_weights_is_exported_and_fails_again),
         TEST_IN_FOLDER(a_failure_is_in_the_reports),
         TEST_IN_FOLDER(a_bundle_stands_alone_and_explains_itself),
+        TEST_IN_FOLDER(the_first_ten_cases_of_a_variant_are_exported),
+        TEST_IN_FOLDER(a_damaged_module_is_refused),
         TEST_IN_FOLDER(damaged_bundles_are_refused),
     };
     return cmocka_run_group_tests_name("conform", tests, NULL, NULL);

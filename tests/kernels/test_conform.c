@@ -40,13 +40,26 @@ static void spoil_value(const struct vkm_ref *ref, const struct vkm_kernel *kern
         data[i] = vkm_f32_bits(isfinite(value) ? value + 1 : 0);
 }
 
+/* The view that holds what a kernel reads through addresses, or NULL. */
+static const struct vkm_field *find_table(const struct vkm_kernel *kernel, const void *params)
+{
+    for (uint32_t f = 0; f < kernel->n_fields; f++)
+        if (kernel->fields[f].kind == VKM_FIELD_TABLE &&
+            vkm_params_view(params, &kernel->fields[f])->buffer)
+            return &kernel->fields[f];
+    return NULL;
+}
+
 /* Changes device memory as a kernel would that strays: behind a written view, or in the first view
- * that it reads, where one bit leads to no address out of bounds. */
+ * that it reads, where one bit leads to no address out of bounds; by turns in its table. */
 static void spoil_memory(const struct vkm_ref *ref, const struct vkm_kernel *kernel,
                          const void *params)
 {
     bool stray = fault == FAULT_STRAY;
-    const struct vkm_field *field = pick_view(kernel, params, stray, stray ? fault_count++ : 0);
+    uint32_t turn = fault_count++;
+    const struct vkm_field *table = stray || turn % 2 == 0 ? NULL : find_table(kernel, params);
+    const struct vkm_field *field =
+        table ? table : pick_view(kernel, params, stray, stray ? turn : 0);
     const struct vkm_view *view = vkm_params_view(params, field);
     unsigned char *data = view->buffer->mapped + view->offset;
     (void)ref;
