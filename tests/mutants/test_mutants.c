@@ -2,10 +2,10 @@
  * 95 % of the mutants that are not equivalent must die, and each that lives must stand in
  * survivors.txt with the reason.
  *
- * A run tries a few mutants of each file that are not listed there, always the same ones. In the
+ * A run tries a few mutants of each file, and a few of those listed, always the same ones. In the
  * environment, VKMOE_MUTANTS_SEED is a number that draws others, VKMOE_MUTANTS a pattern of names
  * to try instead, listed or not (`*` for all), and VKMOE_MUTANTS_LOG a file that gets a line for
- * each. */
+ * each. Those that it has a line for already are not tried again. */
 #include "support.h"
 #include "survivors.h"
 #include "trial.h"
@@ -16,16 +16,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "conform/conform.h"
 
-/* What a run draws of a kernel's file and of one that kernels include, which takes longer to try.
- */
+/* What a run draws of a kernel's file, of one that kernels include, which takes longer to try, and
+ * of the survivors that are listed, which go through all cases. */
 #define DRAWN_OF_KERNEL 3u
 #define DRAWN_OF_LIBRARY 1u
+#define DRAWN_OF_LISTED 2u
 #define LEAST_KILLED 0.95
 #define MAX_WORKERS 16u
 
@@ -46,6 +48,7 @@ struct run {
     const char *pattern; /* NULL: those drawn */
     uint64_t seed;
     FILE *log;
+    char *tried; /* what the log held before */
     unsigned killed, lived, equivalent, uncounted, complaints;
 };
 
@@ -64,19 +67,20 @@ static uint64_t lot(const struct run *r, const struct mutant *m)
     return vkm_hash(hash, m->name, strlen(m->name));
 }
 
-/* Whether few enough unlisted mutants of its file have lower lots. */
+/* Whether few enough mutants have lower lots: of its file's, or if it is listed of all that are. */
 static bool drawn(const struct run *r, const struct mutant *m)
 {
+    bool listed = survivors_have(&r->survivors, m->name);
     bool library = strncmp(m->name, "lib/", 4) == 0;
-    unsigned below = 0;
-    if (survivors_have(&r->survivors, m->name))
-        return false;
+    unsigned below = 0, most = library ? DRAWN_OF_LIBRARY : DRAWN_OF_KERNEL;
+    if (listed)
+        most = DRAWN_OF_LISTED;
     for (size_t i = 0; i < r->mutants.count; i++) {
         const struct mutant *other = &r->mutants.items[i];
-        below += other->file == m->file && lot(r, other) < lot(r, m) &&
-                 !survivors_have(&r->survivors, other->name);
+        below += (listed || other->file == m->file) && lot(r, other) < lot(r, m) &&
+                 survivors_have(&r->survivors, other->name) == listed;
     }
-    return below < (library ? DRAWN_OF_LIBRARY : DRAWN_OF_KERNEL);
+    return below < most;
 }
 
 static bool wanted(const struct run *r, const struct mutant *m)
@@ -127,6 +131,12 @@ static void read_last_words(struct worker *w, char *text, size_t size)
     close(w->output);
 }
 
+static void complain(struct run *r, const char *what, const char *name)
+{
+    print_error("%s: %s\n", what, name);
+    r->complaints++;
+}
+
 static void count_survivor(struct run *r, const char *name)
 {
     if (survivors_equivalent(&r->survivors, name))
@@ -135,35 +145,45 @@ static void count_survivor(struct run *r, const char *name)
         r->lived++;
 }
 
+/* Counts a mutant that ended so; false if that says nothing. */
+static bool count(struct run *r, const char *name, int code)
+{
+    bool listed = survivors_have(&r->survivors, name);
+    if (code == VERDICT_KILLED) {
+        r->killed++;
+        if (listed)
+            complain(r, "found, though survivors.txt lists it", name);
+    } else if (code == VERDICT_SURVIVED) {
+        count_survivor(r, name);
+        if (!listed)
+            complain(r, "survived", name);
+    } else if (code == VERDICT_SAME || code == VERDICT_INVALID) {
+        r->uncounted++;
+        if (listed)
+            complain(r, "changes no module, though survivors.txt lists it", name);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 static void judge(struct run *r, struct worker *w, int status)
 {
+    static const char *const ends[] = {[VERDICT_KILLED] = "killed",
+                                       [VERDICT_SURVIVED] = "survived",
+                                       [VERDICT_SAME] = "same",
+                                       [VERDICT_INVALID] = "invalid"};
     char words[512];
-    const char *name = r->mutants.items[w->mutant].name, *how = "killed";
-    bool listed = survivors_have(&r->survivors, name);
+    const char *name = r->mutants.items[w->mutant].name, *how = "could not be tried";
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : VERDICT_KILLED;
     read_last_words(w, words, sizeof(words));
     if (WIFSIGNALED(status))
-        how = WTERMSIG(status) == SIGALRM ? "killed (hung)" : "killed (crashed)";
-    if (code == VERDICT_KILLED) {
-        r->killed++;
-        if (listed) {
-            print_error("found, though survivors.txt lists it: %s\n", name);
-            r->complaints++;
-        }
-    } else if (code == VERDICT_SURVIVED) {
-        how = "survived";
-        count_survivor(r, name);
-        if (!listed) {
-            print_error("survived: %s\n", name);
-            r->complaints++;
-        }
-    } else if (code == VERDICT_SAME || code == VERDICT_INVALID) {
-        how = code == VERDICT_SAME ? "same" : "invalid";
-        r->uncounted++;
-    } else {
-        how = "could not be tried";
-        print_error("%s: %s (exit code %d): %s\n", name, how, code, words);
-        r->complaints++;
+        how = WTERMSIG(status) == SIGPROF ? "killed (hung)" : "killed (crashed)";
+    else if (code >= VERDICT_KILLED && code <= VERDICT_INVALID)
+        how = ends[code];
+    if (!count(r, name, code)) {
+        complain(r, how, name);
+        print_error("exit code %d: %s\n", code, words);
     }
     if (r->log)
         fprintf(r->log, "%s\t%.1f\t%s\t%s\n", how, seconds() - w->since, name, words);
@@ -187,12 +207,54 @@ static void reap(struct run *r)
     w->pid = 0;
 }
 
+/* --- a log that is there --- */
+
+static char *read_log(const char *path)
+{
+    struct stat st;
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return NULL;
+    assert_int_equal(fstat(fileno(file), &st), 0);
+    char *text = malloc((size_t)st.st_size + 1);
+    assert_non_null(text);
+    assert_int_equal(fread(text, 1, (size_t)st.st_size, file), st.st_size);
+    text[st.st_size] = '\0';
+    fclose(file);
+    return text;
+}
+
+static bool line_says(const char *line, const char *how)
+{
+    return strncmp(line, how, strlen(how)) == 0;
+}
+
+/* How the mutant ended according to the log; 0 if that does not have it. */
+static int logged(const struct run *r, const char *name)
+{
+    char field[2048];
+    int code = 0;
+    snprintf(field, sizeof(field), "\t%s\t", name);
+    for (const char *at = r->tried; at && code == 0 && (at = strstr(at, field)); at++) {
+        const char *line = at;
+        while (line > r->tried && line[-1] != '\n')
+            line--;
+        code = line_says(line, "killed")     ? VERDICT_KILLED
+               : line_says(line, "survived") ? VERDICT_SURVIVED
+               : line_says(line, "same")     ? VERDICT_SAME
+               : line_says(line, "invalid")  ? VERDICT_INVALID
+                                             : 0;
+    }
+    return code;
+}
+
 /* --- the test --- */
 
 static void try_all(struct run *r)
 {
     for (size_t i = 0; i < r->mutants.count; i++) {
-        if (!wanted(r, &r->mutants.items[i]))
+        const struct mutant *m = &r->mutants.items[i];
+        if (!wanted(r, m) || count(r, m->name, logged(r, m->name)))
             continue;
         while (!find_worker(r, 0))
             reap(r);
@@ -213,7 +275,8 @@ static void open_run(struct run *r)
     r->pattern = getenv("VKMOE_MUTANTS");
     r->seed = seed ? strtoull(seed, NULL, 10) : 0;
     if (log) {
-        r->log = fopen(log, "w");
+        r->tried = read_log(log);
+        r->log = fopen(log, "a");
         assert_non_null(r->log);
         setvbuf(r->log, NULL, _IOLBF, 0);
     }
@@ -231,6 +294,7 @@ static void close_run(struct run *r)
         test_folder_remove(r->workers[i].folder);
     if (r->log)
         fclose(r->log);
+    free(r->tried);
     survivors_free(&r->survivors);
     mutants_free(&r->mutants);
     shaders_free(&r->shaders);

@@ -4,23 +4,36 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
+#include "base/rows.h"
 #include "conform/conform.h"
 
 #define MAX_VARIANTS (VKM_DTYPE_COUNT * VKM_PATH_COUNT)
-/* A submit of a quick case takes far less, even on a busy machine. */
-#define HANG_SECONDS 20
+/* Of time that passes, for what waits without working. */
+#define HANG_SECONDS 300
+
+/* Storage types by turns: what lives in BF16 may die in those that are decoded by other code, and
+ * what changes neither in F32 and F16, which have of their own only how they are read. */
+enum turn { TURN_MAIN, TURN_QUANTISED, TURN_OTHER, TURN_COUNT };
+
+/* The table with no variants but those of a turn that the mutant changes. */
+struct changes {
+    struct vkm_kernel kernels[VKM_KERNEL_COUNT];
+    struct vkm_kernel_set set;
+    struct vkm_variant variants[VKM_KERNEL_COUNT][MAX_VARIANTS];
+    struct vkm_gpu *gpu; /* NULL before the first of them; devices keep the pipelines of variants */
+    struct test_log log;
+    bool any;
+};
 
 struct trial {
     const struct shaders *shaders;
     const struct mutant *mutant;
-    const char *folder;         /* the mutant's sources */
-    const char *originals;      /* a folder that keeps the modules of the unchanged sources */
-    struct vkm_kernel *kernels; /* a copy of the table, whose variants are those that changed */
-    struct vkm_kernel_set set;
-    struct vkm_variant variants[VKM_KERNEL_COUNT][MAX_VARIANTS];
-    bool any;
+    const char *folder;    /* the mutant's sources */
+    const char *originals; /* a folder that keeps the modules of the unchanged sources */
+    struct changes turns[TURN_COUNT];
 };
 
 /* Kernels that are cheap to try come first: those without weights, then the one that only copies
@@ -59,6 +72,14 @@ static const enum vkm_kernel_id order[] = {
 };
 _Static_assert(VKM_COUNT(order) == VKM_KERNEL_COUNT, "every kernel once");
 
+/* Lets the process work for so long before a signal ends it: time that passes would depend on what
+ * else the machine does. 0: no limit. */
+static void limit_work(int seconds)
+{
+    struct itimerval limit = {.it_value = {.tv_sec = seconds}};
+    assert_int_equal(setitimer(ITIMER_PROF, &limit, NULL), 0);
+}
+
 _Noreturn static void end(enum verdict verdict)
 {
     fflush(stdout);
@@ -72,20 +93,25 @@ static void judge_case(void *user, const struct vkm_conform_case *result)
         printf("%s\n", result->sentence);
         end(VERDICT_KILLED);
     }
-    alarm(TRIAL_CASE_SECONDS);
+    limit_work(TRIAL_CASE_SECONDS);
 }
 
 /* --- modules --- */
 
 /* Compiles a variant; no code if the change makes no difference to it. */
-static struct module changed_module(const struct trial *t, struct module_key key)
+static struct module changed_module(const struct trial *t, const struct vkm_variant *v,
+                                    struct module_key key)
 {
-    struct module module = shaders_compile(t->folder, key);
+    struct module module = shaders_compile(t->folder, key), is = {0}, was = {0};
     if (!module.code)
         end(VERDICT_INVALID);
-    struct module is = shaders_used(t->folder);
-    struct module was = shaders_original(t->shaders, t->originals, key);
-    if (is.size == was.size && memcmp(is.code, was.code, is.size) == 0) {
+    bool same = module.size == v->code_size && memcmp(module.code, v->code, module.size) == 0;
+    if (!same) { /* unless it differs in functions that nothing calls */
+        is = shaders_used(t->folder);
+        was = shaders_original(t->shaders, t->originals, key);
+        same = is.size == was.size && memcmp(is.code, was.code, is.size) == 0;
+    }
+    if (same) {
         free(module.code);
         module.code = NULL;
     }
@@ -94,38 +120,44 @@ static struct module changed_module(const struct trial *t, struct module_key key
     return module;
 }
 
-static bool wants(const struct vkm_variant *variant, bool main_dtype)
+static bool wants(const struct vkm_variant *variant, enum turn turn)
 {
-    bool is_main = variant->dtype == VKM_DTYPE_BF16 || variant->dtype == VKM_DTYPE_COUNT;
-    return is_main == main_dtype;
+    enum vkm_dtype dtype = variant->dtype;
+    if (dtype == VKM_DTYPE_BF16 || dtype == VKM_DTYPE_COUNT)
+        return turn == TURN_MAIN;
+    return turn == (vkm_dtype_is_quantised(dtype) ? TURN_QUANTISED : TURN_OTHER);
 }
 
-/* Leaves the kernel those variants that the mutant changes. */
-static void take_variants(struct trial *t, enum vkm_kernel_id k, bool main_dtype)
+/* Gives the turn those of the kernel's variants that the mutant changes. */
+static void take_variants(struct trial *t, enum vkm_kernel_id k, enum turn turn)
 {
     const struct vkm_kernel *kernel = &vkm_kernels.kernels[k];
+    struct changes *changes = &t->turns[turn];
     uint32_t n = 0;
-    for (uint32_t i = 0; i < kernel->n_variants; i++) {
+    for (uint32_t i = kernel->n_variants;
+         i-- > 0;) { /* subgroups first: drivers compile them faster */
         const struct vkm_variant *v = &kernel->variants[i];
-        if (!wants(v, main_dtype))
+        if (!wants(v, turn))
             continue;
-        struct module module = changed_module(t, (struct module_key){k, v->dtype, v->path, false});
+        struct module module =
+            changed_module(t, v, (struct module_key){k, v->dtype, v->path, false});
         if (!module.code)
             continue;
         assert_true(n < MAX_VARIANTS);
-        t->variants[k][n++] = (struct vkm_variant){
+        changes->variants[k][n++] = (struct vkm_variant){
             .dtype = v->dtype, .path = v->path, .code = module.code, .code_size = module.size};
     }
-    t->kernels[k].variants = t->variants[k];
-    t->kernels[k].n_variants = n;
-    t->any |= n > 0;
+    changes->kernels[k].variants = changes->variants[k];
+    changes->kernels[k].n_variants = n;
+    changes->any |= n > 0;
 }
 
 /* Gives those variants the modules that check addresses. */
-static void take_debug_modules(struct trial *t, enum vkm_kernel_id k)
+static void take_debug_modules(struct trial *t, enum vkm_kernel_id k, enum turn turn)
 {
-    for (uint32_t i = 0; i < t->kernels[k].n_variants; i++) {
-        struct vkm_variant *v = &t->variants[k][i];
+    struct changes *changes = &t->turns[turn];
+    for (uint32_t i = 0; i < changes->kernels[k].n_variants; i++) {
+        struct vkm_variant *v = &changes->variants[k][i];
         struct module module =
             shaders_compile(t->folder, (struct module_key){k, v->dtype, v->path, true});
         if (!module.code)
@@ -145,73 +177,84 @@ static void run_cases(struct vkm_gpu *gpu, const struct vkm_kernel *kernel,
     struct vkm_conform_totals totals;
     struct vkm_conform_params params = {
         .kernels = kernel->name, .level = level, .on_case = judge_case};
-    if (kernel->n_variants == 0)
-        return;
-    alarm(TRIAL_CASE_SECONDS);
+    limit_work(TRIAL_CASE_SECONDS);
     if (vkm_conform_run(gpu, &params, &totals, &err) != VKMOE_OK) {
         printf("%s: %s\n", kernel->name, err.message);
         end(VERDICT_KILLED);
     }
-    alarm(0); /* compiling what comes next is no case */
+    limit_work(0); /* compiling what comes next is no case */
 }
 
-static struct vkm_gpu *open_device(struct trial *t, struct test_log *log, bool check_addresses)
+static struct vkm_gpu *open_device(struct changes *changes, bool check_addresses)
 {
     vkmoe_error err = {0};
     struct vkm_gpu *gpu = NULL;
-    test_log_init(log);
+    test_log_init(&changes->log);
     struct vkm_gpu_params params = {
-        .log = &log->log,
+        .log = &changes->log.log,
         .selector = getenv("VKMOE_DEVICE"),
         .check_addresses = check_addresses,
         .host_visible = true,
         .cache_dir = "",
         .hang_seconds = HANG_SECONDS,
     };
-    assert_ok(vkm_gpu_open(&params, &t->set, &gpu, &err), &err);
+    assert_ok(vkm_gpu_open(&params, &changes->set, &gpu, &err), &err);
     return gpu;
 }
 
-static void try_plain(struct trial *t, struct vkm_gpu *gpu, bool main_dtype)
+static void try_plain(struct trial *t, enum vkm_kernel_id k, enum turn turn)
 {
+    struct changes *changes = &t->turns[turn];
+    take_variants(t, k, turn);
+    if (changes->kernels[k].n_variants == 0)
+        return;
+    if (!changes->gpu)
+        changes->gpu = open_device(changes, false);
+    run_cases(changes->gpu, &changes->kernels[k], VKM_CONFORM_QUICK);
+}
+
+static void try_checked(struct trial *t, enum turn turn)
+{
+    struct changes *changes = &t->turns[turn];
+    struct vkm_gpu *gpu = open_device(changes, true);
     for (size_t i = 0; i < VKM_COUNT(order); i++) {
-        enum vkm_kernel_id k = order[i];
-        if (!shaders_reach(t->shaders, k, t->mutant->file))
-            continue;
-        take_variants(t, k, main_dtype);
-        run_cases(gpu, &t->kernels[k], VKM_CONFORM_QUICK);
+        take_debug_modules(t, order[i], turn);
+        if (changes->kernels[order[i]].n_variants > 0)
+            run_cases(gpu, &changes->kernels[order[i]], VKM_CONFORM_BRIEF);
     }
 }
 
-static void try_checked(struct trial *t, struct vkm_gpu *gpu)
+static void begin(struct changes *changes)
 {
-    for (size_t i = 0; i < VKM_COUNT(order); i++) {
-        take_debug_modules(t, order[i]);
-        run_cases(gpu, &t->kernels[order[i]], VKM_CONFORM_BRIEF);
-    }
+    changes->set = (struct vkm_kernel_set){changes->kernels, VKM_KERNEL_COUNT};
+    memcpy(changes->kernels, vkm_kernels.kernels, sizeof(changes->kernels));
+    for (uint32_t k = 0; k < VKM_KERNEL_COUNT; k++)
+        changes->kernels[k].n_variants = 0;
 }
 
 _Noreturn void trial_run(const struct shaders *s, const struct mutant *m, const char *folder)
 {
     static struct trial t;
-    static struct vkm_kernel kernels[VKM_KERNEL_COUNT];
-    struct test_log log;
     char changed[4096], originals[4096];
     snprintf(changed, sizeof(changed), "%s/changed", folder);
     snprintf(originals, sizeof(originals), "%s/originals", folder);
     t = (struct trial){.shaders = s, .mutant = m, .folder = changed, .originals = originals};
-    t.set = (struct vkm_kernel_set){kernels, VKM_KERNEL_COUNT};
-    t.kernels = kernels;
-    memcpy(kernels, vkm_kernels.kernels, sizeof(kernels));
-    for (uint32_t k = 0; k < VKM_KERNEL_COUNT; k++)
-        kernels[k].n_variants = 0;
+    for (unsigned turn = 0; turn < TURN_COUNT; turn++)
+        begin(&t.turns[turn]);
     shaders_write(s, m, changed);
-    struct vkm_gpu *gpu = open_device(&t, &log, false);
-    try_plain(&t, gpu, true);
-    if (!t.any)
-        try_plain(&t, gpu, false);
-    if (!t.any)
+    for (size_t i = 0; i < VKM_COUNT(order); i++) {
+        if (!shaders_reach(s, order[i], m->file))
+            continue;
+        try_plain(&t, order[i], TURN_MAIN);
+        try_plain(&t, order[i], TURN_QUANTISED);
+        if (!t.turns[TURN_MAIN].any && !t.turns[TURN_QUANTISED].any)
+            try_plain(&t, order[i], TURN_OTHER);
+    }
+    enum turn turn = TURN_MAIN;
+    while (turn < TURN_COUNT && !t.turns[turn].any)
+        turn++;
+    if (turn == TURN_COUNT)
         end(VERDICT_SAME);
-    try_checked(&t, open_device(&t, &log, true));
+    try_checked(&t, turn);
     end(VERDICT_SURVIVED);
 }

@@ -12,13 +12,13 @@ enum verdict {
     VERDICT_INVALID, /* it does not compile: not counted */
 };
 
-/* Seconds that one case may take; SIGALRM ends the process. */
-#define TRIAL_CASE_SECONDS 60u
+/* Seconds of processor time that one case may take; SIGPROF ends the process. */
+#define TRIAL_CASE_SECONDS 10
 
-/* Runs the cases of every kernel whose module the mutant changes, in BF16 or, where that changes
- * none, in the other storage types; then those of the modules that check addresses. Ends the
- * process with the verdict, after a line on stdout that says who found the mutant. `folder` is the
- * process's own. */
+/* Runs the cases of every kernel whose module the mutant changes, in BF16 and the quantised types;
+ * in F32 and F16 where none of those has changed so far. Then those of the modules that check
+ * addresses, in BF16 if any of that changed. Ends the process with the verdict, after a line on
+ * stdout that says who found the mutant. `folder` is the process's own. */
 _Noreturn void trial_run(const struct shaders *s, const struct mutant *m, const char *folder);
 
 #endif
