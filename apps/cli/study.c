@@ -15,7 +15,8 @@ static const char help[] =
     "  active       K routed experts are active, for several K; and tokens generated per second\n"
     "  shared       the shared experts are left out, with K and with K + 1 routed ones\n"
     "Each line gives the mean negative log likelihood (NLL) of a token in nats, and what it is\n"
-    "more than on the first line.\n\n"
+    "more than on the first line, where routing is as the model was trained or as other options\n"
+    "want it.\n\n"
     "  -f, --file FILE        the text; - is stdin\n"
     "  -c, --context N        tokens of a window (default: what the model was made for, at\n"
     "                         most 4096)\n"
@@ -143,21 +144,20 @@ static bool add_value(struct study *s, uint32_t value)
     return add(s, routing);
 }
 
-/* From `first` on: all up to eight, then each half as much again; `last` is among them. */
-static bool add_default(struct study *s, uint32_t first, uint32_t last)
+/* All values up to eight, then each half as much again; `last` is among them, `known` is not. */
+static bool add_default(struct study *s, uint32_t last, uint32_t known)
 {
     bool good = true;
-    for (uint32_t i = first; i < last && good; i = i < 8 ? i + 1 : i + i / 2)
-        good = add_value(s, i);
-    return good && add_value(s, last);
+    for (uint32_t i = 1; i < last && good; i = i < 8 ? i + 1 : i + i / 2)
+        good = i == known || add_value(s, i);
+    return good && (last == known || last == 0 || add_value(s, last));
 }
 
 static bool add_shared(struct study *s)
 {
     vkmoe_routing routing = s->options->common.routing;
-    bool good = add(s, routing);
     routing.without_shared = true;
-    good = good && add(s, routing);
+    bool good = add(s, routing);
     routing.experts_per_token = s->k + 1;
     return good && (s->k >= s->info->n_routed_experts || add(s, routing));
 }
@@ -187,11 +187,12 @@ static int add_trials(struct study *s)
         return cli_fail("--experts: %u of %u routed experts", s->k, n);
     if (s->options->kind == KIND_SHARED && s->info->n_shared_experts == 0)
         return cli_fail("%s: the model has no shared experts", cli_model_path(&s->options->common));
-    if (s->options->list)
+    bool good = add(s, *routing); /* what the others are compared with */
+    if (good && s->options->list)
         return add_list(s);
-    bool good = s->options->kind == KIND_MASK     ? add_default(s, 0, n - s->k)
-                : s->options->kind == KIND_ACTIVE ? add_default(s, 1, n)
-                                                  : add_shared(s);
+    good = good && (s->options->kind == KIND_MASK     ? add_default(s, n - s->k, 0)
+                    : s->options->kind == KIND_ACTIVE ? add_default(s, n, s->k)
+                                                      : add_shared(s));
     return good ? EXIT_DONE : cli_fail("host memory ran out for %zu trials", s->count);
 }
 
