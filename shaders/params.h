@@ -2,7 +2,7 @@
  *
  * VKM_PARAMS_name(K, R, W, I, X, T, C, U, F) lists the fields in push-constant order, views first:
  *   R(K, f)  a view that is read              W(K, f)  written, float32
- *   I(K, f)  written, 32-bit integers         X(K, f)  read and written, float32
+ *   I(K, f)  written or added to, integers    X(K, f)  read and written, float32
  *   T(K, f)  read through addresses that lie in another view (experts)
  *   C(K, f)  written, the KV cache in the variant's storage type
  *   U(K, f)  a uint                           F(K, f)  a float
@@ -35,6 +35,17 @@
 #define VKM_MAX_EXPERTS_SORTED 1024u
 #define VKM_PROBE_CHAINS 16u /* products that do not wait for one another, of one invocation */
 #define VKM_PROBE_UNROLL 4u  /* of each, in one turn of the loop */
+
+#define VKM_COUNT_ROWS 16u /* rows that a lane of route_count takes */
+#define VKM_COUNT_WORDS 5u /* tokens; mass of gates, low word first; mass of probabilities likewise */
+/* Masses are counted in units of 2^-26, each at most 63. */
+#define VKM_MASS_UNIT 67108864.0f
+#define VKM_MASS_MOST 63.0f
+
+/* What the host says of an expert. */
+#define VKM_EXPERT_FREE 0u   /* its score decides */
+#define VKM_EXPERT_OFF 1u    /* not chosen */
+#define VKM_EXPERT_FORCED 2u /* chosen, whatever its score */
 
 /* y[r] = table[rows[r].token], zeros for a token outside the vocabulary; the token goes into
  * history[rows[r].sequence, rows[r].position], unless that lies beyond history_ld.
@@ -104,6 +115,35 @@
 #define VKM_PARAMS_topk(K, R, W, I, X, T, C, U, F)                                                 \
     R(K, logits)                                                                                   \
     R(K, probs) I(K, ids) W(K, gates) U(K, n) U(K, ld) U(K, k) U(K, normalise) F(K, scale)
+
+/* topk, and what the host wants of it. states [n] of VKM_EXPERT_*: forced experts come first, lower
+ * ids ahead, experts that are off last; the other experts' ranks 0 .. skip - 1 are passed over. The
+ * host sees to it that k are left. noise > 0 is added to each logit before the ranking, times a
+ * whole number: the sum of sixteen random numbers of 16 bits less its mean, 524280, which is close
+ * to normal (standard deviation 75674.5) and exact in float32. They are the halves of
+ * Philox4x32-10 at (position, sequence, layer, 1 + 2 expert) and (.., 2 + 2 expert), keyed by the
+ * seed. vocab > 0: no ranking; ids[r] = table[rows[r].token], table [vocab, k], each with gate
+ * scale / k, or 0 where the expert is off or there is none. */
+#define VKM_PARAMS_topk_steered(K, R, W, I, X, T, C, U, F)                                            \
+    R(K, logits)                                                                                   \
+    R(K, probs)                                                                                    \
+    R(K, rows)                                                                                     \
+    R(K, states)                                                                                   \
+    R(K, table)                                                                                    \
+    I(K, ids)                                                                                      \
+    W(K, gates)                                                                                    \
+    U(K, n) U(K, ld) U(K, k) U(K, normalise) U(K, skip) U(K, vocab) U(K, layer) U(K, seed_low)     \
+        U(K, seed_high) F(K, scale) F(K, noise)
+
+/* Adds to counts [n, VKM_COUNT_WORDS] what n_rows rows chose: for each expert how many tokens chose
+ * it, the sum of their gates, and the sum of all rows' probabilities, both rounded down to units
+ * for each row. use_pairs: adds 1 to pairs[i, j], i != j, for each row that chose both; pairs
+ * [n, n]. ids, gates [n_rows, k], probs [n_rows, ld]; ids not below n count nowhere. */
+#define VKM_PARAMS_route_count(K, R, W, I, X, T, C, U, F)                                             \
+    R(K, ids)                                                                                      \
+    R(K, gates)                                                                                    \
+    R(K, probs)                                                                                    \
+    I(K, counts) I(K, pairs) U(K, n) U(K, ld) U(K, k) U(K, n_rows) U(K, use_pairs)
 
 /* Stable counting sort of the pairs i = row * k + slot by ids[i], in three kernels.
  * histogram [sort tiles, n_experts]: pairs of tile t (128 of them) that go to each expert. */

@@ -9,21 +9,10 @@
 #include "lib/mem.glsl"
 #include "lib/math.glsl"
 #include "lib/reduce.glsl"
+#include "lib/philox.glsl"
 #include "lib/sampling.glsl"
 
 shared float masses[VKM_VOCAB_BLOCK]; /* of lanes, then of a block's tokens */
-
-/* First word of Philox4x32-10. */
-uint philox(uvec4 counter, uvec2 key)
-{
-    for (uint i = 0u; i < 10u; i++) {
-        uvec2 a = umul64(counter.x, 0xD2511F53u);
-        uvec2 b = umul64(counter.z, 0xCD9E8D57u);
-        counter = uvec4(b.y ^ counter.y ^ key.x, b.x, a.y ^ counter.w ^ key.y, a.x);
-        key += uvec2(0x9E3779B9u, 0xBB67AE85u);
-    }
-    return counter.x;
-}
 
 /* Walks a running sum up to `target`: `chosen` is the item at which it passes, or the last that has
  * any mass, should rounding keep the sum below; `before` is the sum ahead of that item. */
@@ -88,7 +77,7 @@ void main()
         float total = 0.0;
         for (uint l = 0u; l < lanes; l++)
             total += masses[l];
-        float word = float(philox(uvec4(row.y, row.z, 0u, 0u), settings.seed) >> 8);
+        float word = float(philox(uvec4(row.y, row.z, 0u, 0u), settings.seed).x >> 8);
         float u = (word + 0.5) * 5.9604644775390625e-8; /* 2^-24 */
 
         sum_walk by_lane = sum_walk(u * total, 0.0, 0.0, 0u);

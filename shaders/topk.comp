@@ -1,13 +1,65 @@
 /* ids[r] = the k experts with the largest logits, falling; gates[r] = their probs, normalised if
  * asked, times scale. One workgroup per row. Each lane ranks some experts: an expert's rank is the
- * number of experts that beat it, which is exact and needs no sort. */
+ * number of experts that beat it, which is exact and needs no sort. STEERED: the host has its say,
+ * as params.h has it. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
 #include "lib/math.glsl"
+#ifdef STEERED
+#include "lib/philox.glsl"
+#endif
 
 shared uint keys[VKM_MAX_EXPERTS_SORTED];
 shared float chosen[VKM_MAX_EXPERTS_SORTED]; /* probs by slot */
+
+#ifdef STEERED
+const uint KEY_OFF = 0u;
+const uint KEY_FORCED = 0xffffffffu;
+
+uint halves(uvec4 words)
+{
+    uvec4 sums = (words & 0xffffu) + (words >> 16);
+    return sums.x + sums.y + sums.z + sums.w;
+}
+
+/* As params.h defines it: integers, and one rounded product. */
+float noise_of(uvec4 row, uint expert)
+{
+    uvec2 seed = uvec2(p.seed_low, p.seed_high);
+    uvec4 counter = uvec4(row.y, row.z, p.layer, 1u + 2u * expert);
+    uint sum = halves(philox(counter, seed));
+    counter.w++;
+    sum += halves(philox(counter, seed));
+    return float(int(sum) - 524280) * p.noise;
+}
+
+/* Where an expert stands: off below NaN, forced above infinity. */
+uint key_of(uvec4 row, uint expert, float logit)
+{
+    uint state = ld_u32(p.states, expert);
+    if (state == VKM_EXPERT_OFF)
+        return KEY_OFF;
+    if (state == VKM_EXPERT_FORCED)
+        return KEY_FORCED;
+    precise float score = logit;
+    if (p.noise != 0.0)
+        score = logit + noise_of(row, expert);
+    return max(order_key(score), 1u);
+}
+
+/* The table says which experts, each with the same gate. */
+void look_up(uvec4 row, uint r)
+{
+    bool known = row.x < p.vocab;
+    for (uint slot = gl_LocalInvocationID.x; slot < p.k; slot += gl_WorkGroupSize.x) {
+        uint id = known ? ld_u32(p.table, row.x * p.k + slot) : p.n;
+        bool on = id < p.n && ld_u32(p.states, min(id, p.n - 1u)) != VKM_EXPERT_OFF;
+        st_u32(p.ids, r * p.k + slot, id);
+        st_f32(p.gates, r * p.k + slot, on ? p.scale / float(p.k) : 0.0);
+    }
+}
+#endif
 
 void main()
 {
@@ -15,14 +67,35 @@ void main()
     uvec2 logits = addr_row(p.logits, r, p.ld * 4u);
     uvec2 probs = addr_row(p.probs, r, p.ld * 4u);
     uint n = min(p.n, VKM_MAX_EXPERTS_SORTED);
+#ifdef STEERED
+    uvec4 row = ld_uvec4(p.rows, r); /* token, position, sequence */
+    if (p.vocab > 0u) {
+        look_up(row, r);
+        return;
+    }
+    for (uint i = gl_LocalInvocationID.x; i < n; i += gl_WorkGroupSize.x)
+        keys[i] = key_of(row, i, ld_f32(logits, i));
+#else
     for (uint i = gl_LocalInvocationID.x; i < n; i += gl_WorkGroupSize.x)
         keys[i] = order_key(ld_f32(logits, i));
+#endif
     barrier();
     for (uint i = gl_LocalInvocationID.x; i < n; i += gl_WorkGroupSize.x) {
         uint key = keys[i];
         uint rank = 0u;
-        for (uint j = 0u; j < n; j++)
+#ifdef STEERED
+        uint first = 0u; /* slots that forced experts take, and ranks that are passed over */
+#endif
+        for (uint j = 0u; j < n; j++) {
             rank += uint(keys[j] > key || (keys[j] == key && j < i));
+#ifdef STEERED
+            first += uint(keys[j] == KEY_FORCED);
+#endif
+        }
+#ifdef STEERED
+        if (key != KEY_FORCED)
+            rank = rank >= first + p.skip ? rank - p.skip : p.k;
+#endif
         if (rank < p.k) {
             chosen[rank] = ld_f32(probs, i);
             st_u32(p.ids, r * p.k + rank, i);

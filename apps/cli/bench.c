@@ -173,7 +173,7 @@ static int measure(const struct bench_options *o, vkmoe_device *device, vkmoe_mo
         .depth = (uint32_t)o->depth,
         .batch = (uint32_t)o->batch,
         .chunk = o->common.chunk,
-        .experts_per_token = o->common.experts,
+        .routing = o->common.routing,
         .kv = o->common.kv,
         .repetitions = (uint32_t)o->repetitions,
         .profile = o->profile,

@@ -103,17 +103,11 @@ static int choose_template(struct chat *c)
 
 int chat_open_session(struct chat *c)
 {
-    vkmoe_error err;
-    const vkmoe_session_params params = cli_session_params(&c->common);
     vkmoe_session_destroy(c->session);
     c->session = NULL;
     cli_engine_close_device(&c->engine);
     int code = cli_engine_open(&c->common, 0, &c->engine);
-    if (code != EXIT_DONE)
-        return code;
-    if (vkmoe_session_create(c->engine.model, &params, &c->session, &err) != VKMOE_OK)
-        return cli_failed(&err);
-    return EXIT_DONE;
+    return code == EXIT_DONE ? cli_session_create(&c->common, c->engine.model, &c->session) : code;
 }
 
 /* Returns an exit code; the reason for a failure has been said. */

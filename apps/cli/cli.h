@@ -23,7 +23,8 @@ struct cli_common {
     uint32_t context;   /* of the session; 0: the library's default. No common option sets it. */
     bool fixed_context; /* it follows from the prompt: the command has no -c */
     uint32_t chunk;
-    uint32_t experts; /* routed ones of each token; 0: the model's */
+    vkmoe_routing routing;
+    const char *experts_off, *experts_forced; /* LAYER:EXPERT lists, or NULL */
     uint64_t memory_limit;
     vkmoe_weights weights;
     vkmoe_kv kv;
@@ -42,6 +43,13 @@ enum {
     CLI_OPTION_TILED_ROWS,
     CLI_OPTION_CHUNK,
     CLI_OPTION_EXPERTS,
+    CLI_OPTION_ROUTER,
+    CLI_OPTION_ROUTER_NOISE,
+    CLI_OPTION_ROUTER_SEED,
+    CLI_OPTION_SKIP_EXPERTS,
+    CLI_OPTION_NO_SHARED,
+    CLI_OPTION_EXPERTS_OFF,
+    CLI_OPTION_EXPERTS_FORCED,
     CLI_OPTION_MEMORY_LIMIT,
     CLI_OPTION_FORCE,
     CLI_OPTION_WEIGHTS,
@@ -59,6 +67,13 @@ enum {
         {"no-tuning", no_argument, NULL, CLI_OPTION_NO_TUNING},                                    \
         {"chunk", required_argument, NULL, CLI_OPTION_CHUNK},                                      \
         {"experts", required_argument, NULL, CLI_OPTION_EXPERTS},                                  \
+        {"router", required_argument, NULL, CLI_OPTION_ROUTER},                                    \
+        {"router-noise", required_argument, NULL, CLI_OPTION_ROUTER_NOISE},                        \
+        {"router-seed", required_argument, NULL, CLI_OPTION_ROUTER_SEED},                          \
+        {"skip-experts", required_argument, NULL, CLI_OPTION_SKIP_EXPERTS},                        \
+        {"no-shared", no_argument, NULL, CLI_OPTION_NO_SHARED},                                    \
+        {"experts-off", required_argument, NULL, CLI_OPTION_EXPERTS_OFF},                          \
+        {"experts-forced", required_argument, NULL, CLI_OPTION_EXPERTS_FORCED},                    \
         {"memory-limit", required_argument, NULL, CLI_OPTION_MEMORY_LIMIT},                        \
         {"force", no_argument, NULL, CLI_OPTION_FORCE},                                            \
         {"weights", required_argument, NULL, CLI_OPTION_WEIGHTS},                                  \
@@ -66,6 +81,17 @@ enum {
     {                                                                                              \
         "tiled-rows", required_argument, NULL, CLI_OPTION_TILED_ROWS                               \
     }
+#define CLI_ROUTING_HELP                                                                           \
+    "      --router KIND      how experts are chosen: topk, topk-normed, gshard, switch, dense,\n" \
+    "                         hash (default: as the model was trained)\n"                          \
+    "      --experts K        routed experts that each token activates (default: likewise)\n"      \
+    "      --router-noise S   normal noise on the router's logits, standard deviation S\n"         \
+    "      --router-seed N    of the noise and of hash's table (default: 0)\n"                     \
+    "      --skip-experts R   pass over each token's R best experts\n"                             \
+    "      --no-shared        leave the shared experts out\n"                                      \
+    "      --experts-off LIST, --experts-forced LIST\n"                                            \
+    "                         never or always choose these: L:E for expert E of MoE layer L,\n"    \
+    "                         L:E-F for several, *:E in all layers; separated by commas\n"
 #define CLI_COMMON_HELP                                                                            \
     "  -m, --model MODEL      folder in Hugging Face layout, or GGUF file (default: the shipped\n" \
     "                         model)\n"                                                            \
@@ -78,10 +104,8 @@ enum {
     "                         already, stay as they are\n"                                         \
     "      --kv KIND          keys and values of the context as f32, f16, bf16 or q8 (default: "   \
     "f32)\n"                                                                                       \
-    "      --chunk N          prompt tokens computed in one step (default: 256)\n"                 \
-    "      --experts K        routed experts that each token activates (default: as the model "    \
-    "was\n"                                                                                        \
-    "                         trained)\n"                                                          \
+    "      --chunk N          prompt tokens computed in one step (default: "                       \
+    "256)\n" CLI_ROUTING_HELP                                                                      \
     "      --force            try to load what does not fit by the plan\n"                         \
     "      --no-cache         do not read or write the pipeline cache\n"                           \
     "      --validate         run under the Khronos validation layer\n"                            \
@@ -93,6 +117,20 @@ enum {
     "      --tiled-rows N     tiled matrix products for steps of more than N tokens\n"             \
     "  -v, --verbose          say what was chosen and why; twice: more\n"                          \
     "  -h, --help             this text\n"
+
+/* Applies an option of CLI_ROUTING_HELP; as cli_common_option. */
+int cli_routing_option(struct cli_common *common, int option);
+/* What --router calls a kind. */
+const char *cli_router_name(vkmoe_router router);
+/* --experts-off and --experts-forced for a model of this shape: [n_moe_layers, n_routed_experts],
+ * malloc'ed, NULL where neither was given. Returns an exit code, after saying why. */
+int cli_expert_states(const struct cli_common *common, const vkmoe_model_info *info,
+                      uint8_t **states);
+/* What the options say of routing, one line (malloc'ed); NULL: memory ran out. */
+char *cli_routing_text(const struct cli_common *common);
+/* A session of the model as the options want it. Returns an exit code, after saying why. */
+int cli_session_create(const struct cli_common *common, vkmoe_model *model,
+                       vkmoe_session **session);
 
 /* Applies a common option. Returns -1 if it was one, EXIT_USAGE if it was not (which has
  * been said) or its value is wrong, EXIT_DONE after printing `help` for -h. */
@@ -199,6 +237,8 @@ int cmd_plan(int argc, char **argv);
 int cmd_quantize(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_perplexity(int argc, char **argv);
+int cmd_balance(int argc, char **argv);
+int cmd_study(int argc, char **argv);
 int cmd_conform(int argc, char **argv);
 
 #endif

@@ -160,7 +160,7 @@ vkmoe_model_params cli_model_params(const struct cli_common *common)
     return (vkmoe_model_params){
         .context = common->context,
         .chunk = common->chunk,
-        .experts_per_token = common->experts,
+        .routing = common->routing,
         .memory_limit = common->memory_limit,
         .weights = common->weights,
         .kv = common->kv,
@@ -173,9 +173,29 @@ vkmoe_session_params cli_session_params(const struct cli_common *common)
     return (vkmoe_session_params){
         .context = common->context,
         .chunk = common->chunk,
-        .experts_per_token = common->experts,
+        .routing = common->routing,
         .kv = common->kv,
     };
+}
+
+int cli_session_create(const struct cli_common *common, vkmoe_model *model, vkmoe_session **session)
+{
+    const vkmoe_session_params params = cli_session_params(common);
+    vkmoe_error err;
+    uint8_t *states;
+    *session = NULL;
+    int code = cli_expert_states(common, vkmoe_model_get_info(model), &states);
+    if (code != EXIT_DONE)
+        return code;
+    vkmoe_status status = vkmoe_session_create(model, &params, session, &err);
+    if (status == VKMOE_OK && states)
+        status = vkmoe_session_set_experts(*session, states, &err);
+    free(states);
+    if (status == VKMOE_OK)
+        return EXIT_DONE;
+    vkmoe_session_destroy(*session);
+    *session = NULL;
+    return cli_failed(&err);
 }
 
 static vkmoe_status open_device_and_model(const struct cli_common *common, uint32_t prompt_tokens,

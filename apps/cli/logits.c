@@ -84,16 +84,16 @@ static int compute(const struct options *o, struct cli_engine *e, const int32_t 
     vkmoe_trace trace = {0};
     vkmoe_session *session = NULL;
     const vkmoe_model_info *info = vkmoe_model_get_info(e->model);
-    vkmoe_session_params params = cli_session_params(&o->common);
-    trace.experts_per_token =
-        params.experts_per_token > 0 ? params.experts_per_token : info->n_experts_per_token;
+    int code = cli_session_create(&o->common, e->model, &session);
+    if (code != EXIT_DONE)
+        return code;
+    trace.experts_per_token = vkmoe_session_experts_per_token(session);
     if (!alloc_trace(info, count, &trace)) {
         free_trace(&trace);
+        vkmoe_session_destroy(session);
         return cli_fail("host memory ran out for the logits of %zu tokens", count);
     }
-    vkmoe_status status = vkmoe_session_create(e->model, &params, &session, &err);
-    if (status == VKMOE_OK)
-        status = vkmoe_session_eval(session, ids, count, &trace, &err);
+    vkmoe_status status = vkmoe_session_eval(session, ids, count, &trace, &err);
     if (status == VKMOE_OK)
         status = vkmoe_trace_write(e->model, ids, count, &trace, o->output, &err);
     vkmoe_session_destroy(session);

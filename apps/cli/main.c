@@ -21,6 +21,8 @@ static const struct {
     {"quantize", cmd_quantize, "write a model with smaller weights"},
     {"bench", cmd_bench, "how fast a model runs"},
     {"perplexity", cmd_perplexity, "how well a model predicts a text"},
+    {"balance", cmd_balance, "how evenly a text uses the experts"},
+    {"study", cmd_study, "what its experts are worth, by taking some away"},
     {"tokenize", cmd_tokenize, "text on stdin to token ids"},
     {"detokenize", cmd_detokenize, "token ids on stdin to text"},
 };

@@ -233,11 +233,6 @@ int cli_common_option(struct cli_common *common, int option, const char *help)
             return EXIT_USAGE;
         common->chunk = (uint32_t)number;
         return -1;
-    case CLI_OPTION_EXPERTS:
-        if (!cli_parse_u64("--experts", optarg, 1, CLI_MOST_EXPERTS, &number))
-            return EXIT_USAGE;
-        common->experts = (uint32_t)number;
-        return -1;
     case CLI_OPTION_MEMORY_LIMIT:
         return cli_parse_bytes("--memory-limit", optarg, &common->memory_limit) ? -1 : EXIT_USAGE;
     case CLI_OPTION_WEIGHTS:
@@ -248,6 +243,6 @@ int cli_common_option(struct cli_common *common, int option, const char *help)
         common->force = true;
         return -1;
     default:
-        return EXIT_USAGE;
+        return cli_routing_option(common, option);
     }
 }

@@ -8,6 +8,7 @@
 
 #include "cli.h"
 #include "perplexity_state.h"
+#include "text.h"
 
 static const char help[] =
     "usage: vkmoe perplexity -f FILE [OPTIONS]\n"
@@ -84,6 +85,7 @@ struct measurement {
     struct perplexity_state state;
     double start, shown, kept;
     uint64_t resumed_at; /* tokens that were done before */
+    uint8_t *experts;    /* of cli_expert_states */
     int code;            /* why it ended early, said by then; 0: it did not */
 };
 
@@ -172,8 +174,8 @@ static uint32_t *bytes_of(const vkmoe_tokenizer *t, const int32_t *ids, size_t c
     return bytes;
 }
 
-static int measure(struct measurement *m, const struct cli_engine *e, const int32_t *ids,
-                   size_t count, const int32_t *bos, const uint32_t *bytes)
+static int measure(struct measurement *m, const struct cli_engine *e, const struct cli_text *text,
+                   const uint32_t *bytes)
 {
     const struct cli_common *common = &m->options->common;
     uint32_t made_for = vkmoe_model_get_info(e->model)->max_context;
@@ -182,21 +184,21 @@ static int measure(struct measurement *m, const struct cli_engine *e, const int3
     bool found = false;
     m->state.context = common->context ? common->context : made_for < 4096 ? made_for : 4096;
     m->state.stride = (uint32_t)m->options->stride;
-    m->state.experts = common->experts;
     m->state.weights = cli_weights_name(common->weights);
     m->state.kv = cli_kv_name(common->kv);
-    m->state.bos = bos ? *bos : -1;
-    perplexity_state_identify(&m->state, cli_model_path(common), ids, count);
+    m->state.bos = text->bos ? text->bos_token : -1;
+    perplexity_state_identify(&m->state, cli_model_path(common), text->ids, text->count);
     if (m->options->state_file && !perplexity_state_read(&m->state, m->options->state_file, &found))
         return EXIT_FAILED;
     before = m->state.result;
     const vkmoe_perplexity_params params = {.context = m->state.context,
                                             .stride = m->state.stride,
                                             .chunk = common->chunk,
-                                            .experts_per_token = common->experts,
+                                            .routing = common->routing,
+                                            .experts = m->experts,
                                             .kv = common->kv,
-                                            .bos = bos != NULL,
-                                            .bos_token = bos ? *bos : 0,
+                                            .bos = text->bos,
+                                            .bos_token = text->bos_token,
                                             .token_bytes = bytes,
                                             .resume = found ? &before : NULL,
                                             .on_session = on_session,
@@ -205,9 +207,10 @@ static int measure(struct measurement *m, const struct cli_engine *e, const int3
     m->resumed_at = found ? before.next : 0;
     if (found)
         cli_note("going on from %s, where %llu of %zu tokens are done", m->options->state_file,
-                 (unsigned long long)before.next, count);
+                 (unsigned long long)before.next, text->count);
     m->start = m->kept = cli_now();
-    vkmoe_status status = vkmoe_perplexity_run(e->model, ids, count, &params, &result, &err);
+    vkmoe_status status =
+        vkmoe_perplexity_run(e->model, text->ids, text->count, &params, &result, &err);
     if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr);
     if (status == VKMOE_CANCELLED && m->code == EXIT_DONE && m->options->state_file) {
@@ -224,50 +227,42 @@ static int measure(struct measurement *m, const struct cli_engine *e, const int3
     return EXIT_DONE;
 }
 
-/* The text's ids without BOS, and whether the tokenizer asks for one. */
-static int run(const struct options *o, const char *text, size_t size)
+static int measure_text(struct measurement *m, struct cli_engine *e, const struct cli_text *text)
 {
-    struct cli_engine e;
-    struct measurement m = {.options = o};
-    vkmoe_error err;
-    int32_t *ids = NULL;
-    size_t count = 0;
-    int code = cli_tokenizer_open(&o->common, &e);
-    if (code != EXIT_DONE)
-        return code;
-    if (vkmoe_tokenizer_encode(e.tokenizer, text, size, true, &ids, &count, &err) != VKMOE_OK) {
-        cli_engine_close(&e);
-        return cli_failed(&err);
-    }
-    bool bos = count > 0 && ids[0] == vkmoe_tokenizer_bos(e.tokenizer);
-    uint32_t *bytes = bytes_of(e.tokenizer, ids + bos, count - bos);
-    code = bytes ? cli_engine_open(&o->common, 0, &e) : EXIT_FAILED;
+    const struct cli_common *common = &m->options->common;
+    uint32_t *bytes = bytes_of(e->tokenizer, text->ids, text->count);
+    int code = bytes ? cli_engine_open(common, 0, e) : EXIT_FAILED;
+    m->state.routing = cli_routing_text(common);
+    if (code == EXIT_DONE && !m->state.routing)
+        code = cli_fail("host memory ran out for the routing options");
     if (code == EXIT_DONE)
-        code = measure(&m, &e, ids + bos, count - bos, bos ? ids : NULL, bytes);
+        code = cli_expert_states(common, vkmoe_model_get_info(e->model), &m->experts);
+    if (code == EXIT_DONE)
+        code = measure(m, e, text, bytes);
+    free(m->experts);
+    free(m->state.routing);
     free(bytes);
-    vkmoe_tokenizer_free(e.tokenizer, ids);
-    cli_engine_close(&e);
     return code;
 }
 
 int cmd_perplexity(int argc, char **argv)
 {
     struct options o;
-    char *text = NULL;
-    size_t size;
+    struct cli_engine e;
+    struct cli_text text = {0};
+    struct measurement m = {.options = &o};
     int code = parse(argc, argv, &o);
     if (code >= 0)
         return code;
     cli_catch_interrupt();
     signal(SIGPIPE, SIG_IGN);
-    if (!cli_read_all(o.file, &text, &size))
-        return cli_interrupted() ? EXIT_INTERRUPTED : EXIT_FAILED;
-    if (size == 0)
-        code = cli_fail("the text %s is empty, expected something to score", o.file);
-    else if (!cli_check_utf8(o.file, text, size))
-        code = EXIT_FAILED;
-    else
-        code = run(&o, text, size);
-    free(text);
+    code = cli_tokenizer_open(&o.common, &e);
+    if (code != EXIT_DONE)
+        return code;
+    code = cli_text_open(e.tokenizer, o.file, &text);
+    if (code == EXIT_DONE)
+        code = measure_text(&m, &e, &text);
+    cli_text_close(e.tokenizer, &text);
+    cli_engine_close(&e);
     return code;
 }

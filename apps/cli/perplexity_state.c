@@ -89,9 +89,9 @@ bool perplexity_state_read(struct perplexity_state *s, const char *path, bool *f
     bool good = same(path, root, "model", s->model) && same(path, root, "text", s->text) &&
                 same_number(path, root, "context", s->context) &&
                 same_number(path, root, "stride", s->stride) &&
-                same_number(path, root, "experts", s->experts) &&
-                same_number(path, root, "bos", s->bos) && same(path, root, "weights", s->weights) &&
-                same(path, root, "kv", s->kv) && take_result(s, path, root);
+                same(path, root, "routing", s->routing) && same_number(path, root, "bos", s->bos) &&
+                same(path, root, "weights", s->weights) && same(path, root, "kv", s->kv) &&
+                take_result(s, path, root);
     json_decref(root);
     *found = good;
     return good;
@@ -100,9 +100,9 @@ bool perplexity_state_read(struct perplexity_state *s, const char *path, bool *f
 int perplexity_state_write(const struct perplexity_state *s, const char *path)
 {
     json_t *root =
-        json_pack("{s:o, s:s, s:i, s:i, s:i, s:i, s:s, s:s}", "model", cli_json_text(s->model),
-                  "text", s->text, "context", (int)s->context, "stride", (int)s->stride, "experts",
-                  (int)s->experts, "bos", (int)s->bos, "weights", s->weights, "kv", s->kv);
+        json_pack("{s:o, s:s, s:i, s:i, s:s, s:i, s:s, s:s}", "model", cli_json_text(s->model),
+                  "text", s->text, "context", (int)s->context, "stride", (int)s->stride, "routing",
+                  s->routing, "bos", (int)s->bos, "weights", s->weights, "kv", s->kv);
     int failed = !root;
 #define SET_COUNT(name)                                                                            \
     failed |= json_object_set_new(root, #name, json_integer((json_int_t)s->result.name));

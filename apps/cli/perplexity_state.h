@@ -10,7 +10,8 @@
 struct perplexity_state {
     const char *model; /* the caller's */
     char text[17];     /* a hash of its tokens, in hexadecimal */
-    uint32_t context, stride, experts;
+    uint32_t context, stride;
+    char *routing;       /* of cli_routing_text */
     const char *weights; /* as --weights calls them; static storage */
     const char *kv;      /* as --kv calls it; static storage */
     int32_t bos;         /* that windows begin with; -1: none does */
@@ -20,7 +21,7 @@ struct perplexity_state {
 /* Notes the model and the text. */
 void perplexity_state_identify(struct perplexity_state *s, const char *model, const int32_t *ids,
                                size_t count);
-/* Reads s->result from a file that was written for the same model, text, windows, experts,
+/* Reads s->result from a file that was written for the same model, text, windows, routing,
  * weights and cache; *found is false where there is no such file. False after saying what is wrong.
  */
 bool perplexity_state_read(struct perplexity_state *s, const char *path, bool *found);

@@ -173,15 +173,15 @@ static int generate(const struct options *o, struct cli_engine *e, const int32_t
     vkmoe_session *session = NULL;
     struct output out = {0};
     vkmoe_sampling sampling = cli_generation_sampling(&o->generation, &o->common, e->model);
-    vkmoe_session_params params = cli_session_params(&o->common);
-    vkmoe_status status = vkmoe_session_create(e->model, &params, &session, &err);
-    if (status == VKMOE_OK && !prompt_fits(o, session, count)) {
+    int code = cli_session_create(&o->common, e->model, &session);
+    if (code != EXIT_DONE)
+        return code;
+    if (!prompt_fits(o, session, count)) {
         vkmoe_session_destroy(session);
         return EXIT_FAILED;
     }
     cli_cancel_on_interrupt(session);
-    if (status == VKMOE_OK)
-        status = vkmoe_session_eval(session, ids, count, NULL, &err);
+    vkmoe_status status = vkmoe_session_eval(session, ids, count, NULL, &err);
     if (status == VKMOE_OK)
         status = print_continuation(o, e, &sampling, session, &out, &err);
     if (status == VKMOE_CONTEXT_FULL) { /* the text is as long as it can be */

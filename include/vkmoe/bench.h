@@ -17,16 +17,16 @@ vkmoe_status vkmoe_model_invent(vkmoe_device *device, const char *config, uint32
 
 /* What is measured. */
 typedef struct vkmoe_bench_params {
-    uint32_t prompt;            /* tokens of a prompt that are evaluated; 0: none */
-    uint32_t generate;          /* tokens that are generated, greedily; 0: none */
-    uint32_t depth;             /* tokens in the sequence before either */
-    uint32_t batch;             /* sequences that generate together, one row of each in every step,
-                                   each `generate` tokens; 0: 1. Prompts are of one sequence. */
-    uint32_t chunk;             /* prompt tokens computed in one step; 0: 256 */
-    uint32_t experts_per_token; /* routed ones; 0: the model's */
-    vkmoe_kv kv;                /* what keys and values are kept as */
-    uint32_t repetitions;       /* measured; one more goes before. 0: 5 */
-    bool profile;               /* also the time of every kernel, in two more repetitions */
+    uint32_t prompt;       /* tokens of a prompt that are evaluated; 0: none */
+    uint32_t generate;     /* tokens that are generated, greedily; 0: none */
+    uint32_t depth;        /* tokens in the sequence before either */
+    uint32_t batch;        /* sequences that generate together, one row of each in every step,
+                              each `generate` tokens; 0: 1. Prompts are of one sequence. */
+    uint32_t chunk;        /* prompt tokens computed in one step; 0: 256 */
+    vkmoe_routing routing; /* as for a session */
+    vkmoe_kv kv;           /* what keys and values are kept as */
+    uint32_t repetitions;  /* measured; one more goes before. 0: 5 */
+    bool profile;          /* also the time of every kernel, in two more repetitions */
     /* Called before each repetition with how many are done, and again after each of its steps with
      * the same; false ends the measurement with CANCELLED. NULL: none. */
     bool (*progress)(void *user, uint32_t done, uint32_t total);

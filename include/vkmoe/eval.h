@@ -34,9 +34,10 @@ typedef struct vkmoe_perplexity_params {
      * with at least context - stride tokens before it. 0: windows that do not overlap, whose first
      * tokens are scored with little before them. */
     uint32_t stride;
-    uint32_t chunk;             /* as for a session */
-    uint32_t experts_per_token; /* as for a session */
-    vkmoe_kv kv;                /* as for a session */
+    uint32_t chunk;         /* as for a session */
+    vkmoe_routing routing;  /* as for a session */
+    const uint8_t *experts; /* as for vkmoe_session_set_experts; NULL: all free */
+    vkmoe_kv kv;            /* as for a session */
     /* Each window begins with bos_token, so that its first token is scored too. */
     bool bos;
     int32_t bos_token;           /* read where bos is set */
@@ -58,6 +59,39 @@ typedef struct vkmoe_perplexity_params {
 vkmoe_status vkmoe_perplexity_run(vkmoe_model *model, const int32_t *tokens, size_t count,
                                   const vkmoe_perplexity_params *params, vkmoe_perplexity *result,
                                   vkmoe_error *err);
+
+/* How evenly a text uses the experts. */
+typedef struct vkmoe_balance_params {
+    uint32_t context;          /* tokens of a sequence, BOS included; 0: as for a session */
+    uint32_t chunk;            /* as for a session */
+    vkmoe_routing routing;     /* likewise */
+    vkmoe_kv kv;               /* likewise */
+    const uint8_t *experts;    /* as for vkmoe_session_set_experts; NULL: all free */
+    bool bos;                  /* each sequence begins with bos_token */
+    int32_t bos_token;         /* read where bos is set */
+    uint32_t n_devices;        /* over which experts are spread; 0: 1 */
+    const uint32_t *device_of; /* as for vkmoe_balance_of; NULL: n_devices equal runs of experts */
+    /* As in vkmoe_perplexity_params; progress gets the tokens done, and the text's. */
+    void (*on_session)(void *user, vkmoe_session *session);
+    bool (*progress)(void *user, uint64_t done, uint64_t total);
+    void *user; /* handed to both */
+} vkmoe_balance_params;
+
+/* What came of it, in memory of the caller: L MoE layers, N routed experts. */
+typedef struct vkmoe_balance_result {
+    uint64_t sequences;
+    uint32_t experts_per_token;  /* K */
+    vkmoe_routing_counts counts; /* over the whole text; chosen and prob_mass are not NULL */
+    vkmoe_balance *batch;        /* [L], of all tokens together */
+    double *sequence_loss;       /* [L]: expert_loss of each sequence by itself, their mean */
+} vkmoe_balance_result;
+
+/* Routes a text, `count` tokens without BOS, in sequences one after the other; params may be NULL.
+ * Fails with INVALID_ARGUMENT for a dense model, an empty text, or a number of devices that does
+ * not divide the experts where device_of is NULL; CANCELLED; or as sessions do. */
+vkmoe_status vkmoe_balance_run(vkmoe_model *model, const int32_t *tokens, size_t count,
+                               const vkmoe_balance_params *params, vkmoe_balance_result *result,
+                               vkmoe_error *err);
 
 #ifdef __cplusplus
 }

@@ -3,6 +3,7 @@
 #define VKMOE_MODEL_H
 
 #include "vkmoe/device.h"
+#include "vkmoe/routing.h"
 #include "vkmoe/sampling.h"
 
 #ifdef __cplusplus
@@ -41,10 +42,10 @@ typedef struct vkmoe_model_params {
     /* Tokens of the first prompt: shaders for steps of that size are compiled while the weights are
      * read. 0: unknown, shaders for full chunks are. */
     uint32_t prompt_tokens;
-    uint32_t context;           /* of the session to come: loading is refused if it would not fit */
-    uint32_t chunk;             /* of the same session */
-    uint32_t experts_per_token; /* of the same session */
-    vkmoe_kv kv;                /* of the same session */
+    uint32_t context;      /* of the session to come: loading is refused if it would not fit */
+    uint32_t chunk;        /* of the same session */
+    vkmoe_routing routing; /* of the same session */
+    vkmoe_kv kv;           /* of the same session */
     /* Bytes of device memory that the model and a session may take; experts beyond are kept in host
      * memory and read over the bus, with the same results to the bit. 0: what the device has. */
     uint64_t memory_limit;

@@ -24,11 +24,12 @@ typedef struct vkmoe_step {
 
 /* How a session is made. */
 typedef struct vkmoe_session_params {
-    uint32_t context; /* tokens the sequence may grow to; 0: the model's, at most 4096 */
-    uint32_t chunk;   /* prompt tokens computed in one step; 0: 256 */
-    /* Routed experts that each token activates, the K of equation 4; 0: the model's
-     * (num_experts_per_tok). At most n_routed_experts. Forks inherit it. */
-    uint32_t experts_per_token;
+    uint32_t context;      /* tokens the sequence may grow to; 0: the model's, at most 4096 */
+    uint32_t chunk;        /* prompt tokens computed in one step; 0: 256 */
+    vkmoe_routing routing; /* forks inherit it */
+    /* What is chosen is added up, for vkmoe_session_read_routing; of pairs of experts as well,
+     * which takes 4 bytes for each pair and MoE layer. */
+    bool count_routing, count_pairs;
     /* Tokens for which the KV cache has room, of this session and of its forks together, counted in
      * blocks of 64; what forks share counts once. 0: `context`. */
     uint32_t cache_tokens;
@@ -109,6 +110,18 @@ void vkmoe_session_reset(vkmoe_session *session);
 uint32_t vkmoe_session_length(const vkmoe_session *session);
 /* Routed experts that each of its tokens activates; 0 in a dense model. */
 uint32_t vkmoe_session_experts_per_token(const vkmoe_session *session);
+/* From now on: states [n_moe_layers, n_routed_experts] of enum vkmoe_expert_state; NULL: all free
+ * again. What is computed already stays as it is; forks made later inherit it. Fails with
+ * INVALID_ARGUMENT for a value that is none of them, more forced experts in a layer than the
+ * session activates, or fewer experts left than it activates; then nothing changes. */
+vkmoe_status vkmoe_session_set_experts(vkmoe_session *session, const uint8_t *states,
+                                       vkmoe_error *err);
+/* What the session and its forks chose since it was made or vkmoe_session_reset_routing. Fails with
+ * INVALID_ARGUMENT for what the session does not count, or with what the device reports. */
+vkmoe_status vkmoe_session_read_routing(vkmoe_session *session, vkmoe_routing_counts *counts,
+                                        vkmoe_error *err);
+/* Begins to count anew; fails with what the device reports. */
+vkmoe_status vkmoe_session_reset_routing(vkmoe_session *session, vkmoe_error *err);
 /* How many it can hold. */
 uint32_t vkmoe_session_context(const vkmoe_session *session);
 /* The sequence, vkmoe_session_length tokens; owned by the session, valid until it is used again.

@@ -11,6 +11,7 @@
 #include "vkmoe/model.h"
 #include "vkmoe/plan.h"
 #include "vkmoe/quantize.h"
+#include "vkmoe/routing.h"
 #include "vkmoe/sampling.h"
 #include "vkmoe/session.h"
 #include "vkmoe/status.h"

@@ -62,7 +62,7 @@ static vkmoe_status open_session(struct test *t, vkmoe_error *err)
     const vkmoe_session_params params = {
         .context = b->depth + (t->prompt ? b->params->prompt : b->params->generate),
         .chunk = b->params->chunk,
-        .experts_per_token = b->params->experts_per_token,
+        .routing = b->params->routing,
         .kv = b->params->kv,
         .on_step = on_step,
         .user = b,
@@ -80,7 +80,7 @@ static vkmoe_status open_test(struct test *t, vkmoe_error *err)
         .depth = b->depth,
         .generate = b->params->generate,
         .chunk = b->params->chunk,
-        .experts_per_token = b->params->experts_per_token,
+        .routing = b->params->routing,
         .kv = b->params->kv,
         .go_on = go_on,
         .user = b,
@@ -224,8 +224,7 @@ static vkmoe_status take_bytes(const struct test *t, vkmoe_bench_result *r, vkmo
 {
     const struct bench *b = t->bench;
     double positions = b->depth + (b->params->generate - 1) / 2.0;
-    double experts = b->params->experts_per_token > 0 ? b->params->experts_per_token
-                                                      : b->model->info.n_experts_per_token;
+    double experts = t->session ? vkmoe_session_experts_per_token(t->session) : 0;
     vkmoe_status status = t->together ? vkm_together_experts(t->together, &experts, err) : VKMOE_OK;
     r->weight_bytes = weight_bytes(b->model, experts);
     r->kv_bytes =

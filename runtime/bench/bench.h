@@ -25,7 +25,8 @@ struct vkm_nominal vkm_nominal_peaks(const char *device_name);
 struct vkm_together_params {
     uint32_t sequences, depth; /* tokens that each has before */
     uint32_t generate;         /* at most, by each */
-    uint32_t chunk, experts_per_token;
+    uint32_t chunk;
+    vkmoe_routing routing;
     vkmoe_kv kv;
     bool (*go_on)(void *user); /* asked after each step; false ends it with CANCELLED */
     void *user;

@@ -22,13 +22,16 @@ static struct vkm_state_params layout(const struct vkm_together *t)
     const struct vkm_config *c = &t->model->weights.config;
     const vkmoe_session_params session = {.context = t->params.depth + t->params.generate,
                                           .chunk = t->params.chunk,
-                                          .experts_per_token = t->params.experts_per_token};
+                                          .routing = t->params.routing,
+                                          .kv = t->params.kv};
     struct vkm_state_params p = vkm_session_layout(t->model->gpu, c, &session);
     p.sequences = t->params.sequences;
     p.max_rows = vkm_max_u32(p.max_rows, p.sequences);
     p.max_logits = p.sequences;
-    const struct vkm_attention_shape shape = {
-        .n_heads = c->num_attention_heads, .head_dim = c->head_dim, .n_rows = p.max_rows};
+    const struct vkm_attention_shape shape = {.n_heads = c->num_attention_heads,
+                                              .head_dim = c->head_dim,
+                                              .n_rows = p.max_rows,
+                                              .kv = vkm_kv_dtype(t->params.kv)};
     p.parts = vkm_attention_max_parts(vkm_gpu_caps(t->model->gpu), &shape,
                                       vkm_attention_bound(p.context));
     return p;

@@ -116,3 +116,176 @@ void vkm_cases_topk(struct vkm_suite *s)
     topk(s, 64, 6, 100, false, LOGITS_PLAIN);
     topk(s, 128, 12, 33, true, LOGITS_TIES);
 }
+
+/* --- steered --- */
+
+enum steering {
+    STEER_NOTHING,
+    STEER_OFF,    /* as many experts off as may be */
+    STEER_FORCED, /* more forced than fit where there are enough, then as many as fit */
+    STEER_SKIP,
+    STEER_ALL, /* some off, some forced, some passed over, noise */
+    STEER_NOISE,
+    STEER_TABLE,
+    STEER_COUNT
+};
+
+static const char *const steering_names[] = {"free", "off",   "forced", "skip",
+                                             "all",  "noise", "table"};
+
+enum { STEER_VOCAB = 37 };
+
+/* How many experts of n are off and forced, and how many ranks are passed over, k being chosen. */
+static void steer(enum steering kind, uint32_t n, uint32_t k, uint32_t *off, uint32_t *forced,
+                  uint32_t *skip)
+{
+    uint32_t spare = n - k;
+    *off = kind == STEER_OFF ? spare : kind == STEER_ALL || kind == STEER_TABLE ? spare / 3 : 0;
+    *forced = kind == STEER_FORCED ? vkm_min_u32(k + 2, n) : kind == STEER_ALL ? k / 2 : 0;
+    *skip = kind == STEER_SKIP ? spare : kind == STEER_ALL ? (spare - *off) / 2 : 0;
+}
+
+static struct vkm_view make_states(struct vkm_suite *s, uint32_t n, uint32_t off, uint32_t forced)
+{
+    struct vkm_view states = vkm_case_alloc(s, n * sizeof(uint32_t));
+    struct vkm_view order = vkm_case_permutation(s, n);
+    uint32_t *state = vkm_case_host(states);
+    const uint32_t *at = vkm_case_host(order);
+    for (uint32_t i = 0; i < n; i++)
+        state[at[i]] = i < off            ? VKM_EXPERT_OFF
+                       : i < off + forced ? VKM_EXPERT_FORCED
+                                          : VKM_EXPERT_FREE;
+    return states;
+}
+
+/* One id beyond the experts, and one token beyond the table. */
+static struct vkm_view make_table(struct vkm_suite *s, uint32_t n, uint32_t k, struct vkm_view rows)
+{
+    struct vkm_view table = vkm_case_uints(s, (uint64_t)STEER_VOCAB * k, n);
+    struct vkm_row *row = vkm_case_host(rows);
+    uint32_t *ids = vkm_case_host(table);
+    row[0].token = STEER_VOCAB;
+    ids[row[1].token * k] = n;
+    return table;
+}
+
+static void topk_steered(struct vkm_suite *s, uint32_t n, uint32_t k, enum steering kind,
+                         enum logits logits)
+{
+    enum { ROWS = 3 };
+    uint32_t ld = vkm_ld(n), off, forced, skip;
+    bool noise = kind == STEER_NOISE || kind == STEER_ALL;
+    if (!vkm_case(s, "n=%u k=%u %s %s", n, k, steering_names[kind], logits_names[logits]))
+        return;
+    steer(kind, n, k, &off, &forced, &skip);
+    struct vkm_params_topk_steered p = {
+        .logits = make_logits(s, ROWS, n, logits),
+        .probs = vkm_case_rows(s, ROWS, n, prob_size(logits)),
+        .rows = vkm_case_batch(s, ROWS, STEER_VOCAB, 1000000, 3),
+        .states = make_states(s, n, off, forced),
+        .ids = vkm_case_output(s, (uint64_t)ROWS * k),
+        .gates = vkm_case_output(s, (uint64_t)ROWS * k),
+        .n = n,
+        .ld = ld,
+        .k = k,
+        .normalise = kind % 2 == 0,
+        .skip = skip,
+        .layer = 5,
+        .seed_low = vkm_random_below(&s->random, UINT32_MAX),
+        .seed_high = vkm_random_below(&s->random, UINT32_MAX),
+        .scale = 1.5f,
+        .noise = noise ? 1.0f / 75674.5f : 0,
+    };
+    if (kind == STEER_TABLE) {
+        p.table = make_table(s, n, k, p.rows);
+        p.vocab = STEER_VOCAB;
+    }
+    float *probs = vkm_case_host(p.probs);
+    for (uint32_t i = 0; i < ROWS * ld; i++)
+        probs[i] = fabsf(probs[i]);
+    vkm_case_run(s, (struct vkm_launch){.n_rows = ROWS}, &p);
+}
+
+void vkm_cases_topk_steered(struct vkm_suite *s)
+{
+    static const uint32_t shapes[][2] = {{1, 1},    {2, 1},   {8, 2},   {33, 33}, {64, 6},
+                                         {127, 12}, {160, 1}, {257, 8}, {1024, 3}};
+    static const enum logits kinds[] = {LOGITS_PLAIN, LOGITS_TIES, LOGITS_SPECIAL, LOGITS_NAN};
+    for (size_t i = 0; i < VKM_COUNT(shapes); i++)
+        for (uint32_t kind = 0; kind < STEER_COUNT; kind++)
+            for (size_t j = 0; j < VKM_COUNT(kinds); j++) {
+                if (kind == STEER_TABLE && j > 0)
+                    continue; /* scores say nothing */
+                topk_steered(s, shapes[i][0], shapes[i][1], (enum steering)kind, kinds[j]);
+            }
+}
+
+/* --- counting --- */
+
+/* Counts that came before, some of them just short of a carry. */
+static struct vkm_view make_counts(struct vkm_suite *s, uint64_t n)
+{
+    struct vkm_view view = vkm_case_uints(s, n, 1000);
+    uint32_t *words = vkm_case_host(view);
+    for (uint64_t i = 0; i < n; i += 2)
+        words[i] = UINT32_MAX - vkm_random_below(&s->random, 100);
+    return view;
+}
+
+enum masses { MASSES_PLAIN, MASSES_LARGE, MASSES_SPECIAL, MASSES_COUNT };
+
+static struct vkm_view make_masses(struct vkm_suite *s, uint64_t n, enum masses kind)
+{
+    static const float specials[] = {NAN,  -NAN,     INFINITY, -INFINITY, 63,     62.999996f,
+                                     -1.f, 1.49e-8f, 1.5e-8f,  0x1p-26f,  1e-45f, -0.0f};
+    struct vkm_view view = vkm_case_floats(s, n, 0, kind == MASSES_LARGE ? 70 : 1);
+    float *x = vkm_case_host(view);
+    for (uint64_t i = 0; kind == MASSES_SPECIAL && i < n; i++)
+        x[i] = specials[vkm_random_below(&s->random, (uint32_t)VKM_COUNT(specials))];
+    return view;
+}
+
+/* Each row's experts differ, and one id of all stands for no expert. */
+static struct vkm_view make_ids(struct vkm_suite *s, uint32_t n, uint32_t k, uint32_t rows)
+{
+    struct vkm_view view = vkm_case_alloc(s, 4 * (uint64_t)rows * k);
+    uint32_t *ids = vkm_case_host(view);
+    for (uint32_t r = 0; r < rows; r++)
+        for (uint32_t i = 0, first = vkm_random_below(&s->random, n); i < k; i++)
+            ids[r * k + i] = (first + i) % n;
+    ids[vkm_random_below(&s->random, rows * k)] = n + 3;
+    return view;
+}
+
+static void route_count(struct vkm_suite *s, uint32_t n, uint32_t k, uint32_t rows, bool pairs,
+                        enum masses kind)
+{
+    static const char *const names[] = {"", " large", " special"};
+    if (!vkm_case(s, "n=%u k=%u rows=%u%s%s", n, k, rows, pairs ? " pairs" : "", names[kind]))
+        return;
+    struct vkm_params_route_count p = {
+        .ids = make_ids(s, n, k, rows),
+        .gates = make_masses(s, (uint64_t)rows * k, kind),
+        .probs = make_masses(s, (uint64_t)rows * vkm_ld(n), kind),
+        .counts = make_counts(s, (uint64_t)n * VKM_COUNT_WORDS),
+        .n = n,
+        .ld = vkm_ld(n),
+        .k = k,
+        .n_rows = rows,
+        .use_pairs = pairs,
+    };
+    if (pairs)
+        p.pairs = make_counts(s, (uint64_t)n * n);
+    vkm_case_run(s, (struct vkm_launch){.n_rows = rows}, &p);
+}
+
+void vkm_cases_route_count(struct vkm_suite *s)
+{
+    static const uint32_t shapes[][3] = {{1, 1, 3},     {2, 1, 1},   {8, 8, 5},    {63, 7, 16},
+                                         {64, 6, 17},   {65, 2, 33}, {160, 6, 40}, {257, 12, 9},
+                                         {1024, 3, 20}, {64, 6, 300}};
+    for (size_t i = 0; i < VKM_COUNT(shapes); i++)
+        for (uint32_t kind = 0; kind < MASSES_COUNT; kind++)
+            route_count(s, shapes[i][0], shapes[i][1], shapes[i][2], (i + kind) % 2 == 0,
+                        (enum masses)kind);
+}

@@ -35,7 +35,7 @@ struct vkm_step {
     struct vkm_commands *commands; /* NULL until recorded */
     double started;                /* when it was last given to the device */
     /* Of a decode step, what was recorded: the kernels of the sampler, the split of the context. */
-    bool penalises, cuts;
+    bool penalises, cuts, steers;
     uint32_t bound;
 };
 
@@ -45,6 +45,7 @@ struct vkm_session_memory {
     struct vkm_kv kv;
     struct vkm_buffer *activations;
     const struct vkmoe_session *logits_of; /* who computed the logits in it, NULL: nobody */
+    uint64_t routed;                       /* tokens whose routing is counted */
 };
 
 struct vkmoe_session {
@@ -61,6 +62,7 @@ struct vkmoe_session {
         int32_t *items;
         size_t count, capacity;
     } tokens;
+    bool steers;         /* experts were switched off or forced */
     bool pending;        /* the newest token was chosen, but is not computed yet */
     bool has_logits;     /* state.logits holds what follows from what is computed, unless another */
     uint32_t logits_row; /* session has used that memory since; in this row */
@@ -179,6 +181,13 @@ vkmoe_status vkm_model_compile(struct vkmoe_model *model, uint32_t prompt_tokens
 vkmoe_status vkm_session_extend(struct vkmoe_session *s, uint32_t extra, vkmoe_error *err);
 /* Forgets what was computed from position `length` on; the tokens are left to the caller. */
 vkmoe_status vkm_session_truncate(struct vkmoe_session *s, uint32_t length, vkmoe_error *err);
+/* --- routing.c --- */
+
+/* Writes what routing needs of the host; `table` as in vkmoe_routing. */
+vkmoe_status vkm_routing_prepare(struct vkmoe_session *s, const uint32_t *table, vkmoe_error *err);
+/* What a fork takes over. */
+void vkm_routing_inherit(struct vkmoe_session *s, const struct vkmoe_session *from);
+
 /* True once after vkmoe_session_cancel. */
 bool vkm_session_take_cancel(struct vkmoe_session *s, vkmoe_error *err);
 double vkm_seconds(void); /* monotonic */

@@ -15,7 +15,7 @@ struct evaluation {
 static vkmoe_status read_routing(struct vkmoe_session *s, struct vkm_view view, size_t done,
                                  uint32_t n, size_t count, unsigned char *to, vkmoe_error *err)
 {
-    uint64_t row = s->state.params.experts_per_token * sizeof(uint32_t);
+    uint64_t row = s->state.params.routing.k * sizeof(uint32_t);
     vkmoe_status status = VKMOE_OK;
     for (uint32_t i = 0; i < s->model->info.n_moe_layers && status == VKMOE_OK; i++)
         status =
@@ -84,7 +84,7 @@ static vkmoe_status count_use(struct vkmoe_session *s, uint32_t n, vkmoe_error *
     vkmoe_status status = vkm_buffer_read(m->gpu, s->state.topk_ids, ids, err);
     for (uint32_t i = 0; i < m->info.n_moe_layers && status == VKMOE_OK; i++)
         vkm_usage_add(&m->usage, m->gpu, i, (const uint32_t *)(const void *)(ids + i * stride),
-                      (size_t)n * s->state.params.experts_per_token);
+                      (size_t)n * s->state.params.routing.k);
     vkm_free(a, ids);
     return status;
 }
@@ -108,7 +108,8 @@ static vkmoe_status eval_chunk(struct vkmoe_session *s, const struct evaluation 
                               .consecutive = true,
                               .bound = vkm_attention_bound(s->sequence.length + n),
                               .n_logits = all_logits ? n : last,
-                              .select_logits = !all_logits};
+                              .select_logits = !all_logits,
+                              .steer = s->steers};
     vkmoe_step info = {.prompt = true, .done = e->done + n, .total = e->count, .n_tokens = n};
     for (uint32_t i = 0; i < n; i++)
         row[i] = (struct vkm_row){.token = (uint32_t)e->tokens[e->done + i],
@@ -124,6 +125,7 @@ static vkmoe_status eval_chunk(struct vkmoe_session *s, const struct evaluation 
     if (status == VKMOE_OK)
         status = vkm_step_run(s, &step, &info, err);
     vkm_step_finish(&step);
+    s->memory->routed += status == VKMOE_OK ? n : 0;
     if (status == VKMOE_OK && losses)
         read_losses(s, e, n);
     if (status == VKMOE_OK)
@@ -152,7 +154,7 @@ static vkmoe_status check_tokens(const struct vkmoe_session *s, const int32_t *t
 static vkmoe_status check_trace(const struct vkmoe_session *s, const vkmoe_trace *t,
                                 vkmoe_error *err)
 {
-    uint32_t k = s->state.params.experts_per_token;
+    uint32_t k = s->state.params.routing.k;
     uint32_t expected =
         t && t->experts_per_token > 0 ? t->experts_per_token : s->model->info.n_experts_per_token;
     if (!t || (!t->topk_ids && !t->topk_gates) || k == expected)

@@ -81,11 +81,12 @@ static vkmoe_status record_decode(struct vkmoe_session *s, uint32_t slot,
     struct vkm_state at = s->state;
     at.sampled = sampled_word(s, slot);
     if (step->commands && step->penalises == batch->penalise && step->cuts == batch->cut &&
-        step->bound == batch->bound)
+        step->steers == batch->steer && step->bound == batch->bound)
         return VKMOE_OK;
     vkm_step_finish(step);
     step->penalises = batch->penalise;
     step->cuts = batch->cut;
+    step->steers = batch->steer;
     step->bound = batch->bound;
     return vkm_step_prepare(s, step, &at, batch, VKM_STEP_FORWARD | VKM_STEP_SAMPLE, err);
 }
@@ -103,6 +104,7 @@ static vkmoe_status start_step(struct vkmoe_session *s, struct ahead *a, vkmoe_e
     s->memory->logits_of = s;
     status = vkm_step_start(s, &s->decode[slot(a, a->count)], err);
     a->count += status == VKMOE_OK;
+    s->memory->routed += status == VKMOE_OK;
     return status;
 }
 
@@ -208,7 +210,8 @@ static vkmoe_status generate(struct vkmoe_session *s, const vkmoe_generate_param
                               .n_rows = 1,
                               .n_logits = 1,
                               .penalise = vkm_sampling_penalises(&params->sampling),
-                              .cut = vkm_sampling_cuts(&params->sampling)};
+                              .cut = vkm_sampling_cuts(&params->sampling),
+                              .steer = s->steers};
     vkmoe_status status = VKMOE_OK;
     while (*n < params->max_tokens && status == VKMOE_OK) {
         int32_t token;

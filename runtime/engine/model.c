@@ -114,7 +114,7 @@ static vkmoe_status bind(struct vkmoe_model *m, const char *path, const vkmoe_mo
         .weights = kept,
         .session = {.context = params->context,
                     .chunk = params->chunk,
-                    .experts_per_token = params->experts_per_token,
+                    .routing = params->routing,
                     .kv = params->kv},
         .memory_limit = params->memory_limit,
     };

@@ -313,10 +313,7 @@ vkmoe_status vkmoe_model_plan(vkmoe_device *device, const char *model,
         .config = &config,
         .checkpoint = checkpoint,
         .weights = vkm_weights_kept(device->gpu, checkpoint, p->weights),
-        .session = {.context = p->context,
-                    .chunk = p->chunk,
-                    .experts_per_token = p->experts_per_token,
-                    .kv = p->kv},
+        .session = {.context = p->context, .chunk = p->chunk, .routing = p->routing, .kv = p->kv},
         .memory_limit = p->memory_limit,
     };
     struct vkm_usage usage = {0};

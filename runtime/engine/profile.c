@@ -20,9 +20,9 @@ vkmoe_status vkm_profile_experts(const struct vkm_state *s, const struct vkm_con
 {
     const vkmoe_allocator *a = vkm_gpu_allocator(s->gpu);
     uint32_t layers = vkm_config_moe_layers(c), sum = 0;
-    size_t pairs = (size_t)n_rows * s->params.experts_per_token;
+    size_t pairs = (size_t)n_rows * s->params.routing.k;
     vkmoe_status status = VKMOE_OK;
-    *mean = s->params.experts_per_token;
+    *mean = s->params.routing.k;
     if (layers == 0 || n_rows <= 1)
         return VKMOE_OK;
     uint32_t *ids = vkm_malloc(a, pairs, sizeof(*ids));

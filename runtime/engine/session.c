@@ -17,11 +17,8 @@ vkmoe_status vkm_session_check(const struct vkm_config *config, const vkmoe_sess
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
                         "keys and values are to be kept as kind %d of %d", (int)params->kv,
                         (int)VKMOE_KV_COUNT);
-    if (params && params->experts_per_token > config->n_routed_experts)
-        return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
-                        "experts_per_token is %u, the model has %u routed experts in a layer",
-                        params->experts_per_token, config->n_routed_experts);
-    return VKMOE_OK;
+    struct vkm_router routing;
+    return vkm_router_resolve(config, params ? &params->routing : NULL, &routing, err);
 }
 
 static void memory_release(struct vkm_gpu *gpu, struct vkm_session_memory *m)
@@ -75,6 +72,7 @@ static vkmoe_status init(struct vkmoe_session *s, const vkmoe_session_params *pa
     if (status == VKMOE_OK) {
         s->memory->activations = s->state.device;
         s->state.device = NULL;
+        status = vkm_routing_prepare(s, params ? params->routing.table : NULL, err);
     }
     return status;
 }
@@ -261,6 +259,8 @@ vkmoe_status vkmoe_session_fork(vkmoe_session *session, vkmoe_session **out, vkm
     if (status == VKMOE_OK)
         status = vkm_state_fork(&s->state, &session->state, c, err);
     if (status == VKMOE_OK)
+        vkm_routing_inherit(s, session);
+    if (status == VKMOE_OK)
         status = fork_tokens(s, session, err);
     if (status == VKMOE_OK)
         status = fork_cache(s, session, err);
@@ -295,11 +295,6 @@ bool vkm_session_take_cancel(struct vkmoe_session *s, vkmoe_error *err)
 uint32_t vkmoe_session_length(const vkmoe_session *session)
 {
     return (uint32_t)session->tokens.count;
-}
-
-uint32_t vkmoe_session_experts_per_token(const vkmoe_session *session)
-{
-    return session->state.params.experts_per_token;
 }
 
 uint32_t vkmoe_session_context(const vkmoe_session *session)

@@ -19,7 +19,8 @@ double vkm_seconds(void)
 
 static struct vkm_state_params layout_for_chunk(const struct vkm_gpu *gpu,
                                                 const struct vkm_config *config, uint32_t context,
-                                                uint32_t chunk, uint32_t experts, vkmoe_kv kv)
+                                                uint32_t chunk, const struct vkm_router *routing,
+                                                vkmoe_kv kv)
 {
     const struct vkm_attention_shape shape = {.n_heads = config->num_attention_heads,
                                               .head_dim = config->head_dim,
@@ -34,7 +35,7 @@ static struct vkm_state_params layout_for_chunk(const struct vkm_gpu *gpu,
                                        : chunk,
         .sequences = 1,
         .context = context,
-        .experts_per_token = experts,
+        .routing = *routing,
         .kv = kv,
         .parts = vkm_attention_max_parts(vkm_gpu_caps(gpu), &shape, vkm_attention_bound(context)),
     };
@@ -44,7 +45,7 @@ static bool fits(const struct vkm_gpu *gpu, const struct vkm_config *config,
                  const struct vkm_state_params *layout)
 {
     const struct vkm_caps *caps = vkm_gpu_caps(gpu);
-    uint64_t device, host, pairs = (uint64_t)layout->max_rows * layout->experts_per_token;
+    uint64_t device, host, pairs = (uint64_t)layout->max_rows * layout->routing.k;
     if (layout->max_rows > caps->max_groups[1] || pairs > UINT32_MAX ||
         (pairs > 0 &&
          vkm_moe_max_tiles((uint32_t)pairs, config->n_routed_experts) > caps->max_groups[1]))
@@ -60,16 +61,19 @@ struct vkm_state_params vkm_session_layout(const struct vkm_gpu *gpu,
     uint32_t context = params ? params->context : 0;
     uint32_t chunk = params ? params->chunk : 0;
     vkmoe_kv kv = params ? params->kv : VKMOE_KV_F32;
-    uint32_t experts = params && params->experts_per_token > 0 ? params->experts_per_token
-                                                               : config->num_experts_per_tok;
+    struct vkm_router routing = {0};
+    (void)vkm_router_resolve(config, params ? &params->routing : NULL, &routing,
+                             NULL); /* checked */
+    routing.count_pairs = params && params->count_pairs && routing.k > 0;
+    routing.count = routing.count_pairs || (params && params->count_routing && routing.k > 0);
     if (context == 0)
         context = vkm_min_u32(config->max_position_embeddings, DEFAULT_CONTEXT);
     if (chunk == 0)
         chunk = DEFAULT_CHUNK;
     chunk = vkm_min_u32(chunk, context);
-    struct vkm_state_params layout = layout_for_chunk(gpu, config, context, chunk, experts, kv);
+    struct vkm_state_params layout = layout_for_chunk(gpu, config, context, chunk, &routing, kv);
     while (layout.max_rows > 1 && !fits(gpu, config, &layout))
-        layout = layout_for_chunk(gpu, config, context, layout.max_rows / 2, experts, kv);
+        layout = layout_for_chunk(gpu, config, context, layout.max_rows / 2, &routing, kv);
     return layout;
 }
 

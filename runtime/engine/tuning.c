@@ -61,8 +61,7 @@ static bool accept(const struct vkm_gpu_params *params, const vkmoe_device_info 
     identify(params, info, identity);
     enum vkm_tuning_verdict verdict = vkm_tuning_parse(text, size, identity, &caps, tuning);
     if (verdict != VKM_TUNING_GOOD)
-        vkm_log(params->log, VKMOE_LOG_WARNING,
-                "tuning file %s %s; ignored", path,
+        vkm_log(params->log, VKMOE_LOG_WARNING, "tuning file %s %s; ignored", path,
                 reasons[verdict]);
     return verdict == VKM_TUNING_GOOD;
 }

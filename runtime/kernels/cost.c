@@ -49,6 +49,21 @@ static struct vkm_cost cost_topk(const struct dispatch *d, const void *params)
     return words(d->rows * (2.0 * p->ld + 2.0 * p->k), d->rows * p->n * p->k);
 }
 
+static struct vkm_cost cost_topk_steered(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_topk_steered *p = params;
+    return words(d->rows * (2.0 * p->ld + 2.0 * p->k + p->n), d->rows * p->n * p->k);
+}
+
+static struct vkm_cost cost_route_count(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_route_count *p = params;
+    (void)d;
+    double counts = 2.0 * p->n * VKM_COUNT_WORDS, pairs = p->use_pairs ? 2.0 * p->k * p->k : 0;
+    return words(p->n_rows * (p->ld + 2.0 * p->k + pairs) + counts,
+                 (double)p->n_rows * p->n * p->k);
+}
+
 static struct vkm_cost cost_random_words(const struct dispatch *d, const void *params)
 {
     const struct vkm_params_random_words *p = params;

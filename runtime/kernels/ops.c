@@ -79,6 +79,17 @@ static void geometry_rows(const struct vkm_caps *caps, const struct vkm_launch *
 #define geometry_softmax geometry_rows
 #define geometry_topk geometry_rows
 
+#define geometry_topk_steered geometry_rows
+
+static void geometry_route_count(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                                 const void *params, struct vkm_dispatch *d)
+{
+    const struct vkm_params_route_count *p = params;
+    uint32_t lanes = lanes_of(caps, d);
+    (void)launch;
+    set_groups(d, lanes, vkm_ceil_div(p->n, lanes), vkm_ceil_div(p->n_rows, VKM_COUNT_ROWS));
+}
+
 /* n_out outputs of each row: the path, the team's shape, and how many workgroups that makes. What
  * was tuned is for one row. */
 static void set_gemv(const struct vkm_caps *caps, struct vkm_dispatch *d, uint32_t n_out,

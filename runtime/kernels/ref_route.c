@@ -51,3 +51,119 @@ void vkm_ref_topk(const struct vkm_ref *ref, const void *params)
             gates[s] = (float)((double)probs[r * p->ld + ids[s]] * factor);
     }
 }
+
+/* --- with the host's say --- */
+
+static float noise_of(const struct vkm_params_topk_steered *p, const struct vkm_row *row,
+                      uint32_t expert)
+{
+    const uint32_t key[2] = {p->seed_low, p->seed_high};
+    uint32_t sum = 0, words[4];
+    for (uint32_t part = 1; part <= 2; part++) {
+        vkm_ref_philox(
+            key, (uint32_t[4]){row->position, row->sequence, p->layer, 2 * expert + part}, words);
+        for (size_t i = 0; i < 4; i++)
+            sum += (words[i] & 0xffff) + (words[i] >> 16);
+    }
+    return (float)((int32_t)sum - 524280) * p->noise;
+}
+
+/* What an expert is ranked by: first whether it is forced or off, then its score. */
+static uint64_t standing(const struct vkm_params_topk_steered *p, const struct vkm_row *row,
+                         const uint32_t *states, uint32_t expert, float logit)
+{
+    if (states[expert] != VKM_EXPERT_FREE)
+        return states[expert] == VKM_EXPERT_FORCED ? UINT64_MAX : 0;
+    float score = p->noise != 0 ? logit + noise_of(p, row, expert) : logit;
+    return UINT64_C(1) + vkm_ref_order_key(score);
+}
+
+static void choose_steered(const struct vkm_params_topk_steered *p, const struct vkm_row *row,
+                           const float *logits, const float *probs, const uint32_t *states,
+                           uint32_t *ids, float *gates)
+{
+    uint64_t best[VKM_MAX_EXPERTS_SORTED];
+    uint32_t forced = 0;
+    double sum = 0;
+    for (uint32_t i = 0; i < p->n; i++) {
+        best[i] = standing(p, row, states, i, logits[i]);
+        forced += states[i] == VKM_EXPERT_FORCED;
+    }
+    for (uint32_t i = 0; i < p->n; i++) {
+        uint32_t rank = 0;
+        for (uint32_t j = 0; j < p->n; j++)
+            rank += best[j] > best[i] || (best[j] == best[i] && j < i);
+        if (rank >= forced && rank < forced + p->skip)
+            continue;
+        rank -= rank >= forced ? p->skip : 0;
+        if (rank >= p->k)
+            continue;
+        ids[rank] = i;
+        sum += (double)probs[i];
+    }
+    double factor = (p->normalise ? 1 / (sum + 1e-20) : 1) * (double)p->scale;
+    for (uint32_t s = 0; s < p->k; s++)
+        gates[s] = (float)((double)probs[ids[s]] * factor);
+}
+
+void vkm_ref_topk_steered(const struct vkm_ref *ref, const void *params)
+{
+    const struct vkm_params_topk_steered *p = params;
+    const float *logits = vkm_ref_in(ref, &p->logits);
+    const float *probs = vkm_ref_in(ref, &p->probs);
+    const struct vkm_row *rows = vkm_ref_in(ref, &p->rows);
+    const uint32_t *states = vkm_ref_in(ref, &p->states);
+    uint32_t *ids = vkm_ref_out(ref, &p->ids);
+    float *gates = vkm_ref_out(ref, &p->gates);
+    for (size_t r = 0; r < ref->groups[1]; r++, ids += p->k, gates += p->k) {
+        if (p->vocab == 0) {
+            choose_steered(p, &rows[r], logits + r * p->ld, probs + r * p->ld, states, ids, gates);
+            continue;
+        }
+        const uint32_t *table = vkm_ref_in(ref, &p->table);
+        for (uint32_t s = 0; s < p->k; s++) {
+            uint32_t token = rows[r].token;
+            ids[s] = token < p->vocab ? table[token * p->k + s] : p->n;
+            bool on = ids[s] < p->n && states[ids[s]] != VKM_EXPERT_OFF;
+            gates[s] = on ? p->scale / (float)p->k : 0;
+        }
+    }
+}
+
+/* --- counting --- */
+
+static uint32_t mass(float x)
+{
+    return x > 0 ? (uint32_t)(fminf(x, VKM_MASS_MOST) * VKM_MASS_UNIT) : 0;
+}
+
+static void add(uint32_t *words, uint32_t x)
+{
+    uint32_t before = words[0];
+    words[0] += x;
+    words[1] += words[0] < before;
+}
+
+void vkm_ref_route_count(const struct vkm_ref *ref, const void *params)
+{
+    const struct vkm_params_route_count *p = params;
+    const uint32_t *ids = vkm_ref_in(ref, &p->ids);
+    const float *gates = vkm_ref_in(ref, &p->gates), *probs = vkm_ref_in(ref, &p->probs);
+    uint32_t *counts = vkm_ref_out(ref, &p->counts);
+    uint32_t *pairs = p->use_pairs ? vkm_ref_out(ref, &p->pairs) : NULL;
+    for (size_t r = 0; r < p->n_rows; r++) {
+        const uint32_t *row = ids + r * p->k;
+        for (size_t e = 0; e < p->n; e++)
+            add(counts + e * VKM_COUNT_WORDS + 3, mass(probs[r * p->ld + e]));
+        for (size_t i = 0; i < p->k; i++) {
+            if (row[i] >= p->n)
+                continue;
+            uint32_t *of = counts + row[i] * VKM_COUNT_WORDS;
+            of[0]++;
+            add(of + 1, mass(gates[r * p->k + i]));
+            for (size_t j = 0; pairs && j < p->k; j++)
+                if (row[j] < p->n && row[j] != row[i])
+                    pairs[(size_t)row[i] * p->n + row[j]]++;
+        }
+    }
+}

@@ -15,6 +15,13 @@ struct pass {
     bool tiled; /* enough rows for tiled products and the expert sort */
 };
 
+/* An MoE layer: which one of them it is, and where its routing goes. */
+struct moe {
+    uint32_t index;
+    struct vkm_view ids, gates;   /* [rows, k] */
+    const struct vkm_ffn *shared; /* the shared experts, or NULL */
+};
+
 static struct vkm_launch rows(const struct pass *f, enum vkm_dtype dtype)
 {
     return (struct vkm_launch){.n_rows = f->batch->n_rows, .dtype = dtype};
@@ -172,47 +179,111 @@ static void ffn_down(const struct pass *f, const struct vkm_ffn *ffn)
     linear_add(f, &down, f->s->ffn_hidden);
 }
 
-/* Gates of equations 4 and 5: softmax over the router's scores, the top K kept. */
-static void route(const struct pass *f, const struct vkm_layer *layer, struct vkm_view ids,
-                  struct vkm_view gates)
+/* Which experts, by the scores and by what the host wants. */
+static void choose_steered(const struct pass *f, const struct moe *moe)
+{
+    /* What a whole number of random units is to be multiplied with, see params.h. */
+    const double units = 75674.5;
+    const struct vkm_config *c = f->c;
+    const struct vkm_state *s = f->s;
+    const struct vkm_router *routing = &s->params.routing;
+    uint64_t size = c->n_routed_experts * sizeof(uint32_t);
+    vkm_op_topk_steered(
+        f->r, rows(f, VKM_DTYPE_F32),
+        &(struct vkm_params_topk_steered){
+            .logits = s->router_logits,
+            .probs = s->router_probs,
+            .rows = f->batch->rows,
+            .states = vkm_view_slice(s->experts, moe->index * s->experts_stride, size),
+            .table = routing->by_table ? s->table : (struct vkm_view){0},
+            .ids = moe->ids,
+            .gates = moe->gates,
+            .n = c->n_routed_experts,
+            .ld = vkm_ld(c->n_routed_experts),
+            .k = routing->k,
+            .normalise = routing->normalise,
+            .skip = routing->skip,
+            .vocab = routing->by_table ? c->vocab_size : 0,
+            .layer = moe->index,
+            .seed_low = (uint32_t)routing->seed,
+            .seed_high = (uint32_t)(routing->seed >> 32),
+            .scale = c->routed_scaling_factor,
+            .noise = (float)((double)routing->noise / units)});
+}
+
+static void choose(const struct pass *f, const struct moe *moe)
 {
     const struct vkm_config *c = f->c;
     const struct vkm_state *s = f->s;
-    uint32_t ld = vkm_ld(c->n_routed_experts);
+    vkm_op_topk(f->r, rows(f, VKM_DTYPE_F32),
+                &(struct vkm_params_topk){.logits = s->router_logits,
+                                          .probs = s->router_probs,
+                                          .ids = moe->ids,
+                                          .gates = moe->gates,
+                                          .n = c->n_routed_experts,
+                                          .ld = vkm_ld(c->n_routed_experts),
+                                          .k = s->params.routing.k,
+                                          .normalise = s->params.routing.normalise,
+                                          .scale = c->routed_scaling_factor});
+}
+
+static void count(const struct pass *f, const struct moe *moe)
+{
+    const struct vkm_state *s = f->s;
+    const struct vkm_router *routing = &s->params.routing;
+    uint32_t n = f->c->n_routed_experts;
+    struct vkm_params_route_count p = {
+        .ids = moe->ids,
+        .gates = moe->gates,
+        .probs = s->router_probs,
+        .counts = vkm_view_slice(s->counts, moe->index * s->counts_stride,
+                                 (uint64_t)n * VKM_COUNT_WORDS * sizeof(uint32_t)),
+        .n = n,
+        .ld = vkm_ld(n),
+        .k = routing->k,
+        .n_rows = f->batch->n_rows,
+        .use_pairs = routing->count_pairs,
+    };
+    if (routing->count_pairs)
+        p.pairs = vkm_view_slice(s->pairs, moe->index * s->pairs_stride,
+                                 (uint64_t)n * n * sizeof(uint32_t));
+    vkm_op_route_count(f->r, rows(f, VKM_DTYPE_F32), &p);
+}
+
+/* Gates of equations 4 and 5: softmax over the router's scores, the top K kept. */
+static void route(const struct pass *f, const struct vkm_layer *layer, const struct moe *moe)
+{
+    const struct vkm_config *c = f->c;
+    const struct vkm_state *s = f->s;
     linear(f, &layer->router, s->normed, s->router_logits, f->batch->n_rows, f->tiled);
     vkm_op_softmax(f->r, rows(f, VKM_DTYPE_F32),
                    &(struct vkm_params_softmax){.logits = s->router_logits,
                                                 .probs = s->router_probs,
                                                 .n = c->n_routed_experts,
-                                                .ld = ld});
-    vkm_op_topk(
-        f->r, rows(f, VKM_DTYPE_F32),
-        &(struct vkm_params_topk){.logits = s->router_logits,
-                                  .probs = s->router_probs,
-                                  .ids = ids,
-                                  .gates = gates,
-                                  .n = c->n_routed_experts,
-                                  .ld = ld,
-                                  .k = s->params.experts_per_token,
-                                  .normalise = c->norm_topk_prob && s->params.experts_per_token > 1,
-                                  .scale = c->routed_scaling_factor});
+                                                .ld = vkm_ld(c->n_routed_experts)});
+    if (f->batch->steer || vkm_router_is_steered(&s->params.routing))
+        choose_steered(f, moe);
+    else
+        choose(f, moe);
+    if (s->params.routing.count)
+        count(f, moe);
 }
 
 /* Few rows: every (row, slot) pair by itself, then one long dot for each output. */
 static void experts_by_pair(const struct pass *f, const struct vkm_layer *layer,
-                            struct vkm_view ids, struct vkm_view gates)
+                            const struct moe *moe)
 {
     const struct vkm_config *c = f->c;
     const struct vkm_state *s = f->s;
-    uint32_t k = s->params.experts_per_token;
+    uint32_t k = s->params.routing.k;
     struct vkm_launch pairs = {.n_rows = f->batch->n_rows * k, .dtype = layer->expert_dtype};
-    bool fused_shared = layer->ffn.width > 0 && layer->ffn.dtype == layer->expert_dtype;
+    bool fused_shared = moe->shared && moe->shared->dtype == layer->expert_dtype;
 
-    if (layer->ffn.width > 0)
-        ffn_up(f, &layer->ffn);
+    if (moe->shared)
+        ffn_up(f, moe->shared);
     vkm_op_moe_gemv_up(f->r, pairs,
                        &(struct vkm_params_moe_gemv_up){.x = s->normed,
-                                                        .ids = ids,
+                                                        .ids = moe->ids,
                                                         .experts = layer->experts,
                                                         .weights = layer->expert_ffn,
                                                         .h = s->expert_hidden,
@@ -224,8 +295,8 @@ static void experts_by_pair(const struct pass *f, const struct vkm_layer *layer,
                                                         .n_experts = c->n_routed_experts});
     struct vkm_params_moe_gemv_down down = {
         .h = s->expert_hidden,
-        .ids = ids,
-        .gates = gates,
+        .ids = moe->ids,
+        .gates = moe->gates,
         .experts = layer->experts,
         .weights = layer->expert_ffn,
         .x = s->x,
@@ -237,12 +308,12 @@ static void experts_by_pair(const struct pass *f, const struct vkm_layer *layer,
         .n_experts = c->n_routed_experts,
     };
     if (fused_shared) {
-        down.shared_w = layer->ffn.view;
+        down.shared_w = moe->shared->view;
         down.shared_h = s->ffn_hidden;
-        down.shared_width = layer->ffn.width;
-        down.shared_ld = vkm_ld(layer->ffn.width);
-    } else if (layer->ffn.width > 0) {
-        ffn_down(f, &layer->ffn);
+        down.shared_width = moe->shared->width;
+        down.shared_ld = vkm_ld(moe->shared->width);
+    } else if (moe->shared) {
+        ffn_down(f, moe->shared);
     }
     vkm_op_moe_gemv_down(f->r, rows(f, layer->expert_dtype), &down);
 }
@@ -252,7 +323,7 @@ static void sort_pairs(const struct pass *f, struct vkm_view ids)
 {
     const struct vkm_config *c = f->c;
     const struct vkm_state *s = f->s;
-    uint32_t pairs = f->batch->n_rows * s->params.experts_per_token;
+    uint32_t pairs = f->batch->n_rows * s->params.routing.k;
     struct vkm_launch launch = {.n_rows = pairs};
     vkm_op_moe_histogram(f->r, launch,
                          &(struct vkm_params_moe_histogram){.ids = ids,
@@ -279,12 +350,12 @@ static void sort_pairs(const struct pass *f, struct vkm_view ids)
 
 /* Many rows: sorted by expert, grouped tiled products, then a weighted sum in fixed order. */
 static void experts_grouped(const struct pass *f, const struct vkm_layer *layer,
-                            struct vkm_view ids, struct vkm_view gates)
+                            const struct moe *moe)
 {
     const struct vkm_config *c = f->c;
     const struct vkm_state *s = f->s;
     const uint64_t args_size = 3 * sizeof(uint32_t);
-    uint32_t pairs = f->batch->n_rows * s->params.experts_per_token;
+    uint32_t pairs = f->batch->n_rows * s->params.routing.k;
     struct vkm_launch up = {.n_rows = pairs,
                             .dtype = layer->expert_dtype,
                             .indirect = vkm_view_slice(s->sort_args, 0, args_size)};
@@ -292,11 +363,11 @@ static void experts_grouped(const struct pass *f, const struct vkm_layer *layer,
                               .dtype = layer->expert_dtype,
                               .indirect = vkm_view_slice(s->sort_args, args_size, args_size)};
 
-    if (layer->ffn.width > 0) {
-        ffn_up(f, &layer->ffn);
-        ffn_down(f, &layer->ffn);
+    if (moe->shared) {
+        ffn_up(f, moe->shared);
+        ffn_down(f, moe->shared);
     }
-    sort_pairs(f, ids);
+    sort_pairs(f, moe->ids);
     vkm_op_moe_gemm_up(f->r, up,
                        &(struct vkm_params_moe_gemm_up){.x = s->normed,
                                                         .tiles = s->tiles,
@@ -304,7 +375,7 @@ static void experts_grouped(const struct pass *f, const struct vkm_layer *layer,
                                                         .experts = layer->experts,
                                                         .weights = layer->expert_ffn,
                                                         .h = s->expert_hidden,
-                                                        .k = s->params.experts_per_token,
+                                                        .k = s->params.routing.k,
                                                         .k_ld = vkm_ld(c->hidden_size),
                                                         .width = c->moe_intermediate_size,
                                                         .h_ld = vkm_ld(c->moe_intermediate_size),
@@ -325,9 +396,9 @@ static void experts_grouped(const struct pass *f, const struct vkm_layer *layer,
                                            .n_experts = c->n_routed_experts});
     vkm_op_moe_combine(f->r, rows(f, VKM_DTYPE_F32),
                        &(struct vkm_params_moe_combine){.y = s->expert_out,
-                                                        .gates = gates,
+                                                        .gates = moe->gates,
                                                         .x = s->x,
-                                                        .k = s->params.experts_per_token,
+                                                        .k = s->params.routing.k,
                                                         .ld = vkm_ld(c->hidden_size),
                                                         .n_rows = f->batch->n_rows});
 }
@@ -336,17 +407,22 @@ static void experts_grouped(const struct pass *f, const struct vkm_layer *layer,
 static void moe_block(const struct pass *f, const struct vkm_layer *layer, uint32_t moe_index)
 {
     const struct vkm_state *s = f->s;
+    const struct vkm_router *routing = &s->params.routing;
     uint64_t at = moe_index * s->trace_stride;
-    uint64_t size = (uint64_t)f->batch->n_rows * f->s->params.experts_per_token * sizeof(uint32_t);
-    struct vkm_view ids = vkm_view_slice(s->topk_ids, at, size);
-    struct vkm_view gates = vkm_view_slice(s->topk_gates, at, size);
-
+    uint64_t size = (uint64_t)f->batch->n_rows * routing->k * sizeof(uint32_t);
+    bool shared = layer->ffn.width > 0 && !routing->without_shared;
+    struct moe moe = {
+        .index = moe_index,
+        .ids = vkm_view_slice(s->topk_ids, at, size),
+        .gates = vkm_view_slice(s->topk_gates, at, size),
+        .shared = shared ? &layer->ffn : NULL,
+    };
     norm(f, layer->post_norm, s->normed);
-    route(f, layer, ids, gates);
+    route(f, layer, &moe);
     if (f->tiled)
-        experts_grouped(f, layer, ids, gates);
+        experts_grouped(f, layer, &moe);
     else
-        experts_by_pair(f, layer, ids, gates);
+        experts_by_pair(f, layer, &moe);
 }
 
 /* x += FFN(RMSNorm(x)). */

@@ -17,6 +17,7 @@ struct vkm_batch {
     uint32_t bound;     /* rows see at most so many positions: a value of vkm_attention_bound */
     bool penalise;      /* sampling: with the repeat penalty; n_logits <= sequences */
     bool cut;           /* sampling: with top-k, top-p or min-p */
+    bool steer;         /* routing: as state->experts says */
 };
 
 /* Records the whole step up to state->logits. The routing of MoE layer i (counting MoE layers from

@@ -144,7 +144,7 @@ static void begin(struct rehearsal *r, struct vkm_gpu *gpu)
  */
 static double chance(const struct rehearsal *r, uint32_t moe, uint32_t e)
 {
-    double k = r->params->state.experts_per_token, sum = 0;
+    double k = r->params->state.routing.k, sum = 0;
     uint32_t n = r->params->config->n_routed_experts;
     const uint64_t *usage = r->params->usage ? r->params->usage + (size_t)moe * n : NULL;
     for (uint32_t i = 0; usage && i < n; i++)

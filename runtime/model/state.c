@@ -19,9 +19,10 @@ static struct vkm_view cut(struct cutter *c, uint64_t count, uint64_t size)
     return view;
 }
 
-static void lay_out_host(struct vkm_state *s, struct cutter *host)
+static void lay_out_host(struct vkm_state *s, const struct vkm_config *c, struct cutter *host)
 {
     const struct vkm_state_params *p = &s->params;
+    uint32_t k = p->routing.by_table ? p->routing.k : 0;
     s->block_stride = vkm_ceil_div(p->context, VKM_KV_BLOCK);
     s->rows = cut(host, p->max_rows, sizeof(struct vkm_row));
     s->next = cut(host, p->max_logits, sizeof(struct vkm_row));
@@ -33,12 +34,24 @@ static void lay_out_host(struct vkm_state *s, struct cutter *host)
     s->history = cut(host, (uint64_t)p->sequences * p->context, sizeof(uint32_t));
     s->targets = cut(host, p->max_logits, sizeof(uint32_t));
     s->losses = cut(host, p->max_logits, sizeof(float));
+    s->experts_stride = vkm_align_up(c->n_routed_experts * sizeof(uint32_t), 256);
+    s->experts = cut(host, vkm_config_moe_layers(c), s->experts_stride);
+    s->table = cut(host, (uint64_t)c->vocab_size * k, sizeof(uint32_t));
+}
+
+static void lay_out_counts(struct vkm_state *s, const struct vkm_config *c, struct cutter *device)
+{
+    uint64_t n = c->n_routed_experts, layers = vkm_config_moe_layers(c);
+    s->counts_stride = vkm_align_up(n * VKM_COUNT_WORDS * sizeof(uint32_t), 256);
+    s->pairs_stride = vkm_align_up(n * n * sizeof(uint32_t), 256);
+    s->counts = cut(device, s->params.routing.count ? layers : 0, s->counts_stride);
+    s->pairs = cut(device, s->params.routing.count_pairs ? layers : 0, s->pairs_stride);
 }
 
 static void lay_out_moe(struct vkm_state *s, const struct vkm_config *c, struct cutter *device)
 {
     uint64_t rows = s->params.max_rows;
-    uint32_t pairs = s->params.max_rows * s->params.experts_per_token;
+    uint32_t pairs = s->params.max_rows * s->params.routing.k;
     uint64_t sort_words = (uint64_t)vkm_moe_sort_tiles(pairs) * c->n_routed_experts;
     s->router_logits = cut(device, rows * vkm_ld(c->n_routed_experts), sizeof(float));
     s->router_probs = cut(device, rows * vkm_ld(c->n_routed_experts), sizeof(float));
@@ -53,6 +66,7 @@ static void lay_out_moe(struct vkm_state *s, const struct vkm_config *c, struct 
     s->trace_stride = vkm_align_up((uint64_t)pairs * sizeof(uint32_t), 256);
     s->topk_ids = cut(device, vkm_config_moe_layers(c), s->trace_stride);
     s->topk_gates = cut(device, vkm_config_moe_layers(c), s->trace_stride);
+    lay_out_counts(s, c, device);
 }
 
 static void lay_out_device(struct vkm_state *s, const struct vkm_config *c, struct cutter *device)
@@ -92,7 +106,7 @@ static void lay_out(struct vkm_state *s, const struct vkm_config *config,
 {
     *s = (struct vkm_state){.params = *params};
     lay_out_device(s, config, device);
-    lay_out_host(s, host);
+    lay_out_host(s, config, host);
 }
 
 void vkm_state_bytes(const struct vkm_config *config, const struct vkm_state_params *params,

@@ -3,7 +3,7 @@
 #define VKM_STATE_H
 
 #include "gpu/gpu.h"
-#include "model/config.h"
+#include "model/router.h"
 #include "vkmoe/model.h"
 
 /* Steps of one row that may be in the device's hand at once. */
@@ -15,13 +15,13 @@ struct vkm_state_params {
     uint32_t max_rows;   /* batch rows of one step */
     uint32_t max_logits; /* of them, rows whose logits are computed */
     uint32_t sequences;
-    uint32_t context;           /* positions of one sequence */
-    uint32_t experts_per_token; /* routed ones, K; 0 in a dense model */
-    vkmoe_kv kv;                /* the cache that attention reads */
-    uint64_t parts;             /* that it leaves at most: vkm_attention_max_parts */
+    uint32_t context; /* positions of one sequence */
+    struct vkm_router routing;
+    vkmoe_kv kv;    /* the cache that attention reads */
+    uint64_t parts; /* that attention leaves at most: vkm_attention_max_parts */
 };
 
-/* Shapes with R = max_rows, P = R * experts_per_token, L = max_logits; ld as in shaders/params.h.
+/* Shapes with R = max_rows, P = R * routing.k, L = max_logits; ld as in shaders/params.h.
  */
 struct vkm_state {
     struct vkm_gpu *gpu;
@@ -39,6 +39,10 @@ struct vkm_state {
     struct vkm_view history;    /* [sequences, context] uint: written by the device as well */
     struct vkm_view targets;    /* [L] uint: tokens whose loss is wanted */
     struct vkm_view losses;     /* [L], written by the device */
+    struct vkm_view experts;    /* of each MoE layer [n_routed_experts] uint, VKM_EXPERT_*,
+                                 * experts_stride bytes apart */
+    struct vkm_view table;      /* [vocab, k] uint, where routing goes by a table */
+    uint64_t experts_stride;
     uint32_t block_stride;
 
     /* constant through a session */
@@ -63,6 +67,11 @@ struct vkm_state {
     /* routing of each MoE layer, in order: [moe layers] times [R, k], trace_stride bytes apart */
     struct vkm_view topk_ids, topk_gates;
     uint64_t trace_stride;
+
+    /* what was chosen in each MoE layer, where it is counted: [experts, VKM_COUNT_WORDS] uint,
+     * counts_stride bytes apart, and [experts, experts] uint, pairs_stride apart */
+    struct vkm_view counts, pairs;
+    uint64_t counts_stride, pairs_stride;
 };
 
 /* Bytes of device and host memory that a state takes. */

@@ -118,9 +118,11 @@ static vkmoe_status open_run(struct run *r, struct vkmoe_model *m, vkmoe_error *
     const vkmoe_allocator *a = vkm_gpu_allocator(m->gpu);
     const vkmoe_session_params params = {.context = r->params->context,
                                          .chunk = r->params->chunk,
-                                         .experts_per_token = r->params->experts_per_token,
+                                         .routing = r->params->routing,
                                          .kv = r->params->kv};
     vkmoe_status status = vkmoe_session_create(m, &params, &r->session, err);
+    if (status == VKMOE_OK && r->params->experts)
+        status = vkmoe_session_set_experts(r->session, r->params->experts, err);
     if (status != VKMOE_OK)
         return status;
     uint32_t context = vkmoe_session_context(r->session);

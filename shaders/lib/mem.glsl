@@ -137,3 +137,20 @@ VKM_STORE(st_vec2, vec2, vkm_vec2s, 8u)
 VKM_STORE(st_vec4, vec4, vkm_vec4s, 16u)
 VKM_STORE(st_u32, uint, vkm_u32s, 4u)
 VKM_STORE(st_uvec4, uvec4, vkm_uvec4s, 16u)
+
+/* Adds, whoever else adds: sums of integers come out the same in any order. Counts as a store. */
+void add_u32(uvec2 base, uint index, uint value)
+{
+    VKM_CHECK_STORE(4u)
+    atomicAdd(vkm_u32s(base).v[index], value);
+}
+
+/* The same for the 64-bit number in two words, low first. */
+void add_u64(uvec2 base, uint index, uvec2 value)
+{
+    VKM_CHECK_STORE(4u)
+    uint before = atomicAdd(vkm_u32s(base).v[index], value.x);
+    uint high = value.y + uint(before + value.x < before);
+    if (high > 0u)
+        add_u32(base, index + 1u, high);
+}

@@ -33,7 +33,7 @@ static int close_all(void **state)
 static vkmoe_session *session_of(uint32_t experts)
 {
     return engine_session(&engine,
-                          &(vkmoe_session_params){.context = 128, .experts_per_token = experts});
+                          &(vkmoe_session_params){.context = 128, .routing = {.experts_per_token = experts}});
 }
 
 static struct test_trace expected_of(uint32_t experts)
@@ -96,7 +96,7 @@ static void more_than_there_are_is_refused(void **state)
 {
     vkmoe_error err;
     vkmoe_session *s = NULL;
-    const vkmoe_session_params params = {.experts_per_token = EXPERTS + 1};
+    const vkmoe_session_params params = {.routing = {.experts_per_token = EXPERTS + 1}};
     (void)state;
     test_assert_fails(vkmoe_session_create(engine.model, &params, &s, &err), &err,
                       VKMOE_INVALID_ARGUMENT, "experts_per_token is 10, the model has 9");

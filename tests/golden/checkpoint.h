@@ -28,6 +28,12 @@ struct test_shape {
     enum test_storage storage;
     uint32_t shards; /* files; 0: a single one without an index */
 
+    /* What a session may change: experts passed over, states [MoE layers, experts] (1 off, 2
+     * forced) and a table [vocab, top_k] that says which experts, or NULL. */
+    uint32_t skip;
+    const uint8_t *states;
+    const uint32_t *table;
+
     /* What is wrong with it: names of a tensor that is not there, that has one column too many, and
      * that holds integers. */
     const char *missing, *misshapen, *mistyped;

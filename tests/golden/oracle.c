@@ -12,6 +12,7 @@
 struct oracle {
     const struct test_shape *s;
     const struct vkm_checkpoint *file;
+    const int32_t *tokens;
     uint32_t count; /* tokens */
     double *x;      /* [count, hidden] */
     double *u;      /* [count, hidden], after a norm */
@@ -179,28 +180,61 @@ static double *ffn(const struct oracle *o, const char *prefix, const double *u, 
     return y;
 }
 
-/* The top K of one token's scores, by falling gate. */
-static void choose(const struct test_shape *s, const double *scores, int32_t *ids, float *weights)
+/* The probabilities of one token's experts. */
+static double *softmax(const double *scores, uint32_t n)
 {
-    double *p = zeros(s->experts), sum = 0, kept = 0, largest = -INFINITY;
-    for (uint32_t i = 0; i < s->experts; i++)
+    double *p = zeros(n), sum = 0, largest = -INFINITY;
+    for (uint32_t i = 0; i < n; i++)
         largest = fmax(largest, scores[i]);
-    for (uint32_t i = 0; i < s->experts; i++)
+    for (uint32_t i = 0; i < n; i++)
         sum += p[i] = exp(scores[i] - largest);
+    for (uint32_t i = 0; i < n; i++)
+        p[i] /= sum;
+    return p;
+}
+
+/* The top K of one token's probabilities, falling, after those that are forced. */
+static void rank(const struct test_shape *s, const uint8_t *states, const double *p, int32_t *ids)
+{
+    bool *gone = (bool *)calloc(s->experts, sizeof(bool));
+    uint32_t k = 0;
+    assert_non_null(gone);
+    for (uint32_t i = 0; i < s->experts; i++) {
+        gone[i] = states && states[i] > 0;
+        if (states && states[i] == 2)
+            ids[k++] = (int32_t)i;
+    }
+    for (uint32_t place = 0; k < s->top_k; place++) {
+        int32_t best = -1;
+        for (uint32_t i = 0; i < s->experts; i++)
+            if (!gone[i] && (best < 0 || p[i] > p[best]))
+                best = (int32_t)i;
+        gone[best] = true;
+        if (place >= s->skip)
+            ids[k++] = best;
+    }
+    free(gone);
+}
+
+/* One token's experts and their gates. */
+static void choose(const struct test_shape *s, const uint8_t *states, uint32_t token,
+                   const double *scores, int32_t *ids, float *weights)
+{
+    double *p = softmax(scores, s->experts), kept = 0, scale = s->scaling > 0 ? s->scaling : 1;
+    if (!s->table)
+        rank(s, states, p, ids);
     for (uint32_t k = 0; k < s->top_k; k++) {
-        uint32_t best = 0;
-        for (uint32_t i = 1; i < s->experts; i++)
-            best = p[i] > p[best] ? i : best;
-        ids[k] = (int32_t)best;
-        weights[k] = (float)(p[best] / sum);
-        kept += p[best] / sum;
-        p[best] = -1;
+        if (s->table)
+            ids[k] = (int32_t)s->table[token * s->top_k + k];
+        kept += p[ids[k]];
     }
     for (uint32_t k = 0; k < s->top_k; k++) {
-        double weight = (double)weights[k];
+        double weight = p[ids[k]];
         if (s->normalise && s->top_k > 1)
             weight /= kept + 1e-20;
-        weights[k] = (float)(weight * (s->scaling > 0 ? s->scaling : 1));
+        if (s->table)
+            weight = states && states[ids[k]] == 1 ? 0 : 1.0 / s->top_k;
+        weights[k] = (float)(weight * scale);
     }
     free(p);
 }
@@ -231,13 +265,16 @@ static void add_expert(struct oracle *o, const char *prefix, uint32_t e, const i
     free(y);
 }
 
-static void experts(struct oracle *o, const char *prefix, int32_t *ids, float *weights)
+static void experts(struct oracle *o, const char *prefix, uint32_t moe_index, int32_t *ids,
+                    float *weights)
 {
     const struct test_shape *s = o->s;
+    const uint8_t *states = s->states ? s->states + (size_t)moe_index * s->experts : NULL;
     char inner[160];
     double *scores = linear(o, prefix, "gate", o->u, o->count, s->hidden, s->experts);
     for (size_t t = 0; t < o->count; t++)
-        choose(s, scores + t * s->experts, ids + t * s->top_k, weights + t * s->top_k);
+        choose(s, states, (uint32_t)o->tokens[t], scores + t * s->experts, ids + t * s->top_k,
+               weights + t * s->top_k);
     for (uint32_t e = 0; e < s->experts; e++)
         add_expert(o, prefix, e, ids, weights);
     snprintf(inner, sizeof(inner), "%sshared_experts.", prefix);
@@ -260,6 +297,7 @@ static void embed(struct oracle *o, const int32_t *tokens)
 static void layers(struct oracle *o, struct test_trace *trace)
 {
     size_t routes = 0;
+    uint32_t moe_index = 0;
     for (uint32_t layer = 0; layer < o->s->layers; layer++) {
         char prefix[64], inner[96];
         snprintf(prefix, sizeof(prefix), "model.layers.%u.", layer);
@@ -267,7 +305,7 @@ static void layers(struct oracle *o, struct test_trace *trace)
         attention(o, prefix);
         norm(o, prefix, "post_attention_layernorm.weight");
         if (test_shape_is_moe(o->s, layer)) {
-            experts(o, inner, trace->ids + routes, trace->weights + routes);
+            experts(o, inner, moe_index++, trace->ids + routes, trace->weights + routes);
             routes += (size_t)o->count * o->s->top_k;
         } else {
             add_to(o->x, ffn(o, inner, o->u, o->count, o->s->dense_width),
@@ -287,7 +325,7 @@ struct test_trace oracle_trace(const struct test_shape *shape, const char *folde
     info.n_experts_per_token = shape->dense ? 0 : shape->top_k;
     assert_ok(vkm_checkpoint_open(NULL, folder, &file, &err), &err);
     struct test_trace trace = test_trace_make(&info, tokens, count);
-    struct oracle o = {.s = shape, .file = file, .count = count};
+    struct oracle o = {.s = shape, .file = file, .tokens = tokens, .count = count};
     o.x = zeros((size_t)count * shape->hidden);
     o.u = zeros((size_t)count * shape->hidden);
     embed(&o, tokens);

@@ -31,7 +31,7 @@ static struct planned plan_16b(uint64_t local, uint64_t host, uint64_t limit, ui
                   .max_logits = 64,
                   .sequences = 1,
                   .context = context,
-                  .experts_per_token = 6},
+                  .routing = {.k = 6}},
         .cached = context,
     };
     assert_ok(vkm_plan_make(&gpu, &params, &p.plan, &p.placement, &err), &err);
@@ -117,7 +117,7 @@ static void experts_chosen_least_go_first(void **state)
                   .max_logits = 64,
                   .sequences = 1,
                   .context = 4096,
-                  .experts_per_token = 6},
+                  .routing = {.k = 6}},
         .cached = 4096,
     };
     assert_ok(vkm_plan_make(&gpu, &params, &plan, &placement, &err), &err);

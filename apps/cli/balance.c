@@ -1,0 +1,261 @@
+/* vkmoe balance: how evenly a text uses the experts. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "text.h"
+
+static const char help[] =
+    "usage: vkmoe balance -f FILE [OPTIONS]\n"
+    "Routes a text and tells, for each MoE layer, how evenly it uses the experts: the busiest\n"
+    "expert's load over the mean, the load's coefficient of variation and entropy (1: even),\n"
+    "experts never chosen, and the paper's balance losses divided by their factor alpha\n"
+    "(1: even): expert level, over all tokens and as the mean over sequences, and device level.\n\n"
+    "  -f, --file FILE        the text; - is stdin\n"
+    "  -c, --context N        tokens of a sequence (default: what the model was made for, at\n"
+    "                         most 4096)\n"
+    "      --devices D        experts are spread over D devices (default: 1), in equal runs\n"
+    "      --json             as JSON, with the counts of each expert\n"
+    "      --csv              those counts as CSV\n" CLI_COMMON_HELP;
+
+struct options {
+    struct cli_common common;
+    const char *file;
+    uint64_t devices;
+    bool as_json, as_csv;
+};
+
+enum { OPTION_DEVICES = CLI_OPTION_OWN, OPTION_JSON, OPTION_CSV };
+
+static const struct option long_options[] = {
+    CLI_COMMON_LONG,
+    {"file", required_argument, NULL, 'f'},
+    {"context", required_argument, NULL, 'c'},
+    {"devices", required_argument, NULL, OPTION_DEVICES},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"csv", no_argument, NULL, OPTION_CSV},
+    {NULL, 0, NULL, 0},
+};
+
+/* Returns -1 to go on, or an exit code. */
+static int apply_option(struct options *o, int option)
+{
+    switch (option) {
+    case 'f':
+        o->file = optarg;
+        return -1;
+    case 'c':
+        return cli_parse_context(optarg, &o->common) ? -1 : EXIT_USAGE;
+    case OPTION_DEVICES:
+        return cli_parse_u64("--devices", optarg, 1, CLI_MOST_EXPERTS, &o->devices) ? -1
+                                                                                    : EXIT_USAGE;
+    case OPTION_JSON:
+        o->as_json = true;
+        return -1;
+    case OPTION_CSV:
+        o->as_csv = true;
+        return -1;
+    default:
+        return cli_common_option(&o->common, option, help);
+    }
+}
+
+static int parse(int argc, char **argv, struct options *o)
+{
+    int option;
+    *o = (struct options){.devices = 1};
+    while ((option = cli_next_option(argc, argv, CLI_COMMON_SHORT "f:c:", long_options)) != -1) {
+        int code = apply_option(o, option);
+        if (code >= 0)
+            return code;
+    }
+    if (optind < argc)
+        return cli_usage("balance: '%s' is not an option; a text goes after -f", argv[optind]);
+    if (!o->file)
+        return cli_usage("balance: a text is needed, with -f FILE");
+    if (o->as_json && o->as_csv)
+        return cli_usage("balance: --json and --csv exclude each other");
+    return -1;
+}
+
+/* --- what is measured --- */
+
+struct measurement {
+    const struct options *options;
+    uint32_t layers, experts;
+    vkmoe_balance_result result;
+};
+
+static bool allocate(struct measurement *m)
+{
+    size_t n = (size_t)m->layers * m->experts + 1;
+    vkmoe_balance_result *r = &m->result;
+    r->counts.chosen = calloc(n, sizeof(*r->counts.chosen));
+    r->counts.gate_mass = calloc(n, sizeof(double));
+    r->counts.prob_mass = calloc(n, sizeof(double));
+    r->batch = calloc(m->layers + 1, sizeof(*r->batch));
+    r->sequence_loss = calloc(m->layers + 1, sizeof(double));
+    return r->counts.chosen && r->counts.gate_mass && r->counts.prob_mass && r->batch &&
+           r->sequence_loss;
+}
+
+static void release(struct measurement *m)
+{
+    free(m->result.counts.chosen);
+    free(m->result.counts.gate_mass);
+    free(m->result.counts.prob_mass);
+    free(m->result.batch);
+    free(m->result.sequence_loss);
+}
+
+static void on_session(void *user, vkmoe_session *session)
+{
+    (void)user;
+    cli_cancel_on_interrupt(session);
+}
+
+static bool on_sequence(void *user, uint64_t done, uint64_t total)
+{
+    (void)user;
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r\033[K%llu of %llu tokens", (unsigned long long)done,
+                (unsigned long long)total);
+    return !cli_interrupted();
+}
+
+/* --- results --- */
+
+static void print_text(const struct measurement *m)
+{
+    const vkmoe_balance_result *r = &m->result;
+    double sums[3] = {0};
+    printf("%llu tokens in %llu sequences, %u of %u experts each, %llu devices\n"
+           "layer  busiest  variation  entropy  dead  expert loss  by sequence  device loss\n",
+           (unsigned long long)r->counts.tokens, (unsigned long long)r->sequences,
+           r->experts_per_token, m->experts, (unsigned long long)m->options->devices);
+    for (uint32_t l = 0; l < m->layers; l++) {
+        const vkmoe_balance *b = &r->batch[l];
+        printf("%5u %8.2f %10.3f %8.4f %5u %12.4f %12.4f %12.4f\n", l, b->busiest, b->variation,
+               b->entropy, b->dead, b->expert_loss, r->sequence_loss[l], b->device_loss);
+        sums[0] += b->expert_loss;
+        sums[1] += r->sequence_loss[l];
+        sums[2] += b->device_loss;
+    }
+    printf("  sum %47.4f %12.4f %12.4f\n", sums[0], sums[1], sums[2]);
+}
+
+static void print_csv(const struct measurement *m)
+{
+    const vkmoe_routing_counts *c = &m->result.counts;
+    printf("layer,expert,tokens,gate_mass,probability_mass\n");
+    for (size_t i = 0; i < (size_t)m->layers * m->experts; i++)
+        printf("%zu,%zu,%llu,%.9g,%.9g\n", i / m->experts, i % m->experts,
+               (unsigned long long)c->chosen[i], c->gate_mass[i], c->prob_mass[i]);
+}
+
+static json_t *layer_json(const struct measurement *m, uint32_t layer)
+{
+    const vkmoe_balance_result *r = &m->result;
+    const vkmoe_balance *b = &r->batch[layer];
+    json_t *tokens = json_array(), *gates = json_array(), *probs = json_array();
+    for (size_t i = 0; i < m->experts; i++) {
+        size_t at = (size_t)layer * m->experts + i;
+        json_array_append_new(tokens, json_integer((json_int_t)r->counts.chosen[at]));
+        json_array_append_new(gates, json_real(r->counts.gate_mass[at]));
+        json_array_append_new(probs, json_real(r->counts.prob_mass[at]));
+    }
+    return json_pack("{s:i, s:f, s:f, s:f, s:i, s:f, s:f, s:f, s:o, s:o, s:o}", "layer", (int)layer,
+                     "busiest", b->busiest, "variation", b->variation, "entropy", b->entropy,
+                     "dead", (int)b->dead, "expert_loss", b->expert_loss, "sequence_loss",
+                     r->sequence_loss[layer], "device_loss", b->device_loss, "tokens", tokens,
+                     "gate_mass", gates, "probability_mass", probs);
+}
+
+static int print_json(const struct measurement *m)
+{
+    const vkmoe_balance_result *r = &m->result;
+    json_t *layers = json_array();
+    for (uint32_t l = 0; l < m->layers; l++)
+        json_array_append_new(layers, layer_json(m, l));
+    return cli_print_json(json_pack("{s:o, s:I, s:I, s:i, s:i, s:I, s:o}", "model",
+                                    cli_json_text(cli_model_path(&m->options->common)), "tokens",
+                                    (json_int_t)r->counts.tokens, "sequences",
+                                    (json_int_t)r->sequences, "experts_per_token",
+                                    (int)r->experts_per_token, "experts", (int)m->experts,
+                                    "devices", (json_int_t)m->options->devices, "layers", layers),
+                          "the result");
+}
+
+static int print(const struct measurement *m)
+{
+    if (m->options->as_json)
+        return print_json(m);
+    if (m->options->as_csv)
+        print_csv(m);
+    else
+        print_text(m);
+    return EXIT_DONE;
+}
+
+/* --- running --- */
+
+static int measure(struct measurement *m, const struct cli_engine *e, const struct cli_text *text)
+{
+    const struct cli_common *common = &m->options->common;
+    const vkmoe_model_info *info = vkmoe_model_get_info(e->model);
+    vkmoe_error err;
+    uint8_t *states;
+    int code = cli_expert_states(common, info, &states);
+    if (code != EXIT_DONE)
+        return code;
+    m->layers = info->n_moe_layers;
+    m->experts = info->n_routed_experts;
+    const vkmoe_balance_params params = {.context = common->context,
+                                         .chunk = common->chunk,
+                                         .routing = common->routing,
+                                         .kv = common->kv,
+                                         .experts = states,
+                                         .bos = text->bos,
+                                         .bos_token = text->bos_token,
+                                         .n_devices = (uint32_t)m->options->devices,
+                                         .on_session = on_session,
+                                         .progress = on_sequence};
+    if (!allocate(m))
+        code = cli_fail("host memory ran out for the counts of %u experts", info->n_routed_experts);
+    else if (vkmoe_balance_run(e->model, text->ids, text->count, &params, &m->result, &err) !=
+             VKMOE_OK)
+        code = cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
+    if (isatty(STDERR_FILENO))
+        fputs("\r\033[K", stderr);
+    if (code == EXIT_DONE)
+        code = print(m);
+    release(m);
+    free(states);
+    return code;
+}
+
+int cmd_balance(int argc, char **argv)
+{
+    struct options o;
+    struct cli_engine e;
+    struct cli_text text = {0};
+    struct measurement m = {.options = &o};
+    int code = parse(argc, argv, &o);
+    if (code >= 0)
+        return code;
+    cli_catch_interrupt();
+    signal(SIGPIPE, SIG_IGN);
+    code = cli_tokenizer_open(&o.common, &e);
+    if (code != EXIT_DONE)
+        return code;
+    code = cli_text_open(e.tokenizer, o.file, &text);
+    if (code == EXIT_DONE)
+        code = cli_engine_open(&o.common, 0, &e);
+    if (code == EXIT_DONE)
+        code = measure(&m, &e, &text);
+    cli_text_close(e.tokenizer, &text);
+    cli_engine_close(&e);
+    return code;
+}

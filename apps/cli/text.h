@@ -1,0 +1,20 @@
+/* Texts that are measured. */
+#ifndef VKMOE_CLI_TEXT_H
+#define VKMOE_CLI_TEXT_H
+
+#include "cli.h"
+
+struct cli_text {
+    const char *file;
+    const int32_t *ids; /* [count], without BOS */
+    size_t count;
+    bool bos; /* the tokenizer puts bos_token before a text */
+    int32_t bos_token;
+    int32_t *encoded; /* as the tokenizer has it */
+};
+
+/* Reads a file ("-" is stdin) and encodes it. Returns an exit code, after saying why. */
+int cli_text_open(const vkmoe_tokenizer *tokenizer, const char *file, struct cli_text *text);
+void cli_text_close(const vkmoe_tokenizer *tokenizer, struct cli_text *text);
+
+#endif

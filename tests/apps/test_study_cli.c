@@ -1,0 +1,240 @@
+/* vkmoe balance and vkmoe study as scripts see them, and the options that steer routing. */
+#include "../golden/manifest.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "folder.h"
+#include "process.h"
+
+/* Of the shipped model. */
+enum { LAYERS = 3, EXPERTS = 32, TRAINED = 6 };
+
+static struct golden_document document;
+static struct golden golden;
+
+static int open_all(void **state)
+{
+    (void)state;
+    golden_load(&golden);
+    document = golden.held[1].documents[0];
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    golden_free(&golden);
+    return 0;
+}
+
+static struct test_process with_text(void)
+{
+    struct test_process p = {.folder = test_folder()};
+    test_folder_write_text("text", document.text);
+    return p;
+}
+
+static json_t *measured(struct test_process *p)
+{
+    test_process_assert_code(p, 0);
+    json_t *root = json_loads(p->out, 0, NULL);
+    assert_non_null(root);
+    test_process_free(p);
+    return root;
+}
+
+static double number(const json_t *root, const char *key)
+{
+    const json_t *value = json_object_get(root, key);
+    assert_true(json_is_number(value));
+    return json_number_value(value);
+}
+
+static double item(const json_t *root, const char *key, size_t i)
+{
+    return json_number_value(json_array_get(json_object_get(root, key), i));
+}
+
+/* The figures by their definitions, from the counts beside them. */
+static void assert_layer(const json_t *layer, double tokens, uint32_t devices)
+{
+    double loss = 0, of_devices = 0, chosen = 0, probs = 0;
+    for (uint32_t d = 0; d < devices; d++) {
+        double f = 0, p = 0;
+        for (uint32_t i = d * EXPERTS / devices; i < (d + 1) * EXPERTS / devices; i++) {
+            double fi = EXPERTS / (TRAINED * tokens) * item(layer, "tokens", i);
+            double pi = item(layer, "probability_mass", i) / tokens;
+            loss += fi * pi;
+            f += fi;
+            p += pi;
+            chosen += item(layer, "tokens", i);
+            probs += item(layer, "probability_mass", i);
+        }
+        of_devices += f / (EXPERTS / devices) * p;
+    }
+    assert_true(chosen == tokens * TRAINED);
+    assert_true(fabs(probs - tokens) < 1e-4 * tokens);
+    assert_true(fabs(number(layer, "expert_loss") - loss) < 1e-9);
+    assert_true(fabs(number(layer, "device_loss") - of_devices) < 1e-9);
+    assert_true(number(layer, "sequence_loss") >= 0.9 && number(layer, "busiest") >= 1);
+    assert_true(number(layer, "entropy") > 0 && number(layer, "entropy") <= 1);
+}
+
+static void balance_tells_the_losses_of_the_paper(void **state)
+{
+    (void)state;
+    struct test_process p = with_text();
+    test_vkmoe(&p, "balance", "-f", "text", "--devices", "4", "--json");
+    json_t *root = measured(&p), *layers = json_object_get(root, "layers");
+    double tokens = number(root, "tokens");
+    assert_true(tokens == (double)document.n_tokens + 1); /* BOS as well */
+    assert_true(number(root, "sequences") == 1);
+    assert_int_equal(json_array_size(layers), LAYERS);
+    for (size_t i = 0; i < LAYERS; i++) {
+        assert_layer(json_array_get(layers, i), tokens, 4);
+        const json_t *one = json_array_get(layers, i); /* one sequence is the whole */
+        assert_true(fabs(number(one, "sequence_loss") - number(one, "expert_loss")) < 1e-9);
+    }
+    json_decref(root);
+}
+
+static void balance_prints_a_line_for_each_layer_or_each_expert(void **state)
+{
+    (void)state;
+    struct test_process p = with_text(), csv = p;
+    test_vkmoe(&p, "balance", "-f", "text", "-c", "32");
+    test_process_assert_code(&p, 0);
+    test_assert_part(p.out, "6 of 32 experts each, 1 devices");
+    test_assert_part(p.out, "layer  busiest");
+    test_process_free(&p);
+    test_vkmoe(&csv, "balance", "-f", "text", "--csv");
+    test_process_assert_code(&csv, 0);
+    size_t lines = 0;
+    for (const char *c = csv.out; *c; c++)
+        lines += *c == '\n';
+    assert_int_equal(lines, 1 + LAYERS * EXPERTS);
+    test_assert_part(csv.out, "layer,expert,tokens,gate_mass,probability_mass\n0,0,");
+    test_process_free(&csv);
+}
+
+static json_t *study(const char *kind, const char *option, const char *value)
+{
+    struct test_process p = with_text();
+    if (option)
+        test_vkmoe(&p, "study", kind, "-f", "text", "--json", option, value);
+    else
+        test_vkmoe(&p, "study", kind, "-f", "text", "--json");
+    return measured(&p);
+}
+
+static const json_t *trial(const json_t *root, size_t i)
+{
+    return json_array_get(json_object_get(root, "trials"), i);
+}
+
+static void study_begins_with_the_model_as_it_is(void **state)
+{
+    static const char *const kinds[] = {"mask", "active", "shared"};
+    double nll = document.nll / (double)document.n_tokens;
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        json_t *root = study(kinds[i], i < 2 ? "--list" : NULL, "3");
+        assert_string_equal(json_string_value(json_object_get(root, "study")), kinds[i]);
+        assert_true(fabs(number(trial(root, 0), "nll") - nll) <= 1e-4 * nll);
+        assert_true(number(trial(root, 0), "active") == TRAINED);
+        assert_true(fabs(number(trial(root, 1), "nll") - nll) > 1e-3 * nll);
+        json_decref(root);
+    }
+}
+
+/* What another command measures with the same options. */
+static void assert_perplexity(const json_t *trial, const char *option, const char *value)
+{
+    struct test_process p = with_text();
+    test_vkmoe(&p, "perplexity", "-f", "text", "--json", option, value);
+    json_t *root = measured(&p);
+    assert_true(number(root, "nll") == number(trial, "nll"));
+    json_decref(root);
+}
+
+static void study_tries_what_its_list_says(void **state)
+{
+    (void)state;
+    json_t *root = study("mask", "--list", "2,26");
+    assert_int_equal(json_array_size(json_object_get(root, "trials")), 3);
+    assert_true(number(trial(root, 1), "skip") == 2 && number(trial(root, 2), "skip") == 26);
+    assert_perplexity(trial(root, 1), "--skip-experts", "2");
+    json_decref(root);
+    root = study("active", "--list", "1");
+    assert_true(number(trial(root, 1), "active") == 1);
+    assert_true(number(trial(root, 1), "generated_per_second") > 0);
+    assert_perplexity(trial(root, 1), "--experts", "1");
+    json_decref(root);
+}
+
+static void study_by_itself_goes_from_one_to_all(void **state)
+{
+    (void)state;
+    json_t *root = study("mask", "--tokens", "8");
+    size_t last = json_array_size(json_object_get(root, "trials")) - 1;
+    assert_true(number(trial(root, 1), "skip") == 1);
+    assert_true(number(trial(root, last), "skip") == EXPERTS - TRAINED);
+    json_decref(root);
+    root = study("shared", NULL, NULL);
+    assert_int_equal(json_array_size(json_object_get(root, "trials")), 3);
+    assert_true(json_is_false(json_object_get(trial(root, 1), "shared")));
+    assert_true(number(trial(root, 2), "active") == TRAINED + 1);
+    json_decref(root);
+}
+
+static void what_cannot_be_is_told_in_a_sentence(void **state)
+{
+    static const struct {
+        const char *words[5];
+        int code;
+        const char *sentence;
+    } cases[] = {
+        {{"balance", "-f", "text", "--devices", "5"}, 1, "5 devices do not divide the 32"},
+        {{"balance", "-f", "empty"}, 1, "the text empty is empty"},
+        {{"balance", "-f", "text", "--devices", "0"}, 2, "--devices: '0' is not"},
+        {{"balance"}, 2, "a text is needed"},
+        {{"study", "-f", "text"}, 2, "one of mask, active and shared"},
+        {{"study", "masks", "-f", "text"}, 2, "'masks' is not mask"},
+        {{"study", "mask", "-f", "gone"}, 1, "gone"},
+        {{"perplexity", "-f", "text", "--experts", "0"}, 2, "--experts: '0' is not"},
+        {{"perplexity", "-f", "text", "--experts", "33"}, 1, "experts_per_token is 33"},
+        {{"perplexity", "-f", "text", "--skip-experts", "27"}, 1, "27 of 32 experts passed over"},
+        {{"perplexity", "-f", "text", "--router", "best"}, 2, "--router: 'best' is not"},
+        {{"perplexity", "-f", "text", "--experts-off", "0:32"}, 1, "'0:32' is not LAYER:EXPERT"},
+        {{"perplexity", "-f", "text", "--experts-off", "3:1"}, 1, "MoE layers 0 to 2"},
+        {{"perplexity", "-f", "text", "--experts-off", "*:0-26"}, 1, "5 of 32 experts are left"},
+        {{"perplexity", "-f", "text", "--experts-forced", "1:0-6"}, 1, "7 experts are forced"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct test_process p = with_text();
+        const char *const *w = cases[i].words;
+        test_folder_write_text("empty", "");
+        const char *argv[8] = {VKMOE_PROGRAM, w[0], w[1], w[2], w[3], w[4], NULL};
+        test_process_run(&p, argv);
+        test_process_assert_sentence(&p, cases[i].code, cases[i].sentence);
+        test_process_free(&p);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST_IN_FOLDER(balance_tells_the_losses_of_the_paper),
+        TEST_IN_FOLDER(balance_prints_a_line_for_each_layer_or_each_expert),
+        TEST_IN_FOLDER(study_begins_with_the_model_as_it_is),
+        TEST_IN_FOLDER(study_tries_what_its_list_says),
+        TEST_IN_FOLDER(study_by_itself_goes_from_one_to_all),
+        TEST_IN_FOLDER(what_cannot_be_is_told_in_a_sentence),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}

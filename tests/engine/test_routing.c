@@ -1,0 +1,371 @@
+/* How a session chooses experts, against the oracle; and what it counts. */
+#include <math.h>
+#include <string.h>
+
+#include "fixture.h"
+
+enum { COUNT = 70, TRAINED = 3, EXPERTS = 9, LAYERS = 2, VOCAB = 61 };
+
+static const struct test_shape shape = {.vocab = VOCAB,
+                                        .experts = EXPERTS,
+                                        .top_k = TRAINED,
+                                        .shared = 1,
+                                        .first_dense = 1,
+                                        .layers = LAYERS + 1,
+                                        .scaling = 1.5};
+
+static struct engine engine;
+static int32_t tokens[COUNT];
+static uint8_t states[LAYERS * EXPERTS];
+
+static int open_all(void **state)
+{
+    (void)state;
+    engine_open(&engine, &shape);
+    engine_tokens(&engine, 5, tokens, COUNT);
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    engine_close(&engine);
+    return 0;
+}
+
+static vkmoe_session *session_of(const vkmoe_routing *routing)
+{
+    return engine_session(
+        &engine, &(vkmoe_session_params){.context = 128, .routing = *routing, .count_pairs = true});
+}
+
+/* By falling gate, as traces are compared: forced experts come first whatever their gate. */
+static struct test_trace sorted(struct test_trace t, uint32_t n, uint32_t k)
+{
+    for (uint32_t r = 0; r < LAYERS * n; r++)
+        for (uint32_t i = 1; i < k; i++)
+            for (uint32_t j = i; j > 0; j--) {
+                float *w = t.weights + r * k + j;
+                int32_t *id = t.ids + r * k + j, other = *id;
+                float gate = *w;
+                if (gate <= w[-1])
+                    break;
+                *w = w[-1];
+                w[-1] = gate;
+                *id = id[-1];
+                id[-1] = other;
+            }
+    return t;
+}
+
+/* A prompt at once, then token by token, which is another path. */
+static void assert_routes(vkmoe_session *s, const struct test_shape *wanted)
+{
+    struct test_shape complete = test_shape_complete(wanted);
+    struct test_difference worst = {0};
+    uint32_t k = wanted->top_k;
+    struct test_trace expected =
+        sorted(oracle_trace(&complete, engine.folder, tokens, COUNT), COUNT, k);
+    struct test_trace got = sorted(test_trace_eval(engine.model, s, tokens, COUNT), COUNT, k);
+    test_trace_compare(&expected, 0, &got, "a prompt", &worst);
+    test_trace_free(&got);
+    vkmoe_session_reset(s);
+    for (uint32_t t = 0; t < 3; t++) {
+        got = sorted(test_trace_append(engine.model, s, tokens + t, 1), 1, k);
+        test_trace_compare(&expected, t, &got, "a token", &worst);
+        test_trace_free(&got);
+    }
+    test_trace_free(&expected);
+}
+
+static void routers_choose_as_they_are_defined(void **state)
+{
+    static const struct {
+        vkmoe_routing routing;
+        uint32_t k, skip, shared;
+        bool normalise;
+    } cases[] = {
+        {{.router = VKMOE_ROUTER_MODEL}, TRAINED, 0, 1, false},
+        {{.router = VKMOE_ROUTER_TOPK, .experts_per_token = 4}, 4, 0, 1, false},
+        {{.router = VKMOE_ROUTER_TOPK_NORMED}, TRAINED, 0, 1, true},
+        {{.router = VKMOE_ROUTER_GSHARD}, 2, 0, 1, true},
+        {{.router = VKMOE_ROUTER_SWITCH}, 1, 0, 1, false},
+        {{.router = VKMOE_ROUTER_DENSE}, EXPERTS, 0, 1, false},
+        {{.skip = 2}, TRAINED, 2, 1, false},
+        {{.router = VKMOE_ROUTER_TOPK_NORMED, .skip = EXPERTS - TRAINED},
+         TRAINED,
+         EXPERTS - TRAINED,
+         1,
+         true},
+        {{.without_shared = true, .experts_per_token = 4}, 4, 0, 0, false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct test_shape wanted = shape;
+        wanted.top_k = cases[i].k;
+        wanted.skip = cases[i].skip;
+        wanted.shared = cases[i].shared;
+        wanted.normalise = cases[i].normalise;
+        vkmoe_session *s = session_of(&cases[i].routing);
+        assert_int_equal(vkmoe_session_experts_per_token(s), cases[i].k);
+        assert_routes(s, &wanted);
+        vkmoe_session_destroy(s);
+    }
+}
+
+static void a_table_says_which_experts_a_token_gets(void **state)
+{
+    uint32_t table[VOCAB * 2];
+    struct test_shape wanted = shape;
+    (void)state;
+    for (uint32_t i = 0; i < VOCAB * 2; i++)
+        table[i] = (i / 2 * 5 + i % 2 * 4) % EXPERTS;
+    wanted.top_k = 2;
+    wanted.table = table;
+    const vkmoe_routing routing = {
+        .router = VKMOE_ROUTER_HASH, .experts_per_token = 2, .table = table};
+    vkmoe_session *s = session_of(&routing);
+    assert_routes(s, &wanted);
+    vkmoe_session_destroy(s);
+}
+
+/* The ids that a session chose for the tokens. */
+static struct test_trace trace_of(const vkmoe_routing *routing)
+{
+    vkmoe_session *s = session_of(routing);
+    struct test_trace t = test_trace_eval(engine.model, s, tokens, COUNT);
+    vkmoe_session_destroy(s);
+    return t;
+}
+
+static void a_drawn_table_gives_a_token_the_same_different_experts_everywhere(void **state)
+{
+    const vkmoe_routing routing = {.router = VKMOE_ROUTER_HASH, .seed = 3};
+    struct test_trace t = trace_of(&routing);
+    bool used[EXPERTS] = {false};
+    (void)state;
+    for (uint32_t a = 0; a < COUNT; a++) {
+        const int32_t *ids = t.ids + a * TRAINED;
+        assert_true(ids[0] != ids[1] && ids[0] != ids[2] && ids[1] != ids[2]);
+        assert_memory_equal(ids, ids + COUNT * TRAINED, TRAINED * sizeof(*ids)); /* next layer */
+        for (uint32_t k = 0; k < TRAINED; k++)
+            used[ids[k]] = true;
+        for (uint32_t b = 0; b < a; b++)
+            if (tokens[a] == tokens[b])
+                assert_memory_equal(ids, t.ids + b * TRAINED, TRAINED * sizeof(*ids));
+    }
+    for (uint32_t e = 0; e < EXPERTS; e++)
+        assert_true(used[e]);
+    test_trace_free(&t);
+}
+
+static uint32_t differences(const struct test_trace *a, const struct test_trace *b)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < LAYERS * COUNT * TRAINED; i++)
+        n += a->ids[i] != b->ids[i];
+    return n;
+}
+
+static void noise_changes_choices_by_its_seed_and_size(void **state)
+{
+    struct test_trace plain = trace_of(&(vkmoe_routing){0});
+    struct test_trace faint = trace_of(&(vkmoe_routing){.noise = 1e-7f, .seed = 1});
+    struct test_trace loud = trace_of(&(vkmoe_routing){.noise = 100, .seed = 1});
+    struct test_trace again = trace_of(&(vkmoe_routing){.noise = 100, .seed = 1});
+    struct test_trace other = trace_of(&(vkmoe_routing){.noise = 100, .seed = 2});
+    uint32_t chosen[EXPERTS] = {0};
+    (void)state;
+    assert_true(differences(&plain, &faint) < COUNT / 10);
+    assert_true(differences(&plain, &loud) > COUNT);
+    assert_int_equal(differences(&loud, &again), 0);
+    assert_true(differences(&loud, &other) > COUNT);
+    for (uint32_t i = 0; i < LAYERS * COUNT * TRAINED; i++)
+        chosen[loud.ids[i]]++;
+    for (uint32_t e = 0; e < EXPERTS; e++) /* 47 expected, standard deviation below 6 */
+        assert_in_range(chosen[e], 17, 77);
+    test_trace_free(&plain);
+    test_trace_free(&faint);
+    test_trace_free(&loud);
+    test_trace_free(&again);
+    test_trace_free(&other);
+}
+
+static void experts_can_be_switched_off_and_forced_and_freed_again(void **state)
+{
+    vkmoe_error err;
+    vkmoe_session *s = session_of(&(vkmoe_routing){.skip = 1}), *fork;
+    struct test_shape wanted = shape;
+    (void)state;
+    wanted.skip = 1;
+    memset(states, 0, sizeof(states));
+    for (uint32_t e = 0; e < 5; e++)
+        states[e] = VKMOE_EXPERT_OFF;
+    states[EXPERTS + 7] = VKMOE_EXPERT_FORCED;
+    states[EXPERTS + 8] = VKMOE_EXPERT_FORCED;
+    assert_ok(vkmoe_session_set_experts(s, states, &err), &err);
+    wanted.states = states;
+    assert_routes(s, &wanted);
+    vkmoe_session_reset(s);
+    assert_ok(vkmoe_session_fork(s, &fork, &err), &err);
+    assert_routes(fork, &wanted);
+    vkmoe_session_destroy(fork);
+    assert_ok(vkmoe_session_set_experts(s, NULL, &err), &err);
+    vkmoe_session_reset(s);
+    wanted.states = NULL;
+    assert_routes(s, &wanted);
+    vkmoe_session_destroy(s);
+}
+
+/* Generation replays recorded steps: what is switched between two calls must reach them. */
+static void generation_follows_what_is_switched(void **state)
+{
+    vkmoe_error err;
+    const vkmoe_sampling greedy = {0};
+    vkmoe_session *s = session_of(&(vkmoe_routing){0});
+    (void)state;
+    assert_ok(vkmoe_session_eval(s, tokens, 4, NULL, &err), &err);
+    struct engine_text plain = engine_generate(s, &greedy, 20);
+    assert_ok(vkmoe_session_rollback(s, 4, &err), &err);
+    for (uint32_t e = 0; e < LAYERS * EXPERTS; e++)
+        states[e] = e % EXPERTS < EXPERTS - TRAINED ? VKMOE_EXPERT_OFF : VKMOE_EXPERT_FREE;
+    assert_ok(vkmoe_session_set_experts(s, states, &err), &err);
+    assert_ok(vkmoe_session_reset_routing(s, &err), &err);
+    (void)engine_generate(s, &greedy, 20);
+    uint64_t chosen[LAYERS * EXPERTS];
+    vkmoe_routing_counts counts = {.chosen = chosen};
+    assert_ok(vkmoe_session_read_routing(s, &counts, &err), &err);
+    assert_true(counts.tokens >= 20);
+    for (uint32_t i = 0; i < LAYERS * EXPERTS; i++)
+        assert_int_equal(chosen[i], states[i] == VKMOE_EXPERT_OFF ? 0 : counts.tokens);
+    assert_ok(vkmoe_session_set_experts(s, NULL, &err), &err);
+    assert_ok(vkmoe_session_rollback(s, 4, &err), &err);
+    struct engine_text again = engine_generate(s, &greedy, 20);
+    assert_same_text(&plain, &again);
+    vkmoe_session_destroy(s);
+}
+
+/* Sums of the trace's own ids and gates. */
+static void counts_are_sums_over_the_tokens(void **state)
+{
+    vkmoe_error err;
+    uint64_t chosen[LAYERS * EXPERTS], chosen_want[LAYERS * EXPERTS] = {0};
+    double gates[LAYERS * EXPERTS], probs[LAYERS * EXPERTS], gates_want[LAYERS * EXPERTS] = {0};
+    uint32_t pairs[LAYERS * EXPERTS * EXPERTS], pairs_want[LAYERS * EXPERTS * EXPERTS] = {0};
+    vkmoe_routing_counts counts = {
+        .chosen = chosen, .gate_mass = gates, .prob_mass = probs, .pairs = pairs};
+    vkmoe_session *s = session_of(&(vkmoe_routing){0});
+    struct test_trace t = test_trace_eval(engine.model, s, tokens, COUNT);
+    (void)state;
+    for (uint32_t l = 0; l < LAYERS; l++)
+        for (uint32_t i = 0; i < COUNT * TRAINED; i++) {
+            const int32_t *row = t.ids + l * COUNT * TRAINED + i / TRAINED * TRAINED;
+            size_t at = l * EXPERTS + (size_t)row[i % TRAINED];
+            chosen_want[at]++;
+            gates_want[at] += (double)t.weights[l * COUNT * TRAINED + i];
+            for (uint32_t k = 0; k < TRAINED; k++)
+                if (row[k] != row[i % TRAINED])
+                    pairs_want[at * EXPERTS + (size_t)row[k]]++;
+        }
+    assert_ok(vkmoe_session_read_routing(s, &counts, &err), &err);
+    assert_int_equal(counts.tokens, COUNT);
+    assert_memory_equal(chosen, chosen_want, sizeof(chosen));
+    assert_memory_equal(pairs, pairs_want, sizeof(pairs));
+    for (uint32_t l = 0; l < LAYERS; l++) {
+        double sum = 0;
+        for (uint32_t e = 0; e < EXPERTS; e++) {
+            size_t at = l * EXPERTS + e;
+            assert_true(fabs(gates[at] - gates_want[at]) <= COUNT * 0x1p-24);
+            assert_true(probs[at] * 1.5 >= gates[at] - COUNT * 0x1p-24);
+            sum += probs[at];
+        }
+        assert_true(fabs(sum - COUNT) < 1e-3);
+    }
+    assert_ok(vkmoe_session_reset_routing(s, &err), &err);
+    assert_ok(vkmoe_session_read_routing(s, &counts, &err), &err);
+    assert_int_equal(counts.tokens, 0);
+    for (uint32_t i = 0; i < LAYERS * EXPERTS; i++)
+        assert_true(chosen[i] == 0 && gates[i] == 0 && probs[i] == 0);
+    test_trace_free(&t);
+    vkmoe_session_destroy(s);
+}
+
+static void what_cannot_be_is_refused(void **state)
+{
+    static const struct {
+        vkmoe_routing routing;
+        const char *sentence;
+    } cases[] = {
+        {{.experts_per_token = EXPERTS + 1}, "experts_per_token is 10, the model has 9"},
+        {{.router = VKMOE_ROUTER_GSHARD, .experts_per_token = 3}, "the router takes 2 experts"},
+        {{.router = VKMOE_ROUTER_COUNT}, "router is 7, expected 0 to 6"},
+        {{.noise = -1}, "noise is -1"},
+        {{.noise = NAN}, "noise is nan"},
+        {{.skip = EXPERTS - TRAINED + 1}, "7 of 9 experts passed over leave fewer than the 3"},
+    };
+    vkmoe_error err;
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        vkmoe_session *s = NULL;
+        const vkmoe_session_params params = {.routing = cases[i].routing};
+        test_assert_fails(vkmoe_session_create(engine.model, &params, &s, &err), &err,
+                          VKMOE_INVALID_ARGUMENT, cases[i].sentence);
+        assert_null(s);
+    }
+}
+
+static void states_that_cannot_be_are_refused_and_change_nothing(void **state)
+{
+    static const struct {
+        uint8_t first, count, value;
+        const char *sentence;
+    } cases[] = {
+        {0, EXPERTS - TRAINED + 1, VKMOE_EXPERT_OFF, "2 of 9 experts are left in MoE layer 0"},
+        {EXPERTS, TRAINED + 1, VKMOE_EXPERT_FORCED, "4 experts are forced in MoE layer 1"},
+        {EXPERTS + 2, 1, 3, "the state of expert 2 in MoE layer 1 is 3"},
+    };
+    vkmoe_error err;
+    vkmoe_session *s = session_of(&(vkmoe_routing){0});
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        memset(states, 0, sizeof(states));
+        memset(states + cases[i].first, cases[i].value, cases[i].count);
+        test_assert_fails(vkmoe_session_set_experts(s, states, &err), &err, VKMOE_INVALID_ARGUMENT,
+                          cases[i].sentence);
+    }
+    assert_routes(s, &shape);
+    vkmoe_session_destroy(s);
+}
+
+static void what_is_not_counted_cannot_be_read(void **state)
+{
+    vkmoe_error err;
+    uint32_t pairs[LAYERS * EXPERTS * EXPERTS];
+    vkmoe_routing_counts counts = {.pairs = pairs};
+    vkmoe_session *s = engine_session(&engine, &(vkmoe_session_params){.context = 64});
+    (void)state;
+    test_assert_fails(vkmoe_session_read_routing(s, &counts, &err), &err, VKMOE_INVALID_ARGUMENT,
+                      "does not count what its router chooses");
+    vkmoe_session_destroy(s);
+    s = engine_session(&engine, &(vkmoe_session_params){.context = 64, .count_routing = true});
+    test_assert_fails(vkmoe_session_read_routing(s, &counts, &err), &err, VKMOE_INVALID_ARGUMENT,
+                      "does not count pairs");
+    vkmoe_session_destroy(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(routers_choose_as_they_are_defined),
+        cmocka_unit_test(a_table_says_which_experts_a_token_gets),
+        cmocka_unit_test(a_drawn_table_gives_a_token_the_same_different_experts_everywhere),
+        cmocka_unit_test(noise_changes_choices_by_its_seed_and_size),
+        cmocka_unit_test(experts_can_be_switched_off_and_forced_and_freed_again),
+        cmocka_unit_test(generation_follows_what_is_switched),
+        cmocka_unit_test(counts_are_sums_over_the_tokens),
+        cmocka_unit_test(what_cannot_be_is_refused),
+        cmocka_unit_test(states_that_cannot_be_are_refused_and_change_nothing),
+        cmocka_unit_test(what_is_not_counted_cannot_be_read),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
