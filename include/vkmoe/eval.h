@@ -71,15 +71,17 @@ typedef struct vkmoe_balance_params {
     int32_t bos_token;         /* read where bos is set */
     uint32_t n_devices;        /* over which experts are spread; 0: 1 */
     const uint32_t *device_of; /* as for vkmoe_balance_of; NULL: n_devices equal runs of experts */
-    /* As in vkmoe_perplexity_params; progress gets the tokens done, and the text's. */
+    /* As in vkmoe_perplexity_params. NULL: none. */
     void (*on_session)(void *user, vkmoe_session *session);
+    /* Called after every sequence with the tokens done and in all; false ends it with CANCELLED.
+     * NULL: none. */
     bool (*progress)(void *user, uint64_t done, uint64_t total);
     void *user; /* handed to both */
 } vkmoe_balance_params;
 
 /* What came of it, in memory of the caller: L MoE layers, N routed experts. */
 typedef struct vkmoe_balance_result {
-    uint64_t sequences;
+    uint64_t sequences;          /* that the text made */
     uint32_t experts_per_token;  /* K */
     vkmoe_routing_counts counts; /* over the whole text; chosen and prob_mass are not NULL */
     vkmoe_balance *batch;        /* [L], of all tokens together */

@@ -26,7 +26,7 @@ typedef enum vkmoe_router {
 
 /* How a session routes; all zero: as the model was trained. */
 typedef struct vkmoe_routing {
-    vkmoe_router router;
+    vkmoe_router router; /* which experts, with what gates */
     /* Routed experts that each token activates, the K of equation 4; 0: the model's
      * (num_experts_per_tok), or what the router fixes. At most n_routed_experts. */
     uint32_t experts_per_token;

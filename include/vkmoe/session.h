@@ -27,9 +27,8 @@ typedef struct vkmoe_session_params {
     uint32_t context;      /* tokens the sequence may grow to; 0: the model's, at most 4096 */
     uint32_t chunk;        /* prompt tokens computed in one step; 0: 256 */
     vkmoe_routing routing; /* forks inherit it */
-    /* What is chosen is added up, for vkmoe_session_read_routing; of pairs of experts as well,
-     * which takes 4 bytes for each pair and MoE layer. */
-    bool count_routing, count_pairs;
+    bool count_routing;    /* add up what is chosen, for vkmoe_session_read_routing */
+    bool count_pairs;      /* and which pairs of experts: 4 bytes for each in every MoE layer */
     /* Tokens for which the KV cache has room, of this session and of its forks together, counted in
      * blocks of 64; what forks share counts once. 0: `context`. */
     uint32_t cache_tokens;

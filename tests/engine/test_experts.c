@@ -32,8 +32,8 @@ static int close_all(void **state)
 
 static vkmoe_session *session_of(uint32_t experts)
 {
-    return engine_session(&engine,
-                          &(vkmoe_session_params){.context = 128, .routing = {.experts_per_token = experts}});
+    return engine_session(&engine, &(vkmoe_session_params){
+                                       .context = 128, .routing = {.experts_per_token = experts}});
 }
 
 static struct test_trace expected_of(uint32_t experts)

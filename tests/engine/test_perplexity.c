@@ -160,7 +160,8 @@ static void what_was_ended_early_goes_on_to_the_same_bits(void **state)
 {
     (void)state;
     vkmoe_error err;
-    vkmoe_perplexity_params params = {.context = CONTEXT, .stride = 30, .routing = {.experts_per_token = 3}};
+    vkmoe_perplexity_params params = {
+        .context = CONTEXT, .stride = 30, .routing = {.experts_per_token = 3}};
     vkmoe_perplexity whole = run(COUNT, &params), part;
     params.progress = stop_at_two;
     test_assert_fails(vkmoe_perplexity_run(engine.model, text, COUNT, &params, &part, &err), &err,
@@ -189,7 +190,9 @@ static void what_cannot_be_scored_is_refused(void **state)
         {0, {.context = CONTEXT}, "a text of 0 tokens"},
         {COUNT, {.context = 1}, "windows of 1 tokens"},
         {COUNT, {.context = CONTEXT, .stride = 65}, "a stride of 65 tokens"},
-        {COUNT, {.context = CONTEXT, .routing = {.experts_per_token = 7}}, "experts_per_token is 7"},
+        {COUNT,
+         {.context = CONTEXT, .routing = {.experts_per_token = 7}},
+         "experts_per_token is 7"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         test_assert_fails(
