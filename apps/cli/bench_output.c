@@ -139,7 +139,7 @@ int bench_print_json(const struct bench_results *r)
     return cli_print_json(
         json_pack("{s:o, s:o, s:o, s:s, s:I, s:s, s:o}", "model", cli_json_text(r->model), "device",
                   cli_json_text(r->device->name), "driver", cli_json_text(r->device->driver),
-                  "layers", (json_int_t)r->options->layers, "kv",
-                  cli_kv_name(r->options->common.kv), "results", results),
+                  "weights", cli_weights_name(r->weights), "layers", (json_int_t)r->options->layers,
+                  "kv", cli_kv_name(r->options->common.kv), "results", results),
         "the measurements");
 }

@@ -75,7 +75,7 @@ static void it_is_told_what_the_weights_are(void **state)
     json_decref(root);
     test_vkmoe(&p, "bench", "-m", out, "-p", "4", "-n", "2", "-r", "1");
     test_process_assert_code(&p, 0);
-    test_assert_part(p.out, ", weights as q4\n");
+    test_assert_part(p.out, ", weights as q4, KV cache in f32\n");
     test_process_free(&p);
     test_vkmoe(&p, "bench", "--json", "-m", out, "-p", "4", "-n", "2", "-r", "1");
     root = json_of(&p);
