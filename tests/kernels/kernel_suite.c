@@ -83,7 +83,10 @@ static int open_device(void **state, enum vkm_conform_level level, bool check_ad
 
 static int open_plain(void **state)
 {
-    return open_device(state, getenv("VKMOE_CONFORM_FULL") ? VKM_CONFORM_FULL : VKM_CONFORM_QUICK,
+    return open_device(state,
+                       getenv("VKMOE_CONFORM_FULL") ? VKM_CONFORM_FULL
+                       : test_is_brief()            ? VKM_CONFORM_BRIEF
+                                                    : VKM_CONFORM_QUICK,
                        false);
 }
 

@@ -1,6 +1,7 @@
 #include "support.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void count_line(void *user, vkmoe_log_level level, const char *line)
@@ -42,4 +43,10 @@ void test_assert_fails(vkmoe_status status, const vkmoe_error *err, vkmoe_status
         print_error("'%s' is not in: %s\n", part, err->message);
     assert_non_null(strstr(err->message, part));
     assert_null(strchr(err->message, '\n'));
+}
+
+bool test_is_brief(void)
+{
+    const char *text = getenv("VKMOE_TEST_BRIEF");
+    return text && text[0] != '\0';
 }

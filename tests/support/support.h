@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,6 +13,9 @@
 
 #include "folder.h"
 #include "vkmoe/vkmoe.h"
+
+/* Whether VKMOE_TEST_BRIEF is set: tests that try much may try less. */
+bool test_is_brief(void);
 
 /* A log for devices under test: counts error lines (validation messages among them) and prints
  * them; counts warnings, and keeps the last. */
