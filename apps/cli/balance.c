@@ -1,5 +1,4 @@
 /* vkmoe balance: how evenly a text uses the experts. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,12 +109,6 @@ static void release(struct measurement *m)
     free(m->result.sequence_loss);
 }
 
-static void on_session(void *user, vkmoe_session *session)
-{
-    (void)user;
-    cli_cancel_on_interrupt(session);
-}
-
 static bool on_sequence(void *user, uint64_t done, uint64_t total)
 {
     (void)user;
@@ -201,8 +194,9 @@ static int print(const struct measurement *m)
 
 /* --- running --- */
 
-static int measure(struct measurement *m, const struct cli_engine *e, const struct cli_text *text)
+static int measure(void *user, const struct cli_engine *e, const struct cli_text *text)
 {
+    struct measurement *m = user;
     const struct cli_common *common = &m->options->common;
     const vkmoe_model_info *info = vkmoe_model_get_info(e->model);
     vkmoe_error err;
@@ -220,7 +214,7 @@ static int measure(struct measurement *m, const struct cli_engine *e, const stru
                                          .bos = text->bos,
                                          .bos_token = text->bos_token,
                                          .n_devices = (uint32_t)m->options->devices,
-                                         .on_session = on_session,
+                                         .on_session = cli_text_cancel,
                                          .progress = on_sequence};
     if (!allocate(m))
         code = cli_fail("host memory ran out for the counts of %u experts", info->n_routed_experts);
@@ -239,23 +233,7 @@ static int measure(struct measurement *m, const struct cli_engine *e, const stru
 int cmd_balance(int argc, char **argv)
 {
     struct options o;
-    struct cli_engine e;
-    struct cli_text text = {0};
     struct measurement m = {.options = &o};
     int code = parse(argc, argv, &o);
-    if (code >= 0)
-        return code;
-    cli_catch_interrupt();
-    signal(SIGPIPE, SIG_IGN);
-    code = cli_tokenizer_open(&o.common, &e);
-    if (code != EXIT_DONE)
-        return code;
-    code = cli_text_open(e.tokenizer, o.file, &text);
-    if (code == EXIT_DONE)
-        code = cli_engine_open(&o.common, 0, &e);
-    if (code == EXIT_DONE)
-        code = measure(&m, &e, &text);
-    cli_text_close(e.tokenizer, &text);
-    cli_engine_close(&e);
-    return code;
+    return code >= 0 ? code : cli_with_text(&o.common, o.file, measure, &m);
 }
