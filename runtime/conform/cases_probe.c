@@ -21,7 +21,8 @@ void vkm_cases_probe_read(struct vkm_suite *s)
 
 void vkm_cases_probe_fma(struct vkm_suite *s)
 {
-    static const uint32_t shapes[][2] = {{0, 1}, {1, 127}, {2, 129}, {13, 1000}, {100, 64}};
+    static const uint32_t shapes[][2] = {{0, 1},     {1, 127},  {2, 129},
+                                         {13, 1000}, {100, 64}, {1000, 33}};
     for (size_t i = 0; i < VKM_COUNT(shapes); i++) {
         uint32_t rounds = shapes[i][0], count = shapes[i][1];
         if (!vkm_case(s, "rounds=%u count=%u", rounds, count))
