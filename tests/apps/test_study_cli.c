@@ -86,6 +86,36 @@ static void balance_prints_a_line_for_each_layer_or_each_expert(void **state)
     test_process_free(&csv);
 }
 
+/* Where the build can draw. */
+static void balance_draws_a_map(void **state)
+{
+    (void)state;
+    struct test_process svg = with_text(), png = svg, bad = svg;
+    size_t size;
+    test_vkmoe(&svg, "balance", "-f", "text", "--map", "map.svg");
+    if (svg.code != 0) {
+        test_process_assert_sentence(&svg, 1, "built without Cairo");
+        test_process_free(&svg);
+        skip();
+    }
+    test_process_free(&svg);
+    char *picture = test_file_read(test_folder_path("map.svg"), &size);
+    test_assert_part(picture, "<title>Which experts a text chooses</title>");
+    test_assert_part(picture, "layer 2: expert ");
+    test_assert_part(picture, "</svg>");
+    free(picture);
+    test_vkmoe(&png, "balance", "-f", "text", "--map", "map.png");
+    test_process_assert_code(&png, 0);
+    test_process_free(&png);
+    picture = test_file_read(test_folder_path("map.png"), &size);
+    assert_memory_equal(picture, "\x89PNG\r\n", 6);
+    free(picture);
+    test_vkmoe(&bad, "balance", "-f", "text", "--map", "gone/map.svg");
+    test_process_assert_code(&bad, 1);
+    test_assert_part(bad.err, "gone/map.svg");
+    test_process_free(&bad);
+}
+
 static json_t *study(const char *kind, const char *option, const char *value)
 {
     struct test_process p = with_text();
@@ -197,6 +227,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST_IN_FOLDER(balance_tells_the_losses_of_the_paper),
         TEST_IN_FOLDER(balance_prints_a_line_for_each_layer_or_each_expert),
+        TEST_IN_FOLDER(balance_draws_a_map),
         TEST_IN_FOLDER(study_begins_with_the_model_as_it_is),
         TEST_IN_FOLDER(study_tries_what_its_list_says),
         TEST_IN_FOLDER(study_by_itself_goes_from_one_to_all),
