@@ -1,10 +1,11 @@
 /* vkmoe balance: how evenly a text uses the experts. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "drawing.h"
+#include "heat_map.h"
 #include "text.h"
 
 static const char help[] =
@@ -18,16 +19,19 @@ static const char help[] =
     "                         most 4096)\n"
     "      --devices D        experts are spread over D devices (default: 1), in equal runs\n"
     "      --json             as JSON, with the counts of each expert\n"
-    "      --csv              those counts as CSV\n" CLI_COMMON_HELP;
+    "      --csv              those counts as CSV\n"
+    "      --map FILE         also draw each expert's share, as SVG or, with .png, as "
+    "PNG\n" CLI_COMMON_HELP;
 
 struct options {
     struct cli_common common;
     const char *file;
     uint64_t devices;
+    const char *map;
     bool as_json, as_csv;
 };
 
-enum { OPTION_DEVICES = CLI_OPTION_OWN, OPTION_JSON, OPTION_CSV };
+enum { OPTION_DEVICES = CLI_OPTION_OWN, OPTION_JSON, OPTION_CSV, OPTION_MAP };
 
 static const struct option long_options[] = {
     CLI_COMMON_LONG,
@@ -36,6 +40,7 @@ static const struct option long_options[] = {
     {"devices", required_argument, NULL, OPTION_DEVICES},
     {"json", no_argument, NULL, OPTION_JSON},
     {"csv", no_argument, NULL, OPTION_CSV},
+    {"map", required_argument, NULL, OPTION_MAP},
     {NULL, 0, NULL, 0},
 };
 
@@ -57,6 +62,9 @@ static int apply_option(struct options *o, int option)
     case OPTION_CSV:
         o->as_csv = true;
         return -1;
+    case OPTION_MAP:
+        o->map = optarg;
+        return *optarg ? -1 : cli_usage("--map: an empty name is no file");
     default:
         return cli_common_option(&o->common, option, help);
     }
@@ -77,7 +85,7 @@ static int parse(int argc, char **argv, struct options *o)
         return cli_usage("balance: a text is needed, with -f FILE");
     if (o->as_json && o->as_csv)
         return cli_usage("balance: --json and --csv exclude each other");
-    return -1;
+    return o->map && !drawing_can("--map") ? EXIT_FAILED : -1;
 }
 
 /* --- what is measured --- */
@@ -108,12 +116,6 @@ static void release(struct measurement *m)
     free(m->result.counts.prob_mass);
     free(m->result.batch);
     free(m->result.sequence_loss);
-}
-
-static void on_session(void *user, vkmoe_session *session)
-{
-    (void)user;
-    cli_cancel_on_interrupt(session);
 }
 
 static bool on_sequence(void *user, uint64_t done, uint64_t total)
@@ -188,6 +190,34 @@ static int print_json(const struct measurement *m)
                           "the result");
 }
 
+static int draw(const struct measurement *m, const struct cli_text *text)
+{
+    const vkmoe_balance_result *r = &m->result;
+    size_t n = (size_t)m->layers * m->experts;
+    double *shares = malloc(n * sizeof(*shares) + 1);
+    double even = (double)r->counts.tokens * r->experts_per_token / m->experts;
+    char line[1024];
+    for (size_t i = 0; shares && i < n; i++)
+        shares[i] = (double)r->counts.chosen[i] / even;
+    snprintf(line, sizeof(line), "%s, %llu tokens, %u of %u experts each", text->file,
+             (unsigned long long)r->counts.tokens, r->experts_per_token, m->experts);
+    json_t *subtitle = cli_json_text(line);
+    const struct heat_map map = {
+        .title = "Which experts a text chooses",
+        .subtitle = json_string_value(subtitle),
+        .layers = m->layers,
+        .experts = m->experts,
+        .panels = 1,
+        .values = shares,
+        .legend = "tokens, in shares of an even load; crossed out: never chosen",
+    };
+    int code = shares && subtitle ? heat_map_draw(&map, m->options->map)
+                                  : cli_fail("--map: host memory ran out for the picture");
+    json_decref(subtitle);
+    free(shares);
+    return code;
+}
+
 static int print(const struct measurement *m)
 {
     if (m->options->as_json)
@@ -201,8 +231,9 @@ static int print(const struct measurement *m)
 
 /* --- running --- */
 
-static int measure(struct measurement *m, const struct cli_engine *e, const struct cli_text *text)
+static int measure(void *user, const struct cli_engine *e, const struct cli_text *text)
 {
+    struct measurement *m = user;
     const struct cli_common *common = &m->options->common;
     const vkmoe_model_info *info = vkmoe_model_get_info(e->model);
     vkmoe_error err;
@@ -220,7 +251,7 @@ static int measure(struct measurement *m, const struct cli_engine *e, const stru
                                          .bos = text->bos,
                                          .bos_token = text->bos_token,
                                          .n_devices = (uint32_t)m->options->devices,
-                                         .on_session = on_session,
+                                         .on_session = cli_text_cancel,
                                          .progress = on_sequence};
     if (!allocate(m))
         code = cli_fail("host memory ran out for the counts of %u experts", info->n_routed_experts);
@@ -229,6 +260,8 @@ static int measure(struct measurement *m, const struct cli_engine *e, const stru
         code = cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
     if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr);
+    if (code == EXIT_DONE && m->options->map)
+        code = draw(m, text);
     if (code == EXIT_DONE)
         code = print(m);
     release(m);
@@ -239,23 +272,7 @@ static int measure(struct measurement *m, const struct cli_engine *e, const stru
 int cmd_balance(int argc, char **argv)
 {
     struct options o;
-    struct cli_engine e;
-    struct cli_text text = {0};
     struct measurement m = {.options = &o};
     int code = parse(argc, argv, &o);
-    if (code >= 0)
-        return code;
-    cli_catch_interrupt();
-    signal(SIGPIPE, SIG_IGN);
-    code = cli_tokenizer_open(&o.common, &e);
-    if (code != EXIT_DONE)
-        return code;
-    code = cli_text_open(e.tokenizer, o.file, &text);
-    if (code == EXIT_DONE)
-        code = cli_engine_open(&o.common, 0, &e);
-    if (code == EXIT_DONE)
-        code = measure(&m, &e, &text);
-    cli_text_close(e.tokenizer, &text);
-    cli_engine_close(&e);
-    return code;
+    return code >= 0 ? code : cli_with_text(&o.common, o.file, measure, &m);
 }

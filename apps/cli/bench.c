@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "drawing.h"
 
 static const char help[] =
     "usage: vkmoe bench [-m MODEL | --config NAME|FILE [--layers N]] [OPTIONS]\n"
@@ -120,7 +121,7 @@ static int parse(int argc, char **argv, struct bench_options *o)
         return cli_usage("bench: --tune measures for itself: leave out --profile and --svg");
     if (o->batch > 1 && o->generate == 0)
         return cli_usage("bench: -b is of sequences that generate, -n 0 leaves none");
-    return o->svg && !bench_can_draw() ? EXIT_FAILED : -1;
+    return o->svg && !drawing_can("--svg") ? EXIT_FAILED : -1;
 }
 
 static bool on_load(void *user, uint64_t done, uint64_t total)

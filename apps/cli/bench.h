@@ -37,8 +37,6 @@ int bench_tune(const struct bench_results *about, vkmoe_model *model);
 
 /* --- bench_chart.c --- */
 
-/* Whether this build can draw; false after saying that it cannot. */
-bool bench_can_draw(void);
 /* Writes bars of time per kernel, a panel for each test, as SVG. */
 int bench_draw(const struct bench_results *r, const char *path);
 

@@ -1,6 +1,5 @@
 /* vkmoe perplexity: how well a model predicts a text. */
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,12 +113,6 @@ static bool on_window(void *user, const vkmoe_perplexity *so_far)
     return !stop && m->code == EXIT_DONE;
 }
 
-static void on_session(void *user, vkmoe_session *session)
-{
-    (void)user;
-    cli_cancel_on_interrupt(session);
-}
-
 /* --- results --- */
 
 static int print_json(const struct measurement *m, const vkmoe_perplexity *p)
@@ -201,7 +194,7 @@ static int measure(struct measurement *m, const struct cli_engine *e, const stru
                                             .bos_token = text->bos_token,
                                             .token_bytes = bytes,
                                             .resume = found ? &before : NULL,
-                                            .on_session = on_session,
+                                            .on_session = cli_text_cancel,
                                             .progress = on_window,
                                             .user = m};
     m->resumed_at = found ? before.next : 0;
@@ -227,11 +220,12 @@ static int measure(struct measurement *m, const struct cli_engine *e, const stru
     return EXIT_DONE;
 }
 
-static int measure_text(struct measurement *m, struct cli_engine *e, const struct cli_text *text)
+static int measure_text(void *user, const struct cli_engine *e, const struct cli_text *text)
 {
+    struct measurement *m = user;
     const struct cli_common *common = &m->options->common;
     uint32_t *bytes = bytes_of(e->tokenizer, text->ids, text->count);
-    int code = bytes ? cli_engine_open(common, 0, e) : EXIT_FAILED;
+    int code = bytes ? EXIT_DONE : EXIT_FAILED;
     m->state.routing = cli_routing_text(common);
     if (code == EXIT_DONE && !m->state.routing)
         code = cli_fail("host memory ran out for the routing options");
@@ -248,21 +242,7 @@ static int measure_text(struct measurement *m, struct cli_engine *e, const struc
 int cmd_perplexity(int argc, char **argv)
 {
     struct options o;
-    struct cli_engine e;
-    struct cli_text text = {0};
     struct measurement m = {.options = &o};
     int code = parse(argc, argv, &o);
-    if (code >= 0)
-        return code;
-    cli_catch_interrupt();
-    signal(SIGPIPE, SIG_IGN);
-    code = cli_tokenizer_open(&o.common, &e);
-    if (code != EXIT_DONE)
-        return code;
-    code = cli_text_open(e.tokenizer, o.file, &text);
-    if (code == EXIT_DONE)
-        code = measure_text(&m, &e, &text);
-    cli_text_close(e.tokenizer, &text);
-    cli_engine_close(&e);
-    return code;
+    return code >= 0 ? code : cli_with_text(&o.common, o.file, measure_text, &m);
 }

@@ -1,6 +1,5 @@
 /* vkmoe study: what a model's experts are worth, by taking some away (section 4.5 of the paper). */
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -198,12 +197,6 @@ static int add_trials(struct study *s)
 
 /* --- measuring --- */
 
-static void on_session(void *user, vkmoe_session *session)
-{
-    (void)user;
-    cli_cancel_on_interrupt(session);
-}
-
 static bool on_window(void *user, const vkmoe_perplexity *so_far)
 {
     const struct study *s = user;
@@ -247,7 +240,7 @@ static vkmoe_status measure_trial(struct study *s, struct trial *t, vkmoe_error 
                                             .experts = s->states,
                                             .bos = s->text->bos,
                                             .bos_token = s->text->bos_token,
-                                            .on_session = on_session,
+                                            .on_session = cli_text_cancel,
                                             .progress = on_window,
                                             .user = s};
     double start = cli_now();
@@ -329,8 +322,9 @@ static int print_json(const struct study *s)
                           "the result");
 }
 
-static int run(const struct options *o, const struct cli_engine *e, const struct cli_text *text)
+static int run(void *user, const struct cli_engine *e, const struct cli_text *text)
 {
+    const struct options *o = user;
     struct study s = {
         .options = o, .engine = e, .text = text, .info = vkmoe_model_get_info(e->model)};
     uint8_t *states;
@@ -354,22 +348,6 @@ static int run(const struct options *o, const struct cli_engine *e, const struct
 int cmd_study(int argc, char **argv)
 {
     struct options o;
-    struct cli_engine e;
-    struct cli_text text = {0};
     int code = parse(argc, argv, &o);
-    if (code >= 0)
-        return code;
-    cli_catch_interrupt();
-    signal(SIGPIPE, SIG_IGN);
-    code = cli_tokenizer_open(&o.common, &e);
-    if (code != EXIT_DONE)
-        return code;
-    code = cli_text_open(e.tokenizer, o.file, &text);
-    if (code == EXIT_DONE)
-        code = cli_engine_open(&o.common, 0, &e);
-    if (code == EXIT_DONE)
-        code = run(&o, &e, &text);
-    cli_text_close(e.tokenizer, &text);
-    cli_engine_close(&e);
-    return code;
+    return code >= 0 ? code : cli_with_text(&o.common, o.file, run, &o);
 }

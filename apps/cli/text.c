@@ -1,5 +1,6 @@
 #include "text.h"
 
+#include <signal.h>
 #include <stdlib.h>
 
 #include "input.h"
@@ -34,4 +35,30 @@ void cli_text_close(const vkmoe_tokenizer *tokenizer, struct cli_text *text)
 {
     vkmoe_tokenizer_free(tokenizer, text->encoded);
     *text = (struct cli_text){0};
+}
+
+int cli_with_text(const struct cli_common *common, const char *file, cli_text_fn *measure,
+                  void *user)
+{
+    struct cli_engine e;
+    struct cli_text text = {0};
+    cli_catch_interrupt();
+    signal(SIGPIPE, SIG_IGN);
+    int code = cli_tokenizer_open(common, &e);
+    if (code != EXIT_DONE)
+        return code;
+    code = cli_text_open(e.tokenizer, file, &text);
+    if (code == EXIT_DONE)
+        code = cli_engine_open(common, 0, &e);
+    if (code == EXIT_DONE)
+        code = measure(user, &e, &text);
+    cli_text_close(e.tokenizer, &text);
+    cli_engine_close(&e);
+    return code;
+}
+
+void cli_text_cancel(void *user, vkmoe_session *session)
+{
+    (void)user;
+    cli_cancel_on_interrupt(session);
 }

@@ -1,56 +1,17 @@
 /* vkmoe perplexity as scripts see it. */
-#include "../golden/manifest.h"
-
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "folder.h"
-#include "process.h"
-
-/* A document of the held-out records, whose tokens and loss an independent float64 implementation
- * has counted: BOS, then the text. */
-static struct golden_document document;
-static struct golden golden;
-
-static int open_all(void **state)
-{
-    (void)state;
-    golden_load(&golden);
-    document = golden.held[1].documents[0];
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    golden_free(&golden);
-    return 0;
-}
-
-static json_t *measured(struct test_process *p)
-{
-    test_process_assert_code(p, 0);
-    json_t *root = json_loads(p->out, 0, NULL);
-    assert_non_null(root);
-    test_process_free(p);
-    return root;
-}
-
-static double number(const json_t *root, const char *key)
-{
-    const json_t *value = json_object_get(root, key);
-    assert_true(json_is_number(value));
-    return json_number_value(value);
-}
+#include "measured.h"
 
 static void write_text(const char *name, size_t copies)
 {
     char text[16384] = "";
     for (size_t i = 0; i < copies; i++)
-        strcat(text, document.text);
+        strcat(text, measured_document()->text);
     test_folder_write_text(name, text);
 }
 
@@ -60,28 +21,29 @@ static void a_held_out_text_costs_what_the_float64_model_says(void **state)
     struct test_process p = {.folder = test_folder()};
     write_text("text", 1);
     test_vkmoe(&p, "perplexity", "-f", "text", "--json");
-    json_t *root = measured(&p);
-    double nll = document.nll / (double)document.n_tokens;
-    assert_int_equal(number(root, "tokens"), document.n_tokens);
-    assert_int_equal(number(root, "bytes"), strlen(document.text));
-    assert_true(fabs(number(root, "nll") - nll) <= 1e-4 * nll);
-    assert_true(fabs(number(root, "perplexity") - exp(nll)) <= 1e-3 * exp(nll));
-    double bits = document.nll / log(2) / (double)strlen(document.text);
-    assert_true(fabs(number(root, "bits_per_byte") - bits) <= 1e-4 * bits);
+    json_t *root = measured_json(&p);
+    double nll = measured_document()->nll / (double)measured_document()->n_tokens;
+    assert_int_equal(measured_number(root, "tokens"), measured_document()->n_tokens);
+    assert_int_equal(measured_number(root, "bytes"), strlen(measured_document()->text));
+    assert_true(fabs(measured_number(root, "nll") - nll) <= 1e-4 * nll);
+    assert_true(fabs(measured_number(root, "perplexity") - exp(nll)) <= 1e-3 * exp(nll));
+    double bits = measured_document()->nll / log(2) / (double)strlen(measured_document()->text);
+    assert_true(fabs(measured_number(root, "bits_per_byte") - bits) <= 1e-4 * bits);
     json_decref(root);
 }
 
 static void the_text_tells_the_same(void **state)
 {
     (void)state;
-    struct test_process p = {.folder = test_folder(), .input = document.text};
-    p.input_size = strlen(document.text);
+    struct test_process p = {.folder = test_folder(), .input = measured_document()->text};
+    p.input_size = strlen(measured_document()->text);
     char line[64];
     test_vkmoe(&p, "perplexity", "-f", "-");
     test_process_assert_code(&p, 0);
-    snprintf(line, sizeof(line), "%.4f nats per token", document.nll / (double)document.n_tokens);
+    snprintf(line, sizeof(line), "%.4f nats per token",
+             measured_document()->nll / (double)measured_document()->n_tokens);
     test_assert_part(p.out, line);
-    snprintf(line, sizeof(line), "tokens         %zu in 1 windows", document.n_tokens);
+    snprintf(line, sizeof(line), "tokens         %zu in 1 windows", measured_document()->n_tokens);
     test_assert_part(p.out, line);
     test_process_free(&p);
 }
@@ -93,15 +55,15 @@ static void a_measurement_goes_on_from_its_file(void **state)
     struct test_process whole = {.folder = test_folder()}, first = whole, rest = whole;
     write_text("text", 3);
     test_vkmoe(&whole, "perplexity", "-f", "text", "-c", "64", "--json", "--resume", "whole");
-    json_t *expected = measured(&whole);
+    json_t *expected = measured_json(&whole);
     json_t *state_file = json_load_file(test_folder_path("whole"), 0, NULL);
     assert_non_null(state_file);
-    assert_int_equal(number(state_file, "next"), number(state_file, "tokens"));
+    assert_int_equal(measured_number(state_file, "next"), measured_number(state_file, "tokens"));
     json_decref(state_file);
 
     test_vkmoe(&first, "perplexity", "-f", "text", "-c", "64", "--resume", "whole", "--json");
     test_assert_part(first.err, "going on from whole");
-    json_t *again = measured(&first);
+    json_t *again = measured_json(&first);
     assert_true(json_equal(again, expected));
     json_decref(again);
 
@@ -116,7 +78,7 @@ static void a_measurement_goes_on_from_its_file(void **state)
     assert_int_equal(json_dump_file(state_file, test_folder_path("begun"), 0), 0);
     json_decref(state_file);
     test_vkmoe(&rest, "perplexity", "-f", "text", "-c", "64", "--resume", "begun", "--json");
-    again = measured(&rest);
+    again = measured_json(&rest);
     assert_true(json_equal(again, expected));
     json_decref(again);
     json_decref(expected);
@@ -215,5 +177,5 @@ int main(void)
         TEST_IN_FOLDER(what_is_no_measurement_is_named),
         TEST_IN_FOLDER(bad_texts_and_windows_are_one_sentence),
     };
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    return cmocka_run_group_tests(tests, measured_setup, measured_teardown);
 }

@@ -1,57 +1,20 @@
 /* vkmoe balance and vkmoe study as scripts see them, and the options that steer routing. */
-#include "../golden/manifest.h"
-
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "folder.h"
-#include "process.h"
+#include "measured.h"
 
 /* Of the shipped model. */
 enum { LAYERS = 3, EXPERTS = 32, TRAINED = 6 };
 
-static struct golden_document document;
-static struct golden golden;
-
-static int open_all(void **state)
-{
-    (void)state;
-    golden_load(&golden);
-    document = golden.held[1].documents[0];
-    return 0;
-}
-
-static int close_all(void **state)
-{
-    (void)state;
-    golden_free(&golden);
-    return 0;
-}
-
 static struct test_process with_text(void)
 {
     struct test_process p = {.folder = test_folder()};
-    test_folder_write_text("text", document.text);
+    test_folder_write_text("text", measured_document()->text);
     return p;
-}
-
-static json_t *measured(struct test_process *p)
-{
-    test_process_assert_code(p, 0);
-    json_t *root = json_loads(p->out, 0, NULL);
-    assert_non_null(root);
-    test_process_free(p);
-    return root;
-}
-
-static double number(const json_t *root, const char *key)
-{
-    const json_t *value = json_object_get(root, key);
-    assert_true(json_is_number(value));
-    return json_number_value(value);
 }
 
 static double item(const json_t *root, const char *key, size_t i)
@@ -78,10 +41,11 @@ static void assert_layer(const json_t *layer, double tokens, uint32_t devices)
     }
     assert_true(chosen == tokens * TRAINED);
     assert_true(fabs(probs - tokens) < 1e-4 * tokens);
-    assert_true(fabs(number(layer, "expert_loss") - loss) < 1e-9);
-    assert_true(fabs(number(layer, "device_loss") - of_devices) < 1e-9);
-    assert_true(number(layer, "sequence_loss") >= 0.9 && number(layer, "busiest") >= 1);
-    assert_true(number(layer, "entropy") > 0 && number(layer, "entropy") <= 1);
+    assert_true(fabs(measured_number(layer, "expert_loss") - loss) < 1e-9);
+    assert_true(fabs(measured_number(layer, "device_loss") - of_devices) < 1e-9);
+    assert_true(measured_number(layer, "sequence_loss") >= 0.9 &&
+                measured_number(layer, "busiest") >= 1);
+    assert_true(measured_number(layer, "entropy") > 0 && measured_number(layer, "entropy") <= 1);
 }
 
 static void balance_tells_the_losses_of_the_paper(void **state)
@@ -89,15 +53,16 @@ static void balance_tells_the_losses_of_the_paper(void **state)
     (void)state;
     struct test_process p = with_text();
     test_vkmoe(&p, "balance", "-f", "text", "--devices", "4", "--json");
-    json_t *root = measured(&p), *layers = json_object_get(root, "layers");
-    double tokens = number(root, "tokens");
-    assert_true(tokens == (double)document.n_tokens + 1); /* BOS as well */
-    assert_true(number(root, "sequences") == 1);
+    json_t *root = measured_json(&p), *layers = json_object_get(root, "layers");
+    double tokens = measured_number(root, "tokens");
+    assert_true(tokens == (double)measured_document()->n_tokens + 1); /* BOS as well */
+    assert_true(measured_number(root, "sequences") == 1);
     assert_int_equal(json_array_size(layers), LAYERS);
     for (size_t i = 0; i < LAYERS; i++) {
         assert_layer(json_array_get(layers, i), tokens, 4);
         const json_t *one = json_array_get(layers, i); /* one sequence is the whole */
-        assert_true(fabs(number(one, "sequence_loss") - number(one, "expert_loss")) < 1e-9);
+        assert_true(fabs(measured_number(one, "sequence_loss") -
+                         measured_number(one, "expert_loss")) < 1e-9);
     }
     json_decref(root);
 }
@@ -121,6 +86,36 @@ static void balance_prints_a_line_for_each_layer_or_each_expert(void **state)
     test_process_free(&csv);
 }
 
+/* Where the build can draw. */
+static void balance_draws_a_map(void **state)
+{
+    (void)state;
+    struct test_process svg = with_text(), png = svg, bad = svg;
+    size_t size;
+    test_vkmoe(&svg, "balance", "-f", "text", "--map", "map.svg");
+    if (svg.code != 0) {
+        test_process_assert_sentence(&svg, 1, "built without Cairo");
+        test_process_free(&svg);
+        skip();
+    }
+    test_process_free(&svg);
+    char *picture = test_file_read(test_folder_path("map.svg"), &size);
+    test_assert_part(picture, "<title>Which experts a text chooses</title>");
+    test_assert_part(picture, "layer 2: expert ");
+    test_assert_part(picture, "</svg>");
+    free(picture);
+    test_vkmoe(&png, "balance", "-f", "text", "--map", "map.png");
+    test_process_assert_code(&png, 0);
+    test_process_free(&png);
+    picture = test_file_read(test_folder_path("map.png"), &size);
+    assert_memory_equal(picture, "\x89PNG\r\n", 6);
+    free(picture);
+    test_vkmoe(&bad, "balance", "-f", "text", "--map", "gone/map.svg");
+    test_process_assert_code(&bad, 1);
+    test_assert_part(bad.err, "gone/map.svg");
+    test_process_free(&bad);
+}
+
 static json_t *study(const char *kind, const char *option, const char *value)
 {
     struct test_process p = with_text();
@@ -128,7 +123,7 @@ static json_t *study(const char *kind, const char *option, const char *value)
         test_vkmoe(&p, "study", kind, "-f", "text", "--json", option, value);
     else
         test_vkmoe(&p, "study", kind, "-f", "text", "--json");
-    return measured(&p);
+    return measured_json(&p);
 }
 
 static const json_t *trial(const json_t *root, size_t i)
@@ -139,14 +134,14 @@ static const json_t *trial(const json_t *root, size_t i)
 static void study_begins_with_the_model_as_it_is(void **state)
 {
     static const char *const kinds[] = {"mask", "active", "shared"};
-    double nll = document.nll / (double)document.n_tokens;
+    double nll = measured_document()->nll / (double)measured_document()->n_tokens;
     (void)state;
     for (size_t i = 0; i < 3; i++) {
         json_t *root = study(kinds[i], i < 2 ? "--list" : NULL, "3");
         assert_string_equal(json_string_value(json_object_get(root, "study")), kinds[i]);
-        assert_true(fabs(number(trial(root, 0), "nll") - nll) <= 1e-4 * nll);
-        assert_true(number(trial(root, 0), "active") == TRAINED);
-        assert_true(fabs(number(trial(root, 1), "nll") - nll) > 1e-3 * nll);
+        assert_true(fabs(measured_number(trial(root, 0), "nll") - nll) <= 1e-4 * nll);
+        assert_true(measured_number(trial(root, 0), "active") == TRAINED);
+        assert_true(fabs(measured_number(trial(root, 1), "nll") - nll) > 1e-3 * nll);
         json_decref(root);
     }
 }
@@ -156,8 +151,8 @@ static void assert_perplexity(const json_t *trial, const char *option, const cha
 {
     struct test_process p = with_text();
     test_vkmoe(&p, "perplexity", "-f", "text", "--json", option, value);
-    json_t *root = measured(&p);
-    assert_true(number(root, "nll") == number(trial, "nll"));
+    json_t *root = measured_json(&p);
+    assert_true(measured_number(root, "nll") == measured_number(trial, "nll"));
     json_decref(root);
 }
 
@@ -166,12 +161,13 @@ static void study_tries_what_its_list_says(void **state)
     (void)state;
     json_t *root = study("mask", "--list", "2,26");
     assert_int_equal(json_array_size(json_object_get(root, "trials")), 3);
-    assert_true(number(trial(root, 1), "skip") == 2 && number(trial(root, 2), "skip") == 26);
+    assert_true(measured_number(trial(root, 1), "skip") == 2 &&
+                measured_number(trial(root, 2), "skip") == 26);
     assert_perplexity(trial(root, 1), "--skip-experts", "2");
     json_decref(root);
     root = study("active", "--list", "1");
-    assert_true(number(trial(root, 1), "active") == 1);
-    assert_true(number(trial(root, 1), "generated_per_second") > 0);
+    assert_true(measured_number(trial(root, 1), "active") == 1);
+    assert_true(measured_number(trial(root, 1), "generated_per_second") > 0);
     assert_perplexity(trial(root, 1), "--experts", "1");
     json_decref(root);
 }
@@ -181,13 +177,13 @@ static void study_by_itself_goes_from_one_to_all(void **state)
     (void)state;
     json_t *root = study("mask", "--tokens", "8");
     size_t last = json_array_size(json_object_get(root, "trials")) - 1;
-    assert_true(number(trial(root, 1), "skip") == 1);
-    assert_true(number(trial(root, last), "skip") == EXPERTS - TRAINED);
+    assert_true(measured_number(trial(root, 1), "skip") == 1);
+    assert_true(measured_number(trial(root, last), "skip") == EXPERTS - TRAINED);
     json_decref(root);
     root = study("shared", NULL, NULL);
     assert_int_equal(json_array_size(json_object_get(root, "trials")), 3);
     assert_true(json_is_false(json_object_get(trial(root, 1), "shared")));
-    assert_true(number(trial(root, 2), "active") == TRAINED + 1);
+    assert_true(measured_number(trial(root, 2), "active") == TRAINED + 1);
     json_decref(root);
 }
 
@@ -231,10 +227,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST_IN_FOLDER(balance_tells_the_losses_of_the_paper),
         TEST_IN_FOLDER(balance_prints_a_line_for_each_layer_or_each_expert),
+        TEST_IN_FOLDER(balance_draws_a_map),
         TEST_IN_FOLDER(study_begins_with_the_model_as_it_is),
         TEST_IN_FOLDER(study_tries_what_its_list_says),
         TEST_IN_FOLDER(study_by_itself_goes_from_one_to_all),
         TEST_IN_FOLDER(what_cannot_be_is_told_in_a_sentence),
     };
-    return cmocka_run_group_tests(tests, open_all, close_all);
+    return cmocka_run_group_tests(tests, measured_setup, measured_teardown);
 }
