@@ -134,11 +134,15 @@ static void rope_kv(struct vkm_suite *s, const struct heads *h, const uint32_t *
                   n_rows, name))
         return;
     struct paged paged = make_paged(s, positions, n_rows, n_sequences);
-    /* Far positions share blocks by 16: rows stay apart while the cache stays small. */
+    /* Far positions share blocks, so that the cache stays small; each row has one to itself. */
     uint32_t *blocks = vkm_case_host(paged.blocks);
-    for (uint32_t i = 0; i < n_sequences * paged.block_stride && paged.n_blocks > 64; i++)
-        blocks[i] = blocks[i] == VKM_POISON ? VKM_POISON : i % 64;
     uint32_t n_blocks = vkm_min_u32(paged.n_blocks, 64);
+    if (n_blocks < paged.n_blocks) {
+        for (uint32_t i = 0; i < n_sequences * paged.block_stride; i++)
+            blocks[i] = blocks[i] == VKM_POISON ? VKM_POISON : i % n_blocks;
+        for (uint32_t r = 0; r < n_rows; r++)
+            blocks[r % n_sequences * paged.block_stride + positions[r] / VKM_KV_BLOCK] = r;
+    }
     uint32_t n_high = (paged.block_stride * VKM_KV_BLOCK) / VKM_ROPE_SPLIT + 1;
     uint64_t cache =
         (uint64_t)n_blocks * h->n_kv_heads * vkm_kv_words(s->dtype, h->head_dim) * VKM_KV_BLOCK;
