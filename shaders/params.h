@@ -37,15 +37,21 @@
 #define VKM_PROBE_UNROLL 4u  /* of each, in one turn of the loop */
 
 #define VKM_COUNT_ROWS 16u /* rows that a lane of route_count takes */
-#define VKM_COUNT_WORDS 5u /* tokens; mass of gates, low word first; mass of probabilities likewise */
+#define VKM_COUNT_WORDS 5u /* tokens; masses of gates and of probabilities, low word first */
 /* Masses are counted in units of 2^-26, each at most 63. */
 #define VKM_MASS_UNIT 67108864.0f
 #define VKM_MASS_MOST 63.0f
+
+/* Standard deviation of the whole numbers that topk_steered takes for noise. */
+#define VKM_NOISE_DEVIATION 75674.5f
 
 /* What the host says of an expert. */
 #define VKM_EXPERT_FREE 0u   /* its score decides */
 #define VKM_EXPERT_OFF 1u    /* not chosen */
 #define VKM_EXPERT_FORCED 2u /* chosen, whatever its score */
+
+/* clang-format finds no layout of the lists below that it leaves alone a second time. */
+/* clang-format off */
 
 /* y[r] = table[rows[r].token], zeros for a token outside the vocabulary; the token goes into
  * history[rows[r].sequence, rows[r].position], unless that lies beyond history_ld.
@@ -120,7 +126,7 @@
  * ids ahead, experts that are off last; the other experts' ranks 0 .. skip - 1 are passed over. The
  * host sees to it that k are left. noise > 0 is added to each logit before the ranking, times a
  * whole number: the sum of sixteen random numbers of 16 bits less its mean, 524280, which is close
- * to normal (standard deviation 75674.5) and exact in float32. They are the halves of
+ * to normal (standard deviation VKM_NOISE_DEVIATION) and exact in float32. They are the halves of
  * Philox4x32-10 at (position, sequence, layer, 1 + 2 expert) and (.., 2 + 2 expert), keyed by the
  * seed. vocab > 0: no ranking; ids[r] = table[rows[r].token], table [vocab, k], each with gate
  * scale / k, or 0 where the expert is off or there is none. */
@@ -286,5 +292,7 @@
  * logits [rows, ld], targets and loss [rows]; one workgroup per row (y). */
 #define VKM_PARAMS_token_loss(K, R, W, I, X, T, C, U, F)                                           \
     R(K, logits) R(K, targets) W(K, loss) U(K, vocab) U(K, ld)
+
+/* clang-format on */
 
 #endif

@@ -194,7 +194,7 @@ static void topk_steered(struct vkm_suite *s, uint32_t n, uint32_t k, enum steer
         .seed_low = vkm_random_below(&s->random, UINT32_MAX),
         .seed_high = vkm_random_below(&s->random, UINT32_MAX),
         .scale = 1.5f,
-        .noise = noise ? 1.0f / 75674.5f : 0,
+        .noise = noise ? 1.0f / VKM_NOISE_DEVIATION : 0,
     };
     if (kind == STEER_TABLE) {
         p.table = make_table(s, n, k, p.rows);

@@ -182,8 +182,6 @@ static void ffn_down(const struct pass *f, const struct vkm_ffn *ffn)
 /* Which experts, by the scores and by what the host wants. */
 static void choose_steered(const struct pass *f, const struct moe *moe)
 {
-    /* What a whole number of random units is to be multiplied with, see params.h. */
-    const double units = 75674.5;
     const struct vkm_config *c = f->c;
     const struct vkm_state *s = f->s;
     const struct vkm_router *routing = &s->params.routing;
@@ -208,7 +206,7 @@ static void choose_steered(const struct pass *f, const struct moe *moe)
             .seed_low = (uint32_t)routing->seed,
             .seed_high = (uint32_t)(routing->seed >> 32),
             .scale = c->routed_scaling_factor,
-            .noise = (float)((double)routing->noise / units)});
+            .noise = routing->noise / VKM_NOISE_DEVIATION});
 }
 
 static void choose(const struct pass *f, const struct moe *moe)
