@@ -74,9 +74,16 @@ vkmoe_status vkmoe_session_eval(vkmoe_session *session, const int32_t *tokens, s
 /* Writes tokens and a trace of them to a safetensors file, whole or not at all: `tokens` I32
  * [count], `logits` F32 [count, vocab_size], and for each MoE layer L `layers.L.topk_idx` I32 and
  * `layers.L.topk_weight` F32, both [count, n_experts_per_token] by falling weight, the lower id
- * first in a tie. All of the trace must be there. */
+ * first in a tie. What the trace has not (NULL) is left out; ids without gates, or gates without
+ * ids, stay in their order. */
 vkmoe_status vkmoe_trace_write(const vkmoe_model *model, const int32_t *tokens, size_t count,
                                const vkmoe_trace *trace, const char *path, vkmoe_error *err);
+/* The same for routes, which may be longer than any session: `tokens` I32 [count], and of each MoE
+ * layer L `layers.L.topk_idx` I32, `layers.L.topk_weight` F32 (gates) and `layers.L.topk_prob` F32,
+ * all [count, ranks], in the order that they have; what is NULL is left out. `first` is not read.
+ */
+vkmoe_status vkmoe_routes_write(const vkmoe_model *model, const int32_t *tokens,
+                                const vkmoe_routes *routes, const char *path, vkmoe_error *err);
 
 /* What is generated, and how. */
 typedef struct vkmoe_generate_params {
