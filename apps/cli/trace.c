@@ -28,10 +28,10 @@ static const char help[] =
     "generated, and layers, an array of one object for each MoE layer (in the order that\n"
     "--experts-off counts by) with layer, its number in the model, ids, gates and probs, as long\n"
     "as each other: chosen experts first, then runners-up by falling router logit, whose gate is\n"
-    "0; probs are the router's softmax over all experts. A safetensors file holds tokens I32 [T] "
-    "and for each MoE layer L\n"
-    "layers.L.topk_idx I32, layers.L.topk_weight and layers.L.topk_prob F32, all [T, R], with id\n"
-    "-1 where there are no more experts.\n\n" CLI_SAMPLING_HELP CLI_COMMON_HELP;
+    "0; probs are the router's softmax over all experts.\n"
+    "A safetensors file holds tokens I32 [T] and for each MoE layer L layers.L.topk_idx I32,\n"
+    "layers.L.topk_weight and layers.L.topk_prob F32, all [T, R], with id -1 where there are no\n"
+    "more experts.\n\n" CLI_SAMPLING_HELP CLI_COMMON_HELP;
 
 struct options {
     struct cli_common common;
