@@ -31,7 +31,7 @@ typedef struct vkmoe_session_params {
     bool count_pairs;      /* and which pairs of experts: 4 bytes for each in every MoE layer */
     /* Experts of each token to remember in every MoE layer, the chosen ones and the runners-up, for
      * vkmoe_session_read_routes: at least as many as the session activates, at most
-     * n_routed_experts; 0: none. Forks inherit it. Takes 4 (2 keep_ranks + K) bytes of host memory
+     * n_routed_experts; 0: none. Forks inherit it. Takes 12 keep_ranks bytes of host memory
      * for each token of the context and MoE layer. */
     uint32_t keep_ranks;
     /* Tokens for which the KV cache has room, of this session and of its forks together, counted in
@@ -120,13 +120,20 @@ vkmoe_status vkmoe_session_rollback(vkmoe_session *session, uint32_t length, vkm
 void vkmoe_session_reset(vkmoe_session *session);
 /* Tokens in the sequence. */
 uint32_t vkmoe_session_length(const vkmoe_session *session);
-/* Routed experts that each of its tokens activates; 0 in a dense model. */
+/* Routed experts that each of its tokens activates from now on; 0 in a dense model. */
 uint32_t vkmoe_session_experts_per_token(const vkmoe_session *session);
 /* From now on: states [n_moe_layers, n_routed_experts] of enum vkmoe_expert_state; NULL: all free
  * again. What is computed already stays as it is; forks made later inherit it. Fails with
  * INVALID_ARGUMENT for a value that is none of them, more forced experts in a layer than the
  * session activates, or fewer experts left than it activates; then nothing changes. */
 vkmoe_status vkmoe_session_set_experts(vkmoe_session *session, const uint8_t *states,
+                                       vkmoe_error *err);
+/* From now on the session routes as `routing` says (NULL: as the model was trained), within what it
+ * was made for: at most as many experts of each token, and HASH only where it was made with HASH.
+ * What is computed already stays as it is, experts that are off or forced stay so, counts go on;
+ * forks made later inherit it. Fails with INVALID_ARGUMENT, or OUT_OF_HOST_MEMORY for a table that
+ * is drawn; then nothing changes. */
+vkmoe_status vkmoe_session_set_routing(vkmoe_session *session, const vkmoe_routing *routing,
                                        vkmoe_error *err);
 /* What the session and its forks chose since it was made or vkmoe_session_reset_routing. Fails with
  * INVALID_ARGUMENT for what the session does not count, or with what the device reports. */
