@@ -39,8 +39,8 @@ typedef struct vkmoe_session_params {
     uint32_t cache_tokens;
     vkmoe_kv kv; /* what the KV cache holds keys and values as; forks share it */
     /* Called after every step, from the thread of the call; false ends the call with CANCELLED. It
-     * must not call back into the session, but for vkmoe_session_read_routes. NULL: none. Forks
-     * inherit it. */
+     * must not call back into the session, but for vkmoe_session_read_routes and
+     * vkmoe_session_read_routing. NULL: none. Forks inherit it. */
     bool (*on_step)(void *user, const vkmoe_step *step);
     void *user; /* handed to on_step */
 } vkmoe_session_params;
@@ -92,7 +92,8 @@ typedef struct vkmoe_generate_params {
     bool ignore_eos;         /* go on past the end of the document */
     /* Called with each token as it is chosen (not with the EOS token that ends it); returns false
      * to stop, the token being kept. It must not use the session, nor another one that shares its
-     * cache, but for vkmoe_session_read_routes. NULL: none. */
+     * cache, but for vkmoe_session_length, vkmoe_session_read_routes and
+     * vkmoe_session_read_routing. NULL: none. */
     bool (*on_token)(void *user, int32_t token);
     void *user; /* handed to on_token */
 } vkmoe_generate_params;
@@ -135,7 +136,11 @@ vkmoe_status vkmoe_session_set_experts(vkmoe_session *session, const uint8_t *st
  * is drawn; then nothing changes. */
 vkmoe_status vkmoe_session_set_routing(vkmoe_session *session, const vkmoe_routing *routing,
                                        vkmoe_error *err);
-/* What the session and its forks chose since it was made or vkmoe_session_reset_routing. Fails with
+/* What the session and its forks chose since it was made or vkmoe_session_reset_routing. May be
+ * called between calls, and from within on_step and on_token: `tokens` then counts the steps that
+ * the device has in hand as well, and the rest may hold a part of them. Where the device's memory
+ * is the host's nothing is waited for; elsewhere the steps in hand are, no more than some tens of
+ * milliseconds. Fails with
  * INVALID_ARGUMENT for what the session does not count, or with what the device reports. */
 vkmoe_status vkmoe_session_read_routing(vkmoe_session *session, vkmoe_routing_counts *counts,
                                         vkmoe_error *err);

@@ -202,32 +202,47 @@ static vkmoe_status fetch(struct vkmoe_session *s, struct vkm_view view, const c
     return status;
 }
 
-static double mass(const uint32_t *words)
+/* Words as they were, and a moment later: steps that are in hand may be adding to them, first to
+ * the low word and then what it carries to the high one. */
+static double mass(const uint32_t *before, const uint32_t *after)
 {
-    return ((double)words[1] * 0x1p32 + words[0]) / (double)VKM_MASS_UNIT;
+    bool carries = after[0] < before[0] && after[1] == before[1];
+    return (((double)after[1] + carries) * 0x1p32 + after[0]) / (double)VKM_MASS_UNIT;
+}
+
+/* Two readings; one will do where it comes behind the steps in hand. */
+static vkmoe_status fetch_counts(struct vkmoe_session *s, uint32_t **before, uint32_t **after,
+                                 vkmoe_error *err)
+{
+    const char *what = "the router's counts";
+    vkmoe_status status = fetch(s, s->state.counts, what, before, err);
+    *after = *before;
+    if (status == VKMOE_OK && s->state.counts.buffer->mapped)
+        status = fetch(s, s->state.counts, what, after, err);
+    return status;
 }
 
 static vkmoe_status read_counts(struct vkmoe_session *s, vkmoe_routing_counts *counts,
                                 vkmoe_error *err)
 {
-    uint32_t n = s->model->info.n_routed_experts, *words;
-    vkmoe_status status = fetch(s, s->state.counts, "the router's counts", &words, err);
-    if (status != VKMOE_OK)
-        return status;
-    for (uint32_t i = 0; i < s->model->info.n_moe_layers; i++)
+    const vkmoe_allocator *a = vkm_gpu_allocator(s->model->gpu);
+    uint32_t n = s->model->info.n_routed_experts, *before = NULL, *after = NULL;
+    vkmoe_status status = fetch_counts(s, &before, &after, err);
+    for (uint32_t i = 0; i < s->model->info.n_moe_layers && status == VKMOE_OK; i++)
         for (uint32_t e = 0; e < n; e++) {
-            const uint32_t *of =
-                words + i * (s->state.counts_stride / sizeof(*words)) + e * VKM_COUNT_WORDS;
+            size_t of = i * (s->state.counts_stride / sizeof(*after)) + e * VKM_COUNT_WORDS;
             size_t at = (size_t)i * n + e;
             if (counts->chosen)
-                counts->chosen[at] = of[0];
+                counts->chosen[at] = after[of];
             if (counts->gate_mass)
-                counts->gate_mass[at] = mass(of + 1);
+                counts->gate_mass[at] = mass(before + of + 1, after + of + 1);
             if (counts->prob_mass)
-                counts->prob_mass[at] = mass(of + 3);
+                counts->prob_mass[at] = mass(before + of + 3, after + of + 3);
         }
-    vkm_free(vkm_gpu_allocator(s->model->gpu), words);
-    return VKMOE_OK;
+    if (after != before)
+        vkm_free(a, after);
+    vkm_free(a, before);
+    return status;
 }
 
 static vkmoe_status read_pairs(struct vkmoe_session *s, uint32_t *pairs, vkmoe_error *err)

@@ -245,6 +245,52 @@ static void generation_follows_what_is_switched(void **state)
     vkmoe_session_destroy(s);
 }
 
+/* What was counted when it was last asked. */
+struct asked {
+    vkmoe_session *session;
+    uint64_t chosen[LAYERS * EXPERTS];
+    double gates[LAYERS * EXPERTS], probs[LAYERS * EXPERTS];
+    uint32_t times;
+};
+
+/* Steps that are in hand may be there in part, but nothing goes back. */
+static bool ask(void *user, int32_t token)
+{
+    struct asked *asked = user, now = {.session = asked->session, .times = asked->times + 1};
+    vkmoe_routing_counts counts = {
+        .chosen = now.chosen, .gate_mass = now.gates, .prob_mass = now.probs};
+    vkmoe_error err;
+    (void)token;
+    assert_ok(vkmoe_session_read_routing(now.session, &counts, &err), &err);
+    for (uint32_t l = 0; l < LAYERS; l++) {
+        uint64_t sum = 0;
+        for (size_t e = l * EXPERTS; e < (l + 1) * EXPERTS; e++) {
+            assert_true(now.chosen[e] >= asked->chosen[e] && now.gates[e] >= asked->gates[e] &&
+                        now.probs[e] >= asked->probs[e]);
+            assert_true(now.probs[e] <= (double)counts.tokens);
+            sum += now.chosen[e];
+        }
+        assert_true(sum <= counts.tokens * TRAINED);
+        assert_true(sum + 4 * TRAINED >= counts.tokens * TRAINED);
+    }
+    *asked = now;
+    return true;
+}
+
+static void counts_can_be_read_while_text_is_generated(void **state)
+{
+    vkmoe_error err;
+    vkmoe_session *s = session_of(&(vkmoe_routing){0});
+    struct asked asked = {.session = s};
+    const vkmoe_generate_params params = {
+        .max_tokens = 90, .ignore_eos = true, .on_token = ask, .user = &asked};
+    (void)state;
+    assert_ok(vkmoe_session_eval(s, tokens, 4, NULL, &err), &err);
+    assert_ok(vkmoe_session_generate(s, &params, NULL, &err), &err);
+    assert_int_equal(asked.times, 90);
+    vkmoe_session_destroy(s);
+}
+
 static const struct {
     vkmoe_routing routing;
     uint32_t k, skip, shared;
@@ -463,6 +509,7 @@ int main(void)
         cmocka_unit_test(noise_changes_choices_by_its_seed_and_size),
         cmocka_unit_test(experts_can_be_switched_off_and_forced_and_freed_again),
         cmocka_unit_test(generation_follows_what_is_switched),
+        cmocka_unit_test(counts_can_be_read_while_text_is_generated),
         cmocka_unit_test(a_session_can_be_routed_anew_at_any_time),
         cmocka_unit_test(a_session_with_a_table_takes_another_one),
         cmocka_unit_test(routing_that_does_not_fit_the_session_is_refused_and_changes_nothing),
