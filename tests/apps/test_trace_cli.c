@@ -140,13 +140,54 @@ static void experts_are_those_of_the_float64_model_and_the_rest_is_ranked_behind
     }
 }
 
-/* Tensors, lines and what `vkmoe logits` writes of the same tokens are the same numbers. */
+/* One layer of a file, [tokens, TRAINED]. */
+struct tensors {
+    int32_t ids[MOST];
+    float gates[MOST], probs[MOST];
+};
+
+static void take_tensor(const struct vkm_checkpoint *file, int layer, const char *kind, void *to,
+                        size_t count)
+{
+    char name[64];
+    vkmoe_error err;
+    snprintf(name, sizeof(name), "layers.%d.topk_%s", layer, kind);
+    const struct vkm_tensor *t = vkm_checkpoint_find(file, name);
+    assert_non_null(t);
+    assert_true(t->size == count * 4 && count <= MOST);
+    assert_ok(vkm_tensor_read(t, 0, to, count * 4, &err), &err);
+}
+
+/* Lines and tensors are the same numbers; the latter are handed on, layer by layer. */
+static void assert_same(const struct lines *lines, const char *path, struct tensors *layers)
+{
+    struct vkm_checkpoint *file;
+    vkmoe_error err;
+    size_t n = lines->count * TRAINED;
+    assert_ok(vkm_checkpoint_open_file(NULL, path, &file, &err), &err);
+    assert_int_equal(vkm_checkpoint_count(file), 1 + 3 * LAYERS);
+    for (size_t l = 0; l < LAYERS; l++) {
+        struct tensors *got = &layers[l];
+        int layer = (int)measured_number(layer_of(lines, 0, l), "layer");
+        take_tensor(file, layer, "idx", got->ids, n);
+        take_tensor(file, layer, "weight", got->gates, n);
+        take_tensor(file, layer, "prob", got->probs, n);
+        for (size_t i = 0; i < n; i++) {
+            const json_t *line = layer_of(lines, i / TRAINED, l);
+            assert_int_equal(id(line, i % TRAINED), got->ids[i]);
+            assert_true((float)item(line, "gates", i % TRAINED) == got->gates[i]);
+            assert_true((float)item(line, "probs", i % TRAINED) == got->probs[i]);
+        }
+    }
+    vkm_checkpoint_close(file);
+}
+
+static struct tensors read_layers[LAYERS];
+
+/* And so is what `vkmoe logits` writes. */
 static void a_safetensors_file_holds_what_the_lines_do(void **state)
 {
     struct test_process p = {.folder = test_folder()}, q = p, r = p;
-    struct vkm_checkpoint *file;
-    vkmoe_error err;
-    char name[64];
     (void)state;
     test_vkmoe(&p, "trace", "-p", "ROMEO:\nWhat news", "-o", "a.safetensors");
     test_process_assert_code(&p, 0);
@@ -159,34 +200,33 @@ static void a_safetensors_file_holds_what_the_lines_do(void **state)
     test_process_free(&r);
     struct test_trace trace = test_trace_read(test_folder_path("b.safetensors"));
     assert_int_equal(lines->count, trace.count);
-    assert_ok(vkm_checkpoint_open_file(NULL, test_folder_path("a.safetensors"), &file, &err), &err);
-    assert_int_equal(vkm_checkpoint_count(file), 1 + 3 * LAYERS);
+    assert_same(lines, test_folder_path("a.safetensors"), read_layers);
+    size_t n = (size_t)trace.count * TRAINED;
     for (size_t l = 0; l < LAYERS; l++) {
-        static const char *const kinds[] = {"idx", "weight", "prob"};
-        static union {
-            int32_t ids[MOST];
-            float weights[MOST];
-        } got[3];
-        int layer = (int)measured_number(layer_of(lines, 0, l), "layer");
-        size_t n = (size_t)trace.count * TRAINED;
-        for (size_t k = 0; k < 3; k++) {
-            snprintf(name, sizeof(name), "layers.%d.topk_%s", layer, kinds[k]);
-            const struct vkm_tensor *t = vkm_checkpoint_find(file, name);
-            assert_non_null(t);
-            assert_int_equal(t->size, n * 4);
-            assert_ok(vkm_tensor_read(t, 0, &got[k], n * 4, &err), &err);
-        }
-        assert_memory_equal(got[0].ids, trace.ids + l * n, n * 4);
-        assert_memory_equal(got[1].weights, trace.weights + l * n, n * 4);
-        for (size_t i = 0; i < n; i++) {
-            const json_t *line = layer_of(lines, i / TRAINED, l);
-            assert_int_equal(id(line, i % TRAINED), got[0].ids[i]);
-            assert_true((float)item(line, "gates", i % TRAINED) == got[1].weights[i]);
-            assert_true((float)item(line, "probs", i % TRAINED) == got[2].weights[i]);
-        }
+        assert_memory_equal(read_layers[l].ids, trace.ids + l * n, n * 4);
+        assert_memory_equal(read_layers[l].gates, trace.weights + l * n, n * 4);
     }
-    vkm_checkpoint_close(file);
     test_trace_free(&trace);
+    free_lines(lines);
+}
+
+/* Fewer tokens than room was made for. */
+static void a_text_that_ends_early_leaves_no_gap(void **state)
+{
+    struct test_process p = {.folder = test_folder()}, q = p;
+    const struct golden_greedy *text = NULL;
+    (void)state;
+    for (size_t i = 0; i < golden.n_greedy; i++)
+        if (golden.greedy[i].stops_at_eos)
+            text = &golden.greedy[i];
+    assert_non_null(text);
+    test_vkmoe(&p, "trace", "-p", text->prompt, "-n", "200", "--temp", "0", "-o", "a.safetensors");
+    test_process_assert_code(&p, 0);
+    test_process_free(&p);
+    test_vkmoe(&q, "trace", "-p", text->prompt, "-n", "200", "--temp", "0", "-o", "-");
+    struct lines *lines = lines_of(&q);
+    assert_in_range(lines->count, 2, 199);
+    assert_same(lines, test_folder_path("a.safetensors"), read_layers);
     free_lines(lines);
 }
 
@@ -389,6 +429,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(experts_are_those_of_the_float64_model_and_the_rest_is_ranked_behind_them),
         TEST_IN_FOLDER(a_safetensors_file_holds_what_the_lines_do),
+        TEST_IN_FOLDER(a_text_that_ends_early_leaves_no_gap),
         cmocka_unit_test(what_is_generated_is_traced_to_the_last_token),
         TEST_IN_FOLDER(a_long_text_is_cut_into_sequences_and_its_gates_add_up),
         cmocka_unit_test(a_table_s_choice_has_no_runners_up),
