@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "text.h"
+#include "text_options.h"
 
 static const char help[] =
     "usage: vkmoe study KIND -f FILE [OPTIONS]\n"
@@ -15,14 +16,9 @@ static const char help[] =
     "  shared       the shared experts are left out, with K and with K + 1 routed ones\n"
     "Each line gives the mean negative log likelihood (NLL) of a token in nats, and what it is\n"
     "more than on the first line, where routing is as the model was trained or as other options\n"
-    "want it.\n\n"
-    "  -f, --file FILE        the text; - is stdin\n"
-    "  -c, --context N        tokens of a window (default: what the model was made for, at\n"
-    "                         most 4096)\n"
-    "      --tokens N         only the text's first N tokens\n"
-    "      --list N,N,...     the values of R or K (default: a dozen that fit the model)\n"
-    "      --json             as JSON\n"
-    "      --csv              as CSV\n" CLI_COMMON_HELP;
+    "want it.\n\n" CLI_TEXT_HELP "      --tokens N         only the text's first N tokens\n"
+    "      --list N,N,...     the values of R or K (default: a dozen that fit the "
+    "model)\n" CLI_COMMON_HELP;
 
 enum kind { KIND_MASK, KIND_ACTIVE, KIND_SHARED, KIND_COUNT };
 static const char *const kind_names[] = {"mask", "active", "shared"};
@@ -30,21 +26,17 @@ static const char *const kind_names[] = {"mask", "active", "shared"};
 struct options {
     struct cli_common common;
     enum kind kind;
-    const char *file, *list;
+    struct cli_text_options text;
+    const char *list;
     uint64_t tokens;
-    bool as_json, as_csv;
 };
 
-enum { OPTION_TOKENS = CLI_OPTION_OWN, OPTION_LIST, OPTION_JSON, OPTION_CSV };
+enum { OPTION_TOKENS = CLI_OPTION_TEXT_OWN, OPTION_LIST };
 
 static const struct option long_options[] = {
-    CLI_COMMON_LONG,
-    {"file", required_argument, NULL, 'f'},
-    {"context", required_argument, NULL, 'c'},
+    CLI_TEXT_LONG,
     {"tokens", required_argument, NULL, OPTION_TOKENS},
     {"list", required_argument, NULL, OPTION_LIST},
-    {"json", no_argument, NULL, OPTION_JSON},
-    {"csv", no_argument, NULL, OPTION_CSV},
     {NULL, 0, NULL, 0},
 };
 
@@ -52,43 +44,30 @@ static const struct option long_options[] = {
 static int apply_option(struct options *o, int option)
 {
     switch (option) {
-    case 'f':
-        o->file = optarg;
-        return -1;
-    case 'c':
-        return cli_parse_context(optarg, &o->common) ? -1 : EXIT_USAGE;
     case OPTION_TOKENS:
         return cli_parse_u64("--tokens", optarg, 2, CLI_MOST_TOKENS, &o->tokens) ? -1 : EXIT_USAGE;
     case OPTION_LIST:
         o->list = optarg;
         return -1;
-    case OPTION_JSON:
-        o->as_json = true;
-        return -1;
-    case OPTION_CSV:
-        o->as_csv = true;
-        return -1;
     default:
-        return cli_common_option(&o->common, option, help);
+        return cli_text_option(&o->text, &o->common, option, help);
     }
 }
 
 static int check(const struct options *o)
 {
-    if (!o->file)
+    if (!o->text.file)
         return cli_usage("study: a text is needed, with -f FILE");
-    if (o->as_json && o->as_csv)
-        return cli_usage("study: --json and --csv exclude each other");
     if (o->list && o->kind == KIND_SHARED)
         return cli_usage("study: --list says nothing to shared");
-    return -1;
+    return cli_text_check(&o->text, "study");
 }
 
 static int parse(int argc, char **argv, struct options *o)
 {
     int option, kind = 0;
     *o = (struct options){0};
-    while ((option = cli_next_option(argc, argv, CLI_COMMON_SHORT "f:c:", long_options)) != -1) {
+    while ((option = cli_next_option(argc, argv, CLI_TEXT_SHORT, long_options)) != -1) {
         int code = apply_option(o, option);
         if (code >= 0)
             return code;
@@ -258,8 +237,7 @@ static int measure(struct study *s)
     vkmoe_status status = VKMOE_OK;
     for (s->at = 0; s->at < s->count && status == VKMOE_OK; s->at++)
         status = measure_trial(s, &s->trials[s->at], &err);
-    if (isatty(STDERR_FILENO))
-        fputs("\r\033[K", stderr);
+    cli_end_progress();
     if (status == VKMOE_OK)
         return EXIT_DONE;
     return cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
@@ -334,9 +312,9 @@ static int run(void *user, const struct cli_engine *e, const struct cli_text *te
         code = add_trials(&s);
     if (code == EXIT_DONE)
         code = measure(&s);
-    if (code == EXIT_DONE && o->as_json)
+    if (code == EXIT_DONE && o->text.as_json)
         code = print_json(&s);
-    else if (code == EXIT_DONE && o->as_csv)
+    else if (code == EXIT_DONE && o->text.as_csv)
         print_csv(&s);
     else if (code == EXIT_DONE)
         print_text(&s);
@@ -349,5 +327,5 @@ int cmd_study(int argc, char **argv)
 {
     struct options o;
     int code = parse(argc, argv, &o);
-    return code >= 0 ? code : cli_with_text(&o.common, o.file, run, &o);
+    return code >= 0 ? code : cli_with_text(&o.common, o.text.file, run, &o);
 }
