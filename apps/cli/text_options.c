@@ -44,8 +44,10 @@ void cli_text_show(struct cli_text_progress *p, const char *what, uint64_t done,
                    const char *unit)
 {
     double now = cli_now();
-    if (p->start == 0)
+    if (p->start == 0) {
         p->start = now;
+        p->from = done;
+    }
     if (!isatty(STDERR_FILENO) || (done < total && now - p->shown < 0.1))
         return;
     p->shown = now;

@@ -38,6 +38,7 @@ int cli_text_check_file(const struct cli_text_options *t, const char *command, i
 /* How far a measurement is, on stderr if that is a terminal. */
 struct cli_text_progress {
     double start, shown; /* set by the first call */
+    uint64_t from;       /* likewise: what was done by then */
 };
 /* "WHAT: 3 of 96 UNIT, 12 s left". */
 void cli_text_show(struct cli_text_progress *p, const char *what, uint64_t done, uint64_t total,
