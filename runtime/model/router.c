@@ -49,10 +49,23 @@ static vkmoe_status check_table(const struct vkm_config *c, const uint32_t *tabl
     return VKMOE_OK;
 }
 
+/* What the caller leaves to the model: the router, and with it noise and seed where he gives none.
+ */
+static vkmoe_routing complete(const struct vkm_config *c, const vkmoe_routing *routing)
+{
+    vkmoe_routing r = routing ? *routing : (vkmoe_routing){0};
+    if (r.router != VKMOE_ROUTER_MODEL)
+        return r;
+    r.router = c->router;
+    r.noise = r.noise != 0 ? r.noise : c->router_noise; /* NaN stays, to be refused */
+    r.seed = r.seed > 0 ? r.seed : c->router_seed;
+    return r;
+}
+
 vkmoe_status vkm_router_resolve(const struct vkm_config *config, const vkmoe_routing *routing,
                                 struct vkm_router *out, vkmoe_error *err)
 {
-    const vkmoe_routing plain = {0}, *r = routing ? routing : &plain;
+    const vkmoe_routing completed = complete(config, routing), *r = &completed;
     uint32_t fixed = fixed_k(config, r->router);
     uint32_t k = r->experts_per_token > 0 ? r->experts_per_token
                  : fixed > 0              ? fixed

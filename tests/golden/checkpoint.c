@@ -172,6 +172,12 @@ static void write_config(const struct test_shape *s, const char *folder)
         "max_position_embeddings", (int)s->max_position);
     assert_non_null(config);
     json_object_set_new(config, "rms_norm_eps", json_real(s->eps));
+    if (s->router)
+        json_object_set_new(config, "vkmoe_router", json_string(s->router));
+    if (s->router_noise > 0)
+        json_object_set_new(config, "vkmoe_router_noise", json_real(s->router_noise));
+    if (s->router_seed > 0)
+        json_object_set_new(config, "vkmoe_router_seed", json_integer(s->router_seed));
     json_object_set_new(config, "n_routed_experts",
                         s->dense ? json_null() : json_integer(s->experts));
     json_object_set_new(config, "n_shared_experts",
