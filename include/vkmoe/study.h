@@ -83,8 +83,8 @@ vkmoe_status vkmoe_adjust(vkmoe_adjustment kind, const double *p, size_t n, doub
 
 /* A text, without BOS. */
 typedef struct vkmoe_affinity_text {
-    const int32_t *tokens;
-    size_t count;
+    const int32_t *tokens; /* [count] ids */
+    size_t count;          /* at least 1 */
 } vkmoe_affinity_text;
 
 /* Which experts serve which text, in memory of the caller: T texts, L MoE layers, N routed experts.
