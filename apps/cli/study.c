@@ -19,18 +19,19 @@ static const char help[] =
     "               differ by more than chance: a permutation test deals their windows out anew\n"
     "mask, active and shared give a line for each trial: the mean negative log likelihood (NLL)\n"
     "of a token in nats, and what it is more than on the first line, where routing is as the\n"
-    "model was trained or as other options want it. importance gives a line for each expert, the\n"
-    "most harmful loss first: by how much the NLL rises without it, with a 95 % interval; it\n"
-    "computes the text once for each expert.\n\n" CLI_TEXT_HELP
+    "model was trained or as other options want it, with a 95 % interval over windows.\n"
+    "importance gives a line for each expert, the most harmful loss first: by how much the NLL\n"
+    "rises without it, likewise; it computes the text once for each expert.\n\n" CLI_TEXT_HELP
     "                         affinity: 128, as the test needs several windows of each text\n"
     "      --tokens N         only the first N tokens of each text\n"
     "      --list N,N,...     mask, active: the values of R or K (default: a dozen that fit the\n"
     "                         model)\n"
+    "      --chart FILE       mask, active: also draw the loss against R or K, as SVG or, with\n"
+    "                         .png, as PNG\n"
     "      --only LIST        importance: these experts, as --experts-off has them\n"
     "      --permutations N   affinity: of the test (default: 999)\n"
     "      --seed N           affinity: of the permutations (default: 0)\n"
-    "      --map FILE         importance, affinity: also draw them, as SVG or, with .png, as\n"
-    "                         PNG\n" CLI_COMMON_HELP;
+    "      --map FILE         importance, affinity: also draw them, likewise\n" CLI_COMMON_HELP;
 
 enum {
     OPTION_TOKENS = CLI_OPTION_TEXT_OWN,
@@ -38,7 +39,8 @@ enum {
     OPTION_ONLY,
     OPTION_PERMUTATIONS,
     OPTION_SEED,
-    OPTION_MAP
+    OPTION_MAP,
+    OPTION_CHART
 };
 
 static const struct option long_options[] = {
@@ -49,6 +51,7 @@ static const struct option long_options[] = {
     {"permutations", required_argument, NULL, OPTION_PERMUTATIONS},
     {"seed", required_argument, NULL, OPTION_SEED},
     {"map", required_argument, NULL, OPTION_MAP},
+    {"chart", required_argument, NULL, OPTION_CHART},
     {NULL, 0, NULL, 0},
 };
 
@@ -65,6 +68,7 @@ static const struct {
     {OPTION_PERMUTATIONS, KIND(STUDY_AFFINITY), "--permutations"},
     {OPTION_SEED, KIND(STUDY_AFFINITY), "--seed"},
     {OPTION_MAP, KIND(STUDY_IMPORTANCE) | KIND(STUDY_AFFINITY), "--map"},
+    {OPTION_CHART, KIND(STUDY_MASK) | KIND(STUDY_ACTIVE), "--chart"},
 };
 
 const char *study_name(enum study_kind kind)
@@ -99,6 +103,9 @@ static int apply_option(struct study_options *o, int option)
     case OPTION_MAP:
         o->map = optarg;
         return *optarg ? -1 : cli_usage("--map: an empty name is no file");
+    case OPTION_CHART:
+        o->chart = optarg;
+        return *optarg ? -1 : cli_usage("--chart: an empty name is no file");
     default:
         return cli_text_option(&o->text, &o->common, option, help);
     }
@@ -132,7 +139,7 @@ static int check(const struct study_options *o, unsigned given)
         return cli_usage("study: '%s' is not an option; a text goes after -f", o->files[0]);
     if (o->kind != STUDY_AFFINITY && !o->text.file)
         return cli_usage("study: a text is needed, with -f FILE");
-    if (o->map && !drawing_can("--map"))
+    if ((o->map && !drawing_can("--map")) || (o->chart && !drawing_can("--chart")))
         return EXIT_FAILED;
     return cli_text_check(&o->text, "study");
 }

@@ -21,7 +21,8 @@ struct study_options {
     uint64_t tokens;  /* of each text, the first; 0: all */
     const char *list; /* NULL: by default */
     const char *only; /* experts, as --experts-off has them; NULL: all */
-    const char *map;  /* a picture; NULL: none */
+    const char *map;  /* pictures; NULL: none */
+    const char *chart;
     uint64_t permutations, seed;
     char *const *files; /* affinity: the texts */
     int n_files;

@@ -1,14 +1,21 @@
 /* vkmoe study mask, active, shared: routing changed for all tokens (section 4.5 of the paper). */
 #include "study.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "study_chart.h"
 
 /* --- what is tried --- */
 
 struct trial {
     vkmoe_routing routing;
     vkmoe_perplexity result;
+    /* Of the differences from the first trial, d in a window of n tokens: sums of d * d and d * n.
+     */
+    double squares, products;
+    double more, more_error;  /* the mean difference and its standard error, 0 for one window */
     double prompt_rate, rate; /* tokens per second, read and generated */
 };
 
@@ -19,9 +26,11 @@ struct study {
     const vkmoe_model_info *info;
     const uint8_t *states;
     struct cli_text_progress progress;
+    bool no_memory; /* which ended a trial */
     struct trial *trials;
     size_t count, at;
-    uint32_t k; /* of the first trial */
+    double *first; /* losses of the first trial, summed in each window */
+    uint32_t k;    /* of the first trial */
 };
 
 static bool add(struct study *s, vkmoe_routing routing)
@@ -107,12 +116,44 @@ static int add_trials(struct study *s)
 
 /* --- measuring --- */
 
+/* Compares a window with the same one of the first trial; false when memory ran out. */
+static bool compare(struct study *s, const vkmoe_perplexity *so_far)
+{
+    struct trial *t = &s->trials[s->at];
+    size_t window = (size_t)so_far->windows - 1;
+    double sum = so_far->sum - t->result.sum, n = (double)(so_far->scored - t->result.scored);
+    if (so_far->windows == t->result.windows)
+        return true;
+    if (s->at == 0) {
+        double *more = realloc(s->first, (window + 1) * sizeof(*more));
+        if (!more)
+            return false;
+        s->first = more;
+        s->first[window] = sum;
+    }
+    double d = sum - s->first[window];
+    t->squares += d * d;
+    t->products += d * n;
+    t->result = *so_far;
+    return true;
+}
+
+static void finish(const struct study *s, struct trial *t)
+{
+    double n = (double)t->result.scored, windows = (double)t->result.windows;
+    t->more = t->result.nll - s->trials[0].result.nll;
+    double spread =
+        t->squares - 2 * t->more * t->products + t->more * t->more * t->result.count_squares;
+    t->more_error = windows > 1 ? sqrt(fmax(0, spread) * windows / (windows - 1)) / n : 0;
+}
+
 static bool on_window(void *user, const vkmoe_perplexity *so_far)
 {
     struct study *s = user;
     cli_text_show(&s->progress, study_name(s->options->kind), s->at * so_far->tokens + so_far->next,
                   s->count * so_far->tokens, "tokens");
-    return !cli_interrupted();
+    s->no_memory = !compare(s, so_far);
+    return !s->no_memory && !cli_interrupted();
 }
 
 static bool on_repetition(void *user, uint32_t done, uint32_t total)
@@ -153,6 +194,7 @@ static vkmoe_status measure_trial(struct study *s, struct trial *t, vkmoe_error 
     double start = cli_now();
     vkmoe_status status =
         vkmoe_perplexity_run(s->engine->model, s->text->ids, count, &params, &t->result, err);
+    finish(s, t);
     t->prompt_rate = (double)t->result.scored / (cli_now() - start);
     if (status == VKMOE_OK && o->kind == STUDY_ACTIVE)
         status = measure_rate(s, t, err);
@@ -168,6 +210,8 @@ static int measure(struct study *s)
     cli_end_progress();
     if (status == VKMOE_OK)
         return EXIT_DONE;
+    if (s->no_memory)
+        return cli_fail("host memory ran out for the windows of %zu trials", s->count);
     return cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
 }
 
@@ -182,14 +226,14 @@ static uint32_t active(const struct study *s, const struct trial *t)
 static void print_text(const struct study *s)
 {
     bool rates = s->options->kind == STUDY_ACTIVE;
-    printf("passed over  active  shared     NLL      +-    more  perplexity%s\n",
+    printf("passed over  active  shared     NLL     more      +-  perplexity%s\n",
            rates ? "  read t/s  generated t/s" : "");
     for (size_t i = 0; i < s->count; i++) {
         const struct trial *t = &s->trials[i];
         const vkmoe_perplexity *p = &t->result;
-        printf("%11u %7u %7s %7.4f %7.4f %7.4f %11.3f", t->routing.skip, active(s, t),
-               t->routing.without_shared ? "no" : "yes", p->nll, 1.96 * p->standard_error,
-               p->nll - s->trials[0].result.nll, p->perplexity);
+        printf("%11u %7u %7s %7.4f %8.4f %7.4f %11.3f", t->routing.skip, active(s, t),
+               t->routing.without_shared ? "no" : "yes", p->nll, t->more, 1.96 * t->more_error,
+               p->perplexity);
         if (rates)
             printf(" %9.1f %14.2f", t->prompt_rate, t->rate);
         putchar('\n');
@@ -198,13 +242,13 @@ static void print_text(const struct study *s)
 
 static void print_csv(const struct study *s)
 {
-    printf("skip,active,shared,nll,standard_error,perplexity,read_per_second,"
-           "generated_per_second\n");
+    printf("skip,active,shared,nll,standard_error,more,more_standard_error,perplexity,"
+           "read_per_second,generated_per_second\n");
     for (size_t i = 0; i < s->count; i++) {
         const struct trial *t = &s->trials[i];
-        printf("%u,%u,%d,%.9g,%.9g,%.9g,%.6g,%.6g\n", t->routing.skip, active(s, t),
-               !t->routing.without_shared, t->result.nll, t->result.standard_error,
-               t->result.perplexity, t->prompt_rate, t->rate);
+        printf("%u,%u,%d,%.9g,%.9g,%.9g,%.9g,%.9g,%.6g,%.6g\n", t->routing.skip, active(s, t),
+               !t->routing.without_shared, t->result.nll, t->result.standard_error, t->more,
+               t->more_error, t->result.perplexity, t->prompt_rate, t->rate);
     }
 }
 
@@ -213,11 +257,11 @@ static int print_json(const struct study *s)
     json_t *trials = json_array();
     for (size_t i = 0; i < s->count; i++) {
         const struct trial *t = &s->trials[i];
-        json_t *one =
-            json_pack("{s:i, s:i, s:b, s:f, s:f, s:f, s:f}", "skip", (int)t->routing.skip, "active",
-                      (int)active(s, t), "shared", !t->routing.without_shared, "nll", t->result.nll,
-                      "standard_error", t->result.standard_error, "perplexity",
-                      t->result.perplexity, "read_per_second", t->prompt_rate);
+        json_t *one = json_pack(
+            "{s:i, s:i, s:b, s:f, s:f, s:f, s:f, s:f, s:f}", "skip", (int)t->routing.skip, "active",
+            (int)active(s, t), "shared", !t->routing.without_shared, "nll", t->result.nll,
+            "standard_error", t->result.standard_error, "more", t->more, "more_standard_error",
+            t->more_error, "perplexity", t->result.perplexity, "read_per_second", t->prompt_rate);
         if (s->options->kind == STUDY_ACTIVE)
             json_object_set_new(one, "generated_per_second", json_real(t->rate));
         json_array_append_new(trials, one);
@@ -226,6 +270,41 @@ static int print_json(const struct study *s)
                                     "model", cli_json_text(cli_model_path(&s->options->common)),
                                     "trials", trials),
                           "the result");
+}
+
+static int draw(const struct study *s)
+{
+    const struct study_options *o = s->options;
+    double *values = malloc(4 * s->count * sizeof(*values) + 1);
+    char line[1024];
+    bool mask = o->kind == STUDY_MASK;
+    if (!values)
+        return cli_fail("--chart: host memory ran out for %zu points", s->count);
+    double *x = values, *nll = x + s->count, *error = nll + s->count, *rate = error + s->count;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct trial *t = &s->trials[i];
+        x[i] = mask ? t->routing.skip : active(s, t);
+        nll[i] = t->result.nll;
+        error[i] = 1.96 * t->more_error;
+        rate[i] = t->rate;
+    }
+    snprintf(line, sizeof(line), "%s, %llu tokens", s->text->file,
+             (unsigned long long)s->trials[0].result.scored);
+    json_t *subtitle = cli_json_text(line);
+    const struct study_chart chart = {
+        .title = mask ? "Loss without the best experts" : "Loss and speed by active experts",
+        .subtitle = json_string_value(subtitle),
+        .across = mask ? "best routed experts passed over" : "active routed experts",
+        .count = s->count,
+        .x = x,
+        .nll = nll,
+        .error = error,
+        .rate = mask ? NULL : rate};
+    int code = subtitle ? study_chart_draw(&chart, o->chart)
+                        : cli_fail("--chart: host memory ran out for the picture");
+    json_decref(subtitle);
+    free(values);
+    return code;
 }
 
 static int run(void *user, const struct cli_engine *e, const struct cli_text *text)
@@ -242,6 +321,8 @@ static int run(void *user, const struct cli_engine *e, const struct cli_text *te
         code = add_trials(s);
     if (code == EXIT_DONE)
         code = measure(s);
+    if (code == EXIT_DONE && o->chart)
+        code = draw(s);
     if (code == EXIT_DONE && o->text.as_json)
         code = print_json(s);
     else if (code == EXIT_DONE && o->text.as_csv)
@@ -250,6 +331,7 @@ static int run(void *user, const struct cli_engine *e, const struct cli_text *te
         print_text(s);
     free(states);
     free(s->trials);
+    free(s->first);
     return code;
 }
 

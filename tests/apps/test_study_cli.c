@@ -326,6 +326,57 @@ static void studies_of_experts_draw_maps(void **state)
     free(picture);
 }
 
+static void loss_and_speed_are_drawn(void **state)
+{
+    struct test_process mask = with_text(), active = mask;
+    size_t size;
+    (void)state;
+    test_vkmoe(&mask, "study", "mask", "-f", "text", "--tokens", "9", "--list", "1,26", "--chart",
+               "m.svg");
+    if (mask.code != 0) {
+        test_process_assert_sentence(&mask, 1, "built without Cairo");
+        test_process_free(&mask);
+        skip();
+    }
+    test_process_free(&mask);
+    char *picture = test_file_read(test_folder_path("m.svg"), &size);
+    test_assert_part(picture, "<title>Loss without the best experts</title>");
+    test_assert_part(picture, "\n26: NLL ");
+    free(picture);
+    test_vkmoe(&active, "study", "active", "-f", "text", "--tokens", "9", "--list", "1", "--chart",
+               "a.svg");
+    test_process_assert_code(&active, 0);
+    test_process_free(&active);
+    picture = test_file_read(test_folder_path("a.svg"), &size);
+    test_assert_part(picture, " tokens per second\n6: NLL "); /* in order */
+    free(picture);
+}
+
+/* Worked out from the same study of one window, of two and of three. */
+static void a_change_has_the_interval_of_its_differences(void **state)
+{
+    enum { CONTEXT = 17, WINDOWS = 3 };
+    double d[WINDOWS], sum = 0, told = 0;
+    (void)state;
+    for (int w = 0; w < WINDOWS; w++) {
+        struct test_process p = with_text();
+        char tokens[8];
+        snprintf(tokens, sizeof(tokens), "%d", (CONTEXT - 1) * (w + 1));
+        test_vkmoe(&p, "study", "mask", "-f", "text", "-c", "17", "--tokens", tokens, "--list", "1",
+                   "--json");
+        json_t *root = measured_json(&p);
+        d[w] = measured_number(trial(root, 1), "more") * (CONTEXT - 1) * (w + 1) - sum;
+        sum += d[w];
+        told = measured_number(trial(root, 1), "more_standard_error");
+        json_decref(root);
+    }
+    double mean = sum / WINDOWS, spread = 0;
+    for (int w = 0; w < WINDOWS; w++)
+        spread += (d[w] - mean) * (d[w] - mean);
+    double expected = sqrt(spread / (WINDOWS - 1) / WINDOWS) / (CONTEXT - 1);
+    assert_true(expected > 0 && fabs(told - expected) < 1e-6 * expected);
+}
+
 static void what_cannot_be_is_told_in_a_sentence(void **state)
 {
     static const struct {
@@ -350,6 +401,7 @@ static void what_cannot_be_is_told_in_a_sentence(void **state)
         {{"study", "shared", "-f", "text", "--list=1"}, 2, "--list says nothing to shared"},
         {{"study", "mask", "-f", "text", "--only=0:1"}, 2, "--only says nothing to mask"},
         {{"study", "mask", "-f", "text", "--map=m.svg"}, 2, "--map says nothing to mask"},
+        {{"study", "shared", "-f", "text", "--chart=m.svg"}, 2, "--chart says nothing to shared"},
         {{"study", "importance", "-f", "text", "--only=0:32"}, 1, "'0:32' is not LAYER:EXPERT"},
         {{"study", "importance", "-f", "text", "--only="}, 2, "--only: an empty list"},
         {{"study", "importance", "-f", "text", "--experts=32"}, 1, "31 of 32 experts are left"},
@@ -395,6 +447,8 @@ int main(void)
         TEST_IN_FOLDER(studies_of_experts_print_lines_for_people_and_for_programs),
         TEST_IN_FOLDER(an_expert_that_no_token_chose_harms_nobody_by_going),
         TEST_IN_FOLDER(studies_of_experts_draw_maps),
+        TEST_IN_FOLDER(loss_and_speed_are_drawn),
+        TEST_IN_FOLDER(a_change_has_the_interval_of_its_differences),
         TEST_IN_FOLDER(what_cannot_be_is_told_in_a_sentence),
     };
     return cmocka_run_group_tests(tests, measured_setup, measured_teardown);
