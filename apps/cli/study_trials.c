@@ -97,12 +97,14 @@ static int add_trials(struct study *s)
 {
     const vkmoe_routing *routing = &s->options->common.routing;
     uint32_t n = s->info->n_routed_experts;
-    s->k =
-        routing->experts_per_token > 0 ? routing->experts_per_token : s->info->n_experts_per_token;
+    vkmoe_session *session;
     if (n == 0)
         return cli_fail("%s: the model has no routed experts", cli_model_path(&s->options->common));
-    if (s->k > n)
-        return cli_fail("--experts: %u of %u routed experts", s->k, n);
+    int code = cli_session_create(&s->options->common, s->engine->model, &session);
+    if (code != EXIT_DONE)
+        return code;
+    s->k = vkmoe_session_experts_per_token(session); /* which a router may fix */
+    vkmoe_session_destroy(session);
     if (s->options->kind == STUDY_SHARED && s->info->n_shared_experts == 0)
         return cli_fail("%s: the model has no shared experts", cli_model_path(&s->options->common));
     bool good = add(s, *routing); /* what the others are compared with */
@@ -219,8 +221,7 @@ static int measure(struct study *s)
 
 static uint32_t active(const struct study *s, const struct trial *t)
 {
-    return t->routing.experts_per_token > 0 ? t->routing.experts_per_token
-                                            : s->info->n_experts_per_token;
+    return t->routing.experts_per_token > 0 ? t->routing.experts_per_token : s->k;
 }
 
 static void print_text(const struct study *s)
