@@ -33,13 +33,14 @@ typedef struct vkmoe_routing {
     uint32_t experts_per_token;
     /* Standard deviation of the noise that is added to each logit before experts are ranked (gates
      * are not affected): close to normal, a function of seed, position, layer and expert. 0: none,
-     * or with MODEL the model's (vkmoe_router_noise of config.json). */
+     * or with MODEL the model's (vkmoe_router_noise of config.json). HASH and DENSE, which rank
+     * nothing, take none. */
     float noise;
     /* Of the noise, and of the table that HASH draws. 0 with MODEL: the model's
      * (vkmoe_router_seed). */
     uint64_t seed;
-    /* Of each token's ranking, the first so many experts are passed over (figure 4 of the paper).
-     */
+    /* Of each token's ranking, the first so many experts are passed over (figure 4 of the paper);
+     * none with HASH and DENSE. */
     uint32_t skip;
     bool without_shared; /* the shared experts of MoE layers are left out */
     /* HASH: [vocab_size, K] ids of experts, copied when a session is made. NULL: drawn at random, K

@@ -38,6 +38,23 @@ static vkmoe_status check_k(const struct vkm_config *c, const vkmoe_routing *r, 
     return VKMOE_OK;
 }
 
+/* What changes a ranking says nothing to routers that have none. */
+static vkmoe_status check_ranking(const vkmoe_routing *r, vkmoe_error *err)
+{
+    bool hash = r->router == VKMOE_ROUTER_HASH;
+    if (!hash && r->router != VKMOE_ROUTER_DENSE)
+        return VKMOE_OK;
+    if (r->noise > 0)
+        return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
+                        "the router's noise is %g, expected 0, as the router %s ranks no experts",
+                        (double)r->noise, hash ? "hash" : "dense");
+    if (r->skip > 0)
+        return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
+                        "%u experts are to be passed over, expected 0, as the router %s ranks none",
+                        r->skip, hash ? "hash" : "dense");
+    return VKMOE_OK;
+}
+
 static vkmoe_status check_table(const struct vkm_config *c, const uint32_t *table, uint32_t k,
                                 vkmoe_error *err)
 {
@@ -76,7 +93,9 @@ vkmoe_status vkm_router_resolve(const struct vkm_config *config, const vkmoe_rou
     if (!(r->noise >= 0) || !isfinite(r->noise))
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "the router's noise is %g, expected 0 or more",
                         (double)r->noise);
-    vkmoe_status status = check_k(config, r, k, err);
+    vkmoe_status status = check_ranking(r, err);
+    if (status == VKMOE_OK)
+        status = check_k(config, r, k, err);
     if (status == VKMOE_OK && r->router == VKMOE_ROUTER_HASH)
         status = check_table(config, r->table, k, err);
     if (status != VKMOE_OK)

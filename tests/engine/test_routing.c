@@ -487,6 +487,9 @@ static void what_cannot_be_is_refused(void **state)
         {{.router = VKMOE_ROUTER_COUNT}, "router is 7, expected 0 to 6"},
         {{.noise = -1}, "noise is -1"},
         {{.noise = NAN}, "noise is nan"},
+        {{.router = VKMOE_ROUTER_HASH, .noise = 0.5f}, "the router's noise is 0.5, expected 0"},
+        {{.router = VKMOE_ROUTER_DENSE, .noise = 1}, "as the router dense ranks no experts"},
+        {{.router = VKMOE_ROUTER_HASH, .skip = 2}, "2 experts are to be passed over, expected 0"},
         {{.skip = EXPERTS - TRAINED + 1}, "7 of 9 experts passed over leave fewer than the 3"},
     };
     vkmoe_error err;
