@@ -120,11 +120,23 @@ static double scale_of(const struct importance *m)
                               : 10 * unit;
 }
 
+/* What is left empty in a picture: a change that its interval does not tell from none. */
+static bool is_unclear(const struct importance *m, size_t expert)
+{
+    double harm = m->result.harm[expert], half = 1.96 * m->result.standard_error[expert];
+    return isnan(harm) || (harm != 0 && fabs(harm) <= half);
+}
+
 static int draw(const struct importance *m)
 {
+    size_t n = (size_t)m->layers * m->experts;
+    double *values = malloc(n * sizeof(*values) + 1);
     char line[1024];
-    snprintf(line, sizeof(line), "%s, %llu tokens, NLL %.4f with all experts", m->text->file,
+    snprintf(line, sizeof(line),
+             "%s, %llu tokens, NLL %.4f; empty: no change beyond its 95 %% interval", m->text->file,
              (unsigned long long)m->result.scored, m->result.nll);
+    for (size_t i = 0; values && i < n; i++)
+        values[i] = is_unclear(m, i) ? (double)NAN : m->result.harm[i];
     json_t *subtitle = cli_json_text(line);
     const struct heat_map map = {
         .title = "What a text loses with each expert",
@@ -132,13 +144,14 @@ static int draw(const struct importance *m)
         .layers = m->layers,
         .experts = m->experts,
         .panels = 1,
-        .values = m->result.harm,
+        .values = values,
         .most = scale_of(m),
         .legend = "rise of the NLL without the expert, nats per token",
     };
-    int code = subtitle ? heat_map_draw(&map, m->options->map)
-                        : cli_fail("--map: host memory ran out for the picture");
+    int code = values && subtitle ? heat_map_draw(&map, m->options->map)
+                                  : cli_fail("--map: host memory ran out for the picture");
     json_decref(subtitle);
+    free(values);
     return code;
 }
 
