@@ -35,7 +35,7 @@ typedef struct vkmoe_importance {
     /* [L, N]: by how much the mean loss rises when the expert alone is switched off and tokens go
      * to the next best; NaN: not asked for. Exactly 0 where no token chose it. */
     double *harm;
-    /* [L, N] of harm, from the differences of 64 tokens at a time, which are taken as independent;
+    /* [L, N] of harm, from the differences of 16 tokens at a time, which are taken as independent;
      * 0 where there are fewer than two such runs, NaN as in harm. */
     double *standard_error;
     uint64_t *chosen; /* [L, N]: tokens that chose the expert while all were there, BOS included */

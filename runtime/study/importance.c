@@ -4,8 +4,9 @@
 
 #include "study/windows.h"
 
-/* Tokens whose differences are added up before their spread is looked at. */
-#define RUN 64
+/* Tokens whose differences are added up before their spread is looked at: neighbours depend on each
+ * other, and of few runs the spread is not known. */
+#define RUN 16
 
 struct run {
     struct vkm_windows windows;

@@ -273,17 +273,19 @@ static void studies_change_what_they_say_they_change(void **state)
     }
 }
 
-/* Of the mean difference, from the sums over the first 64 tokens and over the others. */
+/* Of the mean difference, from the sums over 16 tokens at a time. */
 static double standard_error(const double *with, const double *without)
 {
-    double sums[2] = {0}, counts[2] = {0}, n = STUDIED_TOKENS, squares = 0;
+    enum { RUN = 16, RUNS = (STUDIED_TOKENS + RUN - 1) / RUN };
+    double sums[RUNS] = {0}, counts[RUNS] = {0}, sum = 0, squares = 0;
     for (int i = 0; i < STUDIED_TOKENS; i++) {
-        sums[i / 64] += without[i] - with[i];
-        counts[i / 64]++;
+        sums[i / RUN] += without[i] - with[i];
+        counts[i / RUN]++;
+        sum += without[i] - with[i];
     }
-    for (int i = 0; i < 2; i++)
-        squares += pow(sums[i] - (sums[0] + sums[1]) / n * counts[i], 2);
-    return sqrt(2 * squares) / n;
+    for (int i = 0; i < RUNS; i++)
+        squares += pow(sums[i] - sum / STUDIED_TOKENS * counts[i], 2);
+    return sqrt(squares * RUNS / (RUNS - 1)) / STUDIED_TOKENS;
 }
 
 static void importance_is_the_loss_without_one_expert(void **state)
