@@ -2,44 +2,35 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "drawing.h"
 #include "heat_map.h"
 #include "text.h"
+#include "text_options.h"
 
 static const char help[] =
     "usage: vkmoe balance -f FILE [OPTIONS]\n"
     "Routes a text and tells, for each MoE layer, how evenly it uses the experts: the busiest\n"
     "expert's load over the mean, the load's coefficient of variation and entropy (1: even),\n"
     "experts never chosen, and the paper's balance losses divided by their factor alpha\n"
-    "(1: even): expert level, over all tokens and as the mean over sequences, and device level.\n\n"
-    "  -f, --file FILE        the text; - is stdin\n"
-    "  -c, --context N        tokens of a sequence (default: what the model was made for, at\n"
-    "                         most 4096)\n"
+    "(1: even): expert level, over all tokens and as the mean over sequences, and device level.\n"
+    "JSON and CSV have the counts of each expert as well.\n\n" CLI_TEXT_HELP
     "      --devices D        experts are spread over D devices (default: 1), in equal runs\n"
-    "      --json             as JSON, with the counts of each expert\n"
-    "      --csv              those counts as CSV\n"
     "      --map FILE         also draw each expert's share, as SVG or, with .png, as "
     "PNG\n" CLI_COMMON_HELP;
 
 struct options {
     struct cli_common common;
-    const char *file;
+    struct cli_text_options text;
     uint64_t devices;
     const char *map;
-    bool as_json, as_csv;
 };
 
-enum { OPTION_DEVICES = CLI_OPTION_OWN, OPTION_JSON, OPTION_CSV, OPTION_MAP };
+enum { OPTION_DEVICES = CLI_OPTION_TEXT_OWN, OPTION_MAP };
 
 static const struct option long_options[] = {
-    CLI_COMMON_LONG,
-    {"file", required_argument, NULL, 'f'},
-    {"context", required_argument, NULL, 'c'},
+    CLI_TEXT_LONG,
     {"devices", required_argument, NULL, OPTION_DEVICES},
-    {"json", no_argument, NULL, OPTION_JSON},
-    {"csv", no_argument, NULL, OPTION_CSV},
     {"map", required_argument, NULL, OPTION_MAP},
     {NULL, 0, NULL, 0},
 };
@@ -48,25 +39,14 @@ static const struct option long_options[] = {
 static int apply_option(struct options *o, int option)
 {
     switch (option) {
-    case 'f':
-        o->file = optarg;
-        return -1;
-    case 'c':
-        return cli_parse_context(optarg, &o->common) ? -1 : EXIT_USAGE;
     case OPTION_DEVICES:
         return cli_parse_u64("--devices", optarg, 1, CLI_MOST_EXPERTS, &o->devices) ? -1
                                                                                     : EXIT_USAGE;
-    case OPTION_JSON:
-        o->as_json = true;
-        return -1;
-    case OPTION_CSV:
-        o->as_csv = true;
-        return -1;
     case OPTION_MAP:
         o->map = optarg;
         return *optarg ? -1 : cli_usage("--map: an empty name is no file");
     default:
-        return cli_common_option(&o->common, option, help);
+        return cli_text_option(&o->text, &o->common, option, help);
     }
 }
 
@@ -74,17 +54,14 @@ static int parse(int argc, char **argv, struct options *o)
 {
     int option;
     *o = (struct options){.devices = 1};
-    while ((option = cli_next_option(argc, argv, CLI_COMMON_SHORT "f:c:", long_options)) != -1) {
+    while ((option = cli_next_option(argc, argv, CLI_TEXT_SHORT, long_options)) != -1) {
         int code = apply_option(o, option);
         if (code >= 0)
             return code;
     }
-    if (optind < argc)
-        return cli_usage("balance: '%s' is not an option; a text goes after -f", argv[optind]);
-    if (!o->file)
-        return cli_usage("balance: a text is needed, with -f FILE");
-    if (o->as_json && o->as_csv)
-        return cli_usage("balance: --json and --csv exclude each other");
+    int code = cli_text_check_file(&o->text, "balance", argc, argv);
+    if (code >= 0)
+        return code;
     return o->map && !drawing_can("--map") ? EXIT_FAILED : -1;
 }
 
@@ -93,6 +70,7 @@ static int parse(int argc, char **argv, struct options *o)
 struct measurement {
     const struct options *options;
     uint32_t layers, experts;
+    struct cli_text_progress progress;
     vkmoe_balance_result result;
 };
 
@@ -120,10 +98,8 @@ static void release(struct measurement *m)
 
 static bool on_sequence(void *user, uint64_t done, uint64_t total)
 {
-    (void)user;
-    if (isatty(STDERR_FILENO))
-        fprintf(stderr, "\r\033[K%llu of %llu tokens", (unsigned long long)done,
-                (unsigned long long)total);
+    struct measurement *m = user;
+    cli_text_show(&m->progress, "routing", done, total, "tokens");
     return !cli_interrupted();
 }
 
@@ -220,9 +196,9 @@ static int draw(const struct measurement *m, const struct cli_text *text)
 
 static int print(const struct measurement *m)
 {
-    if (m->options->as_json)
+    if (m->options->text.as_json)
         return print_json(m);
-    if (m->options->as_csv)
+    if (m->options->text.as_csv)
         print_csv(m);
     else
         print_text(m);
@@ -252,14 +228,14 @@ static int measure(void *user, const struct cli_engine *e, const struct cli_text
                                          .bos_token = text->bos_token,
                                          .n_devices = (uint32_t)m->options->devices,
                                          .on_session = cli_text_cancel,
-                                         .progress = on_sequence};
+                                         .progress = on_sequence,
+                                         .user = m};
     if (!allocate(m))
         code = cli_fail("host memory ran out for the counts of %u experts", info->n_routed_experts);
     else if (vkmoe_balance_run(e->model, text->ids, text->count, &params, &m->result, &err) !=
              VKMOE_OK)
         code = cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
-    if (isatty(STDERR_FILENO))
-        fputs("\r\033[K", stderr);
+    cli_end_progress();
     if (code == EXIT_DONE && m->options->map)
         code = draw(m, text);
     if (code == EXIT_DONE)
@@ -274,5 +250,5 @@ int cmd_balance(int argc, char **argv)
     struct options o;
     struct measurement m = {.options = &o};
     int code = parse(argc, argv, &o);
-    return code >= 0 ? code : cli_with_text(&o.common, o.file, measure, &m);
+    return code >= 0 ? code : cli_with_text(&o.common, o.text.file, measure, &m);
 }

@@ -126,6 +126,10 @@ const char *cli_router_name(vkmoe_router router);
  * malloc'ed, NULL where neither was given. Returns an exit code, after saying why. */
 int cli_expert_states(const struct cli_common *common, const vkmoe_model_info *info,
                       uint8_t **states);
+/* Gives the experts of such a list a state, in [n_moe_layers, n_routed_experts]; false after saying
+ * what is wrong with it. */
+bool cli_expert_list(const char *flag, const char *list, const vkmoe_model_info *info,
+                     vkmoe_expert_state state, uint8_t *states);
 /* What the options say of routing, one line (malloc'ed); NULL: memory ran out. */
 char *cli_routing_text(const struct cli_common *common);
 /* A session of the model as the options want it. Returns an exit code, after saying why. */

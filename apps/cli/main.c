@@ -23,7 +23,7 @@ static const struct {
     {"perplexity", cmd_perplexity, "how well a model predicts a text"},
     {"balance", cmd_balance, "how evenly a text uses the experts"},
     {"trace", cmd_trace, "which experts each token of a text chooses"},
-    {"study", cmd_study, "what its experts are worth, by taking some away"},
+    {"study", cmd_study, "what its experts are worth, and to which texts"},
     {"tokenize", cmd_tokenize, "text on stdin to token ids"},
     {"detokenize", cmd_detokenize, "token ids on stdin to text"},
 };

@@ -8,34 +8,29 @@
 #include "cli.h"
 #include "perplexity_state.h"
 #include "text.h"
+#include "text_options.h"
 
 static const char help[] =
     "usage: vkmoe perplexity -f FILE [OPTIONS]\n"
     "Tells how well the model predicts a text: the mean negative log likelihood (NLL) of its\n"
-    "tokens, window by window, with a 95 % interval over windows.\n\n"
-    "  -f, --file FILE        the text; - is stdin\n"
-    "  -c, --context N        tokens of a window (default: what the model was made for, at\n"
-    "                         most 4096)\n"
+    "tokens, window by window, with a 95 % interval over windows.\n\n" CLI_TEXT_HELP
     "      --stride N         windows overlap and move on by N tokens (default: no overlap)\n"
-    "      --resume FILE      keep in FILE how far it is, and go on from there if it exists\n"
-    "      --json             as JSON\n" CLI_COMMON_HELP;
+    "      --resume FILE      keep in FILE how far it is, and go on from there if it "
+    "exists\n" CLI_COMMON_HELP;
 
 struct options {
     struct cli_common common;
-    const char *file, *state_file;
+    struct cli_text_options text;
+    const char *state_file;
     uint64_t stride;
-    bool as_json;
 };
 
-enum { OPTION_STRIDE = CLI_OPTION_OWN, OPTION_RESUME, OPTION_JSON };
+enum { OPTION_STRIDE = CLI_OPTION_TEXT_OWN, OPTION_RESUME };
 
 static const struct option long_options[] = {
-    CLI_COMMON_LONG,
-    {"file", required_argument, NULL, 'f'},
-    {"context", required_argument, NULL, 'c'},
+    CLI_TEXT_LONG,
     {"stride", required_argument, NULL, OPTION_STRIDE},
     {"resume", required_argument, NULL, OPTION_RESUME},
-    {"json", no_argument, NULL, OPTION_JSON},
     {NULL, 0, NULL, 0},
 };
 
@@ -43,21 +38,13 @@ static const struct option long_options[] = {
 static int apply_option(struct options *o, int option)
 {
     switch (option) {
-    case 'f':
-        o->file = optarg;
-        return -1;
-    case 'c':
-        return cli_parse_context(optarg, &o->common) ? -1 : EXIT_USAGE;
     case OPTION_STRIDE:
         return cli_parse_u64("--stride", optarg, 1, CLI_MOST_TOKENS, &o->stride) ? -1 : EXIT_USAGE;
     case OPTION_RESUME:
         o->state_file = optarg;
         return *optarg ? -1 : cli_usage("--resume: an empty name is no file");
-    case OPTION_JSON:
-        o->as_json = true;
-        return -1;
     default:
-        return cli_common_option(&o->common, option, help);
+        return cli_text_option(&o->text, &o->common, option, help);
     }
 }
 
@@ -65,16 +52,12 @@ static int parse(int argc, char **argv, struct options *o)
 {
     int option;
     *o = (struct options){0};
-    while ((option = cli_next_option(argc, argv, CLI_COMMON_SHORT "f:c:", long_options)) != -1) {
+    while ((option = cli_next_option(argc, argv, CLI_TEXT_SHORT, long_options)) != -1) {
         int code = apply_option(o, option);
         if (code >= 0)
             return code;
     }
-    if (optind < argc)
-        return cli_usage("perplexity: '%s' is not an option; a text goes after -f", argv[optind]);
-    if (!o->file)
-        return cli_usage("perplexity: a text is needed, with -f FILE");
-    return -1;
+    return cli_text_check_file(&o->text, "perplexity", argc, argv);
 }
 
 /* --- while it runs --- */
@@ -126,6 +109,15 @@ static int print_json(const struct measurement *m, const vkmoe_perplexity *p)
                              "bytes", (json_int_t)p->bytes, "windows", (json_int_t)p->windows,
                              "context", (int)m->state.context, "stride", (int)m->state.stride);
     return cli_print_json(root, "the result");
+}
+
+static void print_csv(const struct measurement *m, const vkmoe_perplexity *p)
+{
+    printf("nll,standard_error,perplexity,bits_per_byte,tokens,bytes,windows,context,stride\n"
+           "%.9g,%.9g,%.9g,%.9g,%llu,%llu,%llu,%u,%u\n",
+           p->nll, p->standard_error, p->perplexity, p->bits_per_byte,
+           (unsigned long long)p->scored, (unsigned long long)p->bytes,
+           (unsigned long long)p->windows, m->state.context, m->state.stride);
 }
 
 static void print_text(const struct measurement *m, const vkmoe_perplexity *p)
@@ -204,8 +196,7 @@ static int measure(struct measurement *m, const struct cli_engine *e, const stru
     m->start = m->kept = cli_now();
     vkmoe_status status =
         vkmoe_perplexity_run(e->model, text->ids, text->count, &params, &result, &err);
-    if (isatty(STDERR_FILENO))
-        fputs("\r\033[K", stderr);
+    cli_end_progress();
     if (status == VKMOE_CANCELLED && m->code == EXIT_DONE && m->options->state_file) {
         m->state.result = result; /* in the midst of a window */
         m->code = perplexity_state_write(&m->state, m->options->state_file);
@@ -214,9 +205,12 @@ static int measure(struct measurement *m, const struct cli_engine *e, const stru
         return m->code;
     if (status != VKMOE_OK)
         return cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
-    if (m->options->as_json)
+    if (m->options->text.as_json)
         return print_json(m, &result);
-    print_text(m, &result);
+    if (m->options->text.as_csv)
+        print_csv(m, &result);
+    else
+        print_text(m, &result);
     return EXIT_DONE;
 }
 
@@ -244,5 +238,5 @@ int cmd_perplexity(int argc, char **argv)
     struct options o;
     struct measurement m = {.options = &o};
     int code = parse(argc, argv, &o);
-    return code >= 0 ? code : cli_with_text(&o.common, o.file, measure_text, &m);
+    return code >= 0 ? code : cli_with_text(&o.common, o.text.file, measure_text, &m);
 }

@@ -85,9 +85,8 @@ static const char *parse_range(const char *text, uint32_t limit, uint32_t *first
     return end;
 }
 
-/* Gives the experts of the list a state; false after saying what is wrong with it. */
-static bool apply(const char *flag, const char *list, const vkmoe_model_info *info,
-                  vkmoe_expert_state state, uint8_t *states)
+bool cli_expert_list(const char *flag, const char *list, const vkmoe_model_info *info,
+                     vkmoe_expert_state state, uint8_t *states)
 {
     uint32_t layers[2], experts[2], n = info->n_routed_experts;
     for (const char *at = list; *at;) {
@@ -123,8 +122,9 @@ int cli_expert_states(const struct cli_common *common, const vkmoe_model_info *i
     *states = calloc(count, 1);
     if (!*states)
         return cli_fail("host memory ran out for the states of %zu experts", count);
-    if ((!off || apply("--experts-off", off, info, VKMOE_EXPERT_OFF, *states)) &&
-        (!forced || apply("--experts-forced", forced, info, VKMOE_EXPERT_FORCED, *states)))
+    if ((!off || cli_expert_list("--experts-off", off, info, VKMOE_EXPERT_OFF, *states)) &&
+        (!forced ||
+         cli_expert_list("--experts-forced", forced, info, VKMOE_EXPERT_FORCED, *states)))
         return EXIT_DONE;
     free(*states);
     *states = NULL;

@@ -14,7 +14,8 @@ extern "C" {
 /* Which experts, and with what gates g_i; s_i is the softmax of the router's logits over all routed
  * experts (equation 5 of arXiv 2401.06066). Gates are then scaled by routed_scaling_factor. */
 typedef enum vkmoe_router {
-    VKMOE_ROUTER_MODEL,       /* the model's own: one of the next two, by norm_topk_prob */
+    VKMOE_ROUTER_MODEL,       /* the model's own: HASH or DENSE where vkmoe_router of config.json
+                               * says so, else one of the next two, by norm_topk_prob */
     VKMOE_ROUTER_TOPK,        /* the K largest, g_i = s_i */
     VKMOE_ROUTER_TOPK_NORMED, /* the K largest, g_i = s_i / (sum of the chosen s_j + 1e-20) */
     VKMOE_ROUTER_GSHARD,      /* the 2 largest, gates normalised likewise (arXiv 2006.16668) */
@@ -31,12 +32,15 @@ typedef struct vkmoe_routing {
      * (num_experts_per_tok), or what the router fixes. At most n_routed_experts. */
     uint32_t experts_per_token;
     /* Standard deviation of the noise that is added to each logit before experts are ranked (gates
-     * are not affected): close to normal, a function of seed, position, layer and expert. 0: none.
-     */
+     * are not affected): close to normal, a function of seed, position, layer and expert. 0: none,
+     * or with MODEL the model's (vkmoe_router_noise of config.json). HASH and DENSE, which rank
+     * nothing, take none. */
     float noise;
-    uint64_t seed; /* of the noise, and of the table that HASH draws */
-    /* Of each token's ranking, the first so many experts are passed over (figure 4 of the paper).
-     */
+    /* Of the noise, and of the table that HASH draws. 0 with MODEL: the model's
+     * (vkmoe_router_seed). */
+    uint64_t seed;
+    /* Of each token's ranking, the first so many experts are passed over (figure 4 of the paper);
+     * none with HASH and DENSE. */
     uint32_t skip;
     bool without_shared; /* the shared experts of MoE layers are left out */
     /* HASH: [vocab_size, K] ids of experts, copied when a session is made. NULL: drawn at random, K

@@ -15,6 +15,7 @@
 #include "vkmoe/sampling.h"
 #include "vkmoe/session.h"
 #include "vkmoe/status.h"
+#include "vkmoe/study.h"
 #include "vkmoe/tokenizer.h"
 #include "vkmoe/version.h"
 

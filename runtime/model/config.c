@@ -40,6 +40,7 @@ static const struct real_row {
     double low, high;
 } reals[] = {
     {FIELD(routed_scaling_factor), IS_FLOAT(routed_scaling_factor), (double)FLT_MIN, 1e6},
+    {"vkmoe_router_noise", offsetof(struct vkm_config, router_noise), true, 0, 1e6},
     {FIELD(rms_norm_eps), IS_FLOAT(rms_norm_eps), (double)FLT_MIN, 1},
     {FIELD(rope_theta), IS_FLOAT(rope_theta), 1, 1e12},
     {FIELD(aux_loss_alpha), IS_FLOAT(aux_loss_alpha), 0, 1e6},
@@ -231,6 +232,34 @@ static vkmoe_status read_architectures(const struct vkm_json_source *s)
     return VKMOE_OK;
 }
 
+static const char *const routers[VKMOE_ROUTER_COUNT] = {
+    [VKMOE_ROUTER_MODEL] = "topk", [VKMOE_ROUTER_HASH] = "hash", [VKMOE_ROUTER_DENSE] = "dense"};
+
+/* How experts are chosen where that is not by the K largest scores. GShard and Switch are top-K,
+ * which num_experts_per_tok and norm_topk_prob say. */
+static vkmoe_status read_router(const struct vkm_json_source *s, struct vkm_config *c)
+{
+    static const char key[] = "vkmoe_router";
+    const char *name = routers[VKMOE_ROUTER_MODEL];
+    int64_t seed = 0;
+    int router = 0;
+    vkmoe_status status = vkm_json_get_string(s, key, &name);
+    if (status == VKMOE_OK)
+        status = vkm_json_get_integer(s, "vkmoe_router_seed", 0, INT64_MAX, &seed);
+    if (status != VKMOE_OK)
+        return status;
+    while (router < VKMOE_ROUTER_COUNT && (!routers[router] || strcmp(name, routers[router]) != 0))
+        router++;
+    if (router == VKMOE_ROUTER_COUNT)
+        return vkm_json_mismatch(s->err, VKMOE_UNSUPPORTED, s->file, key, vkm_json_get(s, key),
+                                 "topk, hash or dense");
+    c->router = (vkmoe_router)router;
+    c->router_seed = (uint64_t)seed;
+    if (c->router == VKMOE_ROUTER_DENSE && !vkm_json_get(s, "num_experts_per_tok"))
+        c->num_experts_per_tok = c->n_routed_experts;
+    return VKMOE_OK;
+}
+
 /* head_dim is no key of DeepseekConfig; where a file has it, it must say nothing new. */
 static vkmoe_status derive(const struct vkm_json_source *s, struct vkm_config *c)
 {
@@ -269,6 +298,8 @@ vkmoe_status vkm_config_load_file(const vkmoe_allocator *a, const char *file,
         status = read_tokens(&s, &c);
     if (status == VKMOE_OK)
         status = read_rope_scaling(&s, &c);
+    if (status == VKMOE_OK)
+        status = read_router(&s, &c);
     if (status == VKMOE_OK)
         status = derive(&s, &c);
     if (status == VKMOE_OK)
@@ -385,6 +416,35 @@ static vkmoe_status check_layers(const struct vkm_config *c, const char *where, 
     return VKMOE_OK;
 }
 
+/* Keys that contradict each other: what was meant cannot be known. */
+static vkmoe_status check_router(const struct vkm_config *c, const char *where, vkmoe_error *err)
+{
+    const char *name = routers[c->router];
+    if (c->router == VKMOE_ROUTER_MODEL && (c->router_noise == 0 || c->n_routed_experts > 0))
+        return VKMOE_OK;
+    if (c->n_routed_experts == 0)
+        return vkm_fail(err, VKMOE_BAD_FORMAT,
+                        "%s: vkmoe_router or vkmoe_router_noise says how to choose among routed "
+                        "experts, of which n_routed_experts has none",
+                        where);
+    if (c->router_noise > 0)
+        return vkm_fail(err, VKMOE_BAD_FORMAT,
+                        "%s: vkmoe_router_noise is %g, expected 0 or none, as vkmoe_router %s "
+                        "compares no scores",
+                        where, (double)c->router_noise, name);
+    if (c->router == VKMOE_ROUTER_DENSE && c->num_experts_per_tok != c->n_routed_experts)
+        return vkm_fail(err, VKMOE_BAD_FORMAT,
+                        "%s: num_experts_per_tok is %" PRIu32
+                        ", expected the n_routed_experts of %" PRIu32 ", as vkmoe_router is dense",
+                        where, c->num_experts_per_tok, c->n_routed_experts);
+    if (c->router == VKMOE_ROUTER_HASH && c->norm_topk_prob)
+        return vkm_fail(err, VKMOE_BAD_FORMAT,
+                        "%s: norm_topk_prob is true, expected false, as vkmoe_router hash gives "
+                        "every chosen expert the same gate",
+                        where);
+    return VKMOE_OK;
+}
+
 vkmoe_status vkm_config_check(const struct vkm_config *config, const char *where, vkmoe_error *err)
 {
     vkmoe_status status = check_ranges(config, where, err);
@@ -392,6 +452,8 @@ vkmoe_status vkm_config_check(const struct vkm_config *config, const char *where
         status = check_attention(config, where, err);
     if (status == VKMOE_OK)
         status = check_layers(config, where, err);
+    if (status == VKMOE_OK)
+        status = check_router(config, where, err);
     return status;
 }
 

@@ -4,6 +4,7 @@
 #define VKM_CONFIG_H
 
 #include "base/base.h"
+#include "vkmoe/routing.h"
 #include "vkmoe/sampling.h"
 
 enum vkm_rope_scaling { VKM_ROPE_DEFAULT, VKM_ROPE_LINEAR, VKM_ROPE_DYNAMIC };
@@ -24,6 +25,11 @@ struct vkm_config {
     uint32_t first_k_dense_replace;
     bool norm_topk_prob;
     float routed_scaling_factor; /* default 1 */
+    /* vkmoe's own keys, which DeepseekConfig lacks: vkmoe_router (MODEL for "topk", HASH or DENSE),
+     * vkmoe_router_noise and vkmoe_router_seed, as in vkmoe_routing. */
+    vkmoe_router router;
+    float router_noise;
+    uint64_t router_seed;
     bool attention_bias;
     bool tie_word_embeddings;
     float rms_norm_eps;

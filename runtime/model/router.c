@@ -38,6 +38,23 @@ static vkmoe_status check_k(const struct vkm_config *c, const vkmoe_routing *r, 
     return VKMOE_OK;
 }
 
+/* What changes a ranking says nothing to routers that have none. */
+static vkmoe_status check_ranking(const vkmoe_routing *r, vkmoe_error *err)
+{
+    bool hash = r->router == VKMOE_ROUTER_HASH;
+    if (!hash && r->router != VKMOE_ROUTER_DENSE)
+        return VKMOE_OK;
+    if (r->noise > 0)
+        return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
+                        "the router's noise is %g, expected 0, as the router %s ranks no experts",
+                        (double)r->noise, hash ? "hash" : "dense");
+    if (r->skip > 0)
+        return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
+                        "%u experts are to be passed over, expected 0, as the router %s ranks none",
+                        r->skip, hash ? "hash" : "dense");
+    return VKMOE_OK;
+}
+
 static vkmoe_status check_table(const struct vkm_config *c, const uint32_t *table, uint32_t k,
                                 vkmoe_error *err)
 {
@@ -49,10 +66,23 @@ static vkmoe_status check_table(const struct vkm_config *c, const uint32_t *tabl
     return VKMOE_OK;
 }
 
+/* What the caller leaves to the model: the router, and with it noise and seed where he gives none.
+ */
+static vkmoe_routing complete(const struct vkm_config *c, const vkmoe_routing *routing)
+{
+    vkmoe_routing r = routing ? *routing : (vkmoe_routing){0};
+    if (r.router != VKMOE_ROUTER_MODEL)
+        return r;
+    r.router = c->router;
+    r.noise = r.noise != 0 ? r.noise : c->router_noise; /* NaN stays, to be refused */
+    r.seed = r.seed > 0 ? r.seed : c->router_seed;
+    return r;
+}
+
 vkmoe_status vkm_router_resolve(const struct vkm_config *config, const vkmoe_routing *routing,
                                 struct vkm_router *out, vkmoe_error *err)
 {
-    const vkmoe_routing plain = {0}, *r = routing ? routing : &plain;
+    const vkmoe_routing completed = complete(config, routing), *r = &completed;
     uint32_t fixed = fixed_k(config, r->router);
     uint32_t k = r->experts_per_token > 0 ? r->experts_per_token
                  : fixed > 0              ? fixed
@@ -63,7 +93,9 @@ vkmoe_status vkm_router_resolve(const struct vkm_config *config, const vkmoe_rou
     if (!(r->noise >= 0) || !isfinite(r->noise))
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "the router's noise is %g, expected 0 or more",
                         (double)r->noise);
-    vkmoe_status status = check_k(config, r, k, err);
+    vkmoe_status status = check_ranking(r, err);
+    if (status == VKMOE_OK)
+        status = check_k(config, r, k, err);
     if (status == VKMOE_OK && r->router == VKMOE_ROUTER_HASH)
         status = check_table(config, r->table, k, err);
     if (status != VKMOE_OK)

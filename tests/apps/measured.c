@@ -7,6 +7,11 @@ const struct golden_document *measured_document(void)
     return &golden.held[1].documents[0];
 }
 
+const struct golden *measured_golden(void)
+{
+    return &golden;
+}
+
 int measured_setup(void **state)
 {
     (void)state;

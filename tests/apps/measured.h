@@ -11,6 +11,7 @@
  * has counted: BOS, then the text. There between the two calls, which a group of tests has as its
  * setup and teardown. */
 const struct golden_document *measured_document(void);
+const struct golden *measured_golden(void); /* all of them, likewise */
 int measured_setup(void **state);
 int measured_teardown(void **state);
 

@@ -265,6 +265,9 @@ static void a_configuration_that_no_model_can_have_is_refused_by_key(void **stat
         {"max_position_embeddings", "-1", "max_position_embeddings is -1"},
         {"eos_token_id", "1536", "eos_token_id is 1536"},
         {"norm_topk_prob", "1", "norm_topk_prob is 1, expected true or false"},
+        {"vkmoe_router", "\"best\"", "vkmoe_router is \"best\", expected topk, hash or dense"},
+        {"vkmoe_router", "\"dense\"",
+         "expected the n_routed_experts of 8, as vkmoe_router is dense"},
     };
     (void)state;
     json_t *good = broken_model_json("config.json");

@@ -187,6 +187,196 @@ static void study_by_itself_goes_from_one_to_all(void **state)
     json_decref(root);
 }
 
+/* The documents of a kind, every second one from `first` on. */
+static void write_documents(const char *name, size_t kind, size_t first, size_t step, size_t most)
+{
+    FILE *file = fopen(test_folder_path(name), "w");
+    const struct golden_held *held = &measured_golden()->held[kind];
+    size_t n = 0;
+    assert_non_null(file);
+    for (size_t i = first; i < held->count && n < most; i += step, n++)
+        fputs(held->documents[i].text, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+static double layer_number(const json_t *root, size_t layer, const char *key)
+{
+    return measured_number(json_array_get(json_object_get(root, "layers"), layer), key);
+}
+
+static void texts_of_other_kinds_use_other_experts(void **state)
+{
+    struct test_process p = with_text();
+    (void)state;
+    write_documents("sums", 0, 0, 1, 8);
+    write_documents("records", 1, 0, 1, 8);
+    test_folder_write_text("plays", golden_case_find(measured_golden(), "long")->text);
+    test_vkmoe(&p, "study", "affinity", "plays", "sums", "records", "-c", "48", "--json");
+    json_t *root = measured_json(&p), *texts = json_object_get(root, "texts");
+    assert_int_equal(json_array_size(texts), 3);
+    assert_int_equal(json_array_size(json_object_get(root, "layers")), LAYERS);
+    for (size_t l = 0; l < LAYERS; l++) {
+        const json_t *layer = json_array_get(json_object_get(root, "layers"), l);
+        size_t differing = 0;
+        assert_true(layer_number(root, l, "p_adjusted") <= 0.01);
+        assert_true(layer_number(root, l, "divergence") > 3 * layer_number(root, l, "chance"));
+        for (size_t t = 0; t < 3; t++) {
+            const json_t *chosen = json_array_get(json_object_get(layer, "chosen"), t);
+            double sum = 0;
+            for (size_t e = 0; e < EXPERTS; e++)
+                sum += json_number_value(json_array_get(chosen, e));
+            assert_true(sum == TRAINED * measured_number(json_array_get(texts, t), "tokens"));
+        }
+        for (size_t e = 0; e < EXPERTS; e++)
+            differing += item(layer, "expert_p_adjusted", e) <= 0.05;
+        assert_true(differing >= EXPERTS / 4);
+    }
+    json_decref(root);
+}
+
+/* Documents of one kind, dealt to two texts. */
+static void one_text_dealt_to_two_does_not_differ_from_itself(void **state)
+{
+    (void)state;
+    for (size_t kind = 0; kind < 2; kind++) {
+        struct test_process p = with_text();
+        write_documents("odd", kind, 0, 2, 8);
+        write_documents("even", kind, 1, 2, 8);
+        test_vkmoe(&p, "study", "affinity", "odd", "even", "-c", "48", "--json");
+        json_t *root = measured_json(&p);
+        for (size_t l = 0; l < LAYERS; l++) {
+            const json_t *layer = json_array_get(json_object_get(root, "layers"), l);
+            assert_true(layer_number(root, l, "p_adjusted") > 0.05);
+            for (size_t e = 0; e < EXPERTS; e++)
+                assert_true(item(layer, "expert_p_adjusted", e) > 0.05);
+        }
+        json_decref(root);
+    }
+}
+
+static size_t lines_of(struct test_process *p)
+{
+    size_t lines = 0;
+    test_process_assert_code(p, 0);
+    for (const char *c = p->out; *c; c++)
+        lines += *c == '\n';
+    test_process_free(p);
+    return lines;
+}
+
+static void studies_of_experts_print_lines_for_people_and_for_programs(void **state)
+{
+    struct test_process table = with_text(), csv = table, affinity = table, affinity_csv = table;
+    (void)state;
+    test_vkmoe(&table, "study", "importance", "-f", "text", "--tokens", "9", "--only", "*:0-1");
+    assert_int_equal(lines_of(&table), 2 + LAYERS * 2);
+    test_vkmoe(&csv, "study", "importance", "-f", "text", "--tokens", "9", "--csv", "--only",
+               "2:30-31");
+    assert_int_equal(lines_of(&csv), 1 + 2);
+    test_vkmoe(&affinity, "study", "affinity", "text", "text", "--tokens", "20", "-c", "16");
+    assert_int_equal(lines_of(&affinity), 2 + 3 + LAYERS); /* no expert differs */
+    test_vkmoe(&affinity_csv, "study", "affinity", "text", "text", "--tokens", "20", "--csv");
+    assert_int_equal(lines_of(&affinity_csv), 1 + 2 * LAYERS * EXPERTS);
+}
+
+/* What an expert does for tokens that never reach it. */
+static void an_expert_that_no_token_chose_harms_nobody_by_going(void **state)
+{
+    struct test_process p = with_text();
+    size_t i, unused = 0;
+    json_t *one;
+    (void)state;
+    test_vkmoe(&p, "study", "importance", "-f", "text", "--tokens", "4", "--json", "--only",
+               "0:0-31");
+    json_t *root = measured_json(&p);
+    json_array_foreach(json_object_get(root, "experts"), i, one)
+    {
+        if (measured_number(one, "tokens") > 0)
+            continue;
+        unused++;
+        assert_true(measured_number(one, "more") == 0);
+    }
+    assert_true(unused > 0 && unused < EXPERTS);
+    json_decref(root);
+}
+
+static void studies_of_experts_draw_maps(void **state)
+{
+    struct test_process importance = with_text(), affinity = importance;
+    size_t size;
+    (void)state;
+    test_vkmoe(&importance, "study", "importance", "-f", "text", "--tokens", "9", "--only", "0:0-3",
+               "--map", "i.svg");
+    if (importance.code != 0) {
+        test_process_assert_sentence(&importance, 1, "built without Cairo");
+        test_process_free(&importance);
+        skip();
+    }
+    test_process_free(&importance);
+    char *picture = test_file_read(test_folder_path("i.svg"), &size);
+    test_assert_part(picture, "<title>What a text loses with each expert</title>");
+    test_assert_part(picture, "</svg>");
+    free(picture);
+    test_vkmoe(&affinity, "study", "affinity", "text", "text", "--tokens", "20", "--map", "a.svg");
+    test_process_assert_code(&affinity, 0);
+    test_process_free(&affinity);
+    picture = test_file_read(test_folder_path("a.svg"), &size);
+    test_assert_part(picture, "<title>Which experts serve which text</title>");
+    test_assert_part(picture, "Layer 2: divergence 0.000");
+    free(picture);
+}
+
+static void loss_and_speed_are_drawn(void **state)
+{
+    struct test_process mask = with_text(), active = mask;
+    size_t size;
+    (void)state;
+    test_vkmoe(&mask, "study", "mask", "-f", "text", "--tokens", "9", "--list", "1,26", "--chart",
+               "m.svg");
+    if (mask.code != 0) {
+        test_process_assert_sentence(&mask, 1, "built without Cairo");
+        test_process_free(&mask);
+        skip();
+    }
+    test_process_free(&mask);
+    char *picture = test_file_read(test_folder_path("m.svg"), &size);
+    test_assert_part(picture, "<title>Loss without the best experts</title>");
+    test_assert_part(picture, "\n26: NLL ");
+    free(picture);
+    test_vkmoe(&active, "study", "active", "-f", "text", "--tokens", "9", "--list", "1", "--chart",
+               "a.svg");
+    test_process_assert_code(&active, 0);
+    test_process_free(&active);
+    picture = test_file_read(test_folder_path("a.svg"), &size);
+    test_assert_part(picture, " tokens per second\n6: NLL "); /* in order */
+    free(picture);
+}
+
+/* Worked out from the same study of one window, of two and of three. */
+static void a_change_has_the_interval_of_its_differences(void **state)
+{
+    enum { CONTEXT = 17, WINDOWS = 3 };
+    double d[WINDOWS], sum = 0, told = 0;
+    (void)state;
+    for (int w = 0; w < WINDOWS; w++) {
+        struct test_process p = with_text();
+        char tokens[8];
+        snprintf(tokens, sizeof(tokens), "%d", (CONTEXT - 1) * (w + 1));
+        test_vkmoe(&p, "study", "mask", "-f", "text", "-c", "17", "--tokens", tokens, "--list", "1",
+                   "--json");
+        json_t *root = measured_json(&p);
+        d[w] = measured_number(trial(root, 1), "more") * (CONTEXT - 1) * (w + 1) - sum;
+        sum += d[w];
+        told = measured_number(trial(root, 1), "more_standard_error");
+        json_decref(root);
+    }
+    double mean = sum / WINDOWS, spread = 0;
+    for (int w = 0; w < WINDOWS; w++)
+        spread += (d[w] - mean) * (d[w] - mean);
+    double expected = sqrt(spread / (WINDOWS - 1) / WINDOWS) / (CONTEXT - 1);
+    assert_true(expected > 0 && fabs(told - expected) < 1e-6 * expected);
+}
+
 static void what_cannot_be_is_told_in_a_sentence(void **state)
 {
     static const struct {
@@ -198,9 +388,30 @@ static void what_cannot_be_is_told_in_a_sentence(void **state)
         {{"balance", "-f", "empty"}, 1, "the text empty is empty"},
         {{"balance", "-f", "text", "--devices", "0"}, 2, "--devices: '0' is not"},
         {{"balance"}, 2, "a text is needed"},
-        {{"study", "-f", "text"}, 2, "one of mask, active and shared"},
+        {{"study", "-f", "text"}, 2, "one of mask, active, shared, importance and affinity"},
         {{"study", "masks", "-f", "text"}, 2, "'masks' is not mask"},
         {{"study", "mask", "-f", "gone"}, 1, "gone"},
+        {{"study", "mask", "text"}, 2, "'text' is not an option; a text goes after -f"},
+        {{"study", "mask", "-f", "empty"}, 1, "the text empty is empty"},
+        {{"study", "mask", "-f", "text", "--list=27"},
+         1,
+         "27 is not a number of experts from 0 to"},
+        {{"study", "active", "-f", "text", "--list=0"}, 1, "0 is not a number of experts from 1"},
+        {{"study", "active", "-f", "text", "--list=33"}, 1, "33 is not a number of experts"},
+        {{"study", "shared", "-f", "text", "--list=1"}, 2, "--list says nothing to shared"},
+        {{"study", "mask", "-f", "text", "--only=0:1"}, 2, "--only says nothing to mask"},
+        {{"study", "mask", "-f", "text", "--map=m.svg"}, 2, "--map says nothing to mask"},
+        {{"study", "shared", "-f", "text", "--chart=m.svg"}, 2, "--chart says nothing to shared"},
+        {{"study", "importance", "-f", "text", "--only=0:32"}, 1, "'0:32' is not LAYER:EXPERT"},
+        {{"study", "importance", "-f", "text", "--only="}, 2, "--only: an empty list"},
+        {{"study", "importance", "-f", "text", "--experts=32"}, 1, "31 of 32 experts are left"},
+        {{"study", "importance", "-f", "text", "--context=1"}, 1, "windows of 1 tokens"},
+        {{"study", "affinity", "text"}, 2, "affinity needs two texts or more, not 1"},
+        {{"study", "affinity", "text", "-f", "text"}, 2, "-f says nothing to affinity"},
+        {{"study", "affinity", "text", "gone"}, 1, "gone"},
+        {{"study", "affinity", "text", "empty"}, 1, "the text empty is empty"},
+        {{"study", "affinity", "text", "text", "--permutations=0"}, 2, "--permutations: '0'"},
+        {{"perplexity", "-f", "text", "--csv", "--json"}, 2, "--json and --csv exclude"},
         {{"perplexity", "-f", "text", "--experts", "0"}, 2, "--experts: '0' is not"},
         {{"perplexity", "-f", "text", "--experts", "33"}, 1, "experts_per_token is 33"},
         {{"perplexity", "-f", "text", "--skip-experts", "27"}, 1, "27 of 32 experts passed over"},
@@ -231,6 +442,13 @@ int main(void)
         TEST_IN_FOLDER(study_begins_with_the_model_as_it_is),
         TEST_IN_FOLDER(study_tries_what_its_list_says),
         TEST_IN_FOLDER(study_by_itself_goes_from_one_to_all),
+        TEST_IN_FOLDER(texts_of_other_kinds_use_other_experts),
+        TEST_IN_FOLDER(one_text_dealt_to_two_does_not_differ_from_itself),
+        TEST_IN_FOLDER(studies_of_experts_print_lines_for_people_and_for_programs),
+        TEST_IN_FOLDER(an_expert_that_no_token_chose_harms_nobody_by_going),
+        TEST_IN_FOLDER(studies_of_experts_draw_maps),
+        TEST_IN_FOLDER(loss_and_speed_are_drawn),
+        TEST_IN_FOLDER(a_change_has_the_interval_of_its_differences),
         TEST_IN_FOLDER(what_cannot_be_is_told_in_a_sentence),
     };
     return cmocka_run_group_tests(tests, measured_setup, measured_teardown);

@@ -191,6 +191,45 @@ static void noise_changes_choices_by_its_seed_and_size(void **state)
     test_trace_free(&other);
 }
 
+/* What the model's own configuration asks for is what a caller gets by asking for it, and a router
+ * that the caller names takes the place of all of it. */
+static void the_configuration_may_ask_for_hash_noise_and_dense(void **state)
+{
+    static const struct {
+        struct test_shape shape; /* what is said of routing in it */
+        vkmoe_routing same;
+    } cases[] = {
+        {{.router = "hash", .router_seed = 3}, {.router = VKMOE_ROUTER_HASH, .seed = 3}},
+        {{.router_noise = 2, .router_seed = 5}, {.noise = 2, .seed = 5}},
+        {{.router = "dense", .top_k = EXPERTS}, {.router = VKMOE_ROUTER_DENSE}},
+    };
+    const vkmoe_routing own = {0},
+                        topk = {.router = VKMOE_ROUTER_TOPK, .experts_per_token = TRAINED};
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct engine with;
+        struct test_shape wanted = shape;
+        wanted.router = cases[i].shape.router;
+        wanted.router_noise = cases[i].shape.router_noise;
+        wanted.router_seed = cases[i].shape.router_seed;
+        wanted.top_k = cases[i].shape.top_k ? cases[i].shape.top_k : TRAINED;
+        engine_open(&with, &wanted);
+        for (int asked = 0; asked < 2; asked++) {
+            const vkmoe_session_params params = {.context = 128, .routing = asked ? topk : own};
+            vkmoe_session *there = engine_session(&with, &params);
+            vkmoe_session *here = session_of(asked ? &topk : &cases[i].same);
+            struct test_trace got = test_trace_eval(with.model, there, tokens, COUNT);
+            struct test_trace expected = test_trace_eval(engine.model, here, tokens, COUNT);
+            test_trace_assert_identical(&expected, &got);
+            test_trace_free(&got);
+            test_trace_free(&expected);
+            vkmoe_session_destroy(there);
+            vkmoe_session_destroy(here);
+        }
+        engine_close(&with);
+    }
+}
+
 static void experts_can_be_switched_off_and_forced_and_freed_again(void **state)
 {
     vkmoe_error err;
@@ -448,6 +487,9 @@ static void what_cannot_be_is_refused(void **state)
         {{.router = VKMOE_ROUTER_COUNT}, "router is 7, expected 0 to 6"},
         {{.noise = -1}, "noise is -1"},
         {{.noise = NAN}, "noise is nan"},
+        {{.router = VKMOE_ROUTER_HASH, .noise = 0.5f}, "the router's noise is 0.5, expected 0"},
+        {{.router = VKMOE_ROUTER_DENSE, .noise = 1}, "as the router dense ranks no experts"},
+        {{.router = VKMOE_ROUTER_HASH, .skip = 2}, "2 experts are to be passed over, expected 0"},
         {{.skip = EXPERTS - TRAINED + 1}, "7 of 9 experts passed over leave fewer than the 3"},
     };
     vkmoe_error err;
@@ -507,6 +549,7 @@ int main(void)
         cmocka_unit_test(a_table_says_which_experts_a_token_gets),
         cmocka_unit_test(a_drawn_table_gives_a_token_the_same_different_experts_everywhere),
         cmocka_unit_test(noise_changes_choices_by_its_seed_and_size),
+        cmocka_unit_test(the_configuration_may_ask_for_hash_noise_and_dense),
         cmocka_unit_test(experts_can_be_switched_off_and_forced_and_freed_again),
         cmocka_unit_test(generation_follows_what_is_switched),
         cmocka_unit_test(counts_can_be_read_while_text_is_generated),

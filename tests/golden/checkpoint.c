@@ -36,6 +36,7 @@ struct test_shape test_shape_complete(const struct test_shape *shape)
     s.layer_freq = either(s.layer_freq, 1);
     s.max_position = either(s.max_position, 512);
     s.context = either(s.context, s.max_position);
+    s.eps = s.eps > 0 ? s.eps : 1e-5;
     return s;
 }
 
@@ -170,7 +171,13 @@ static void write_config(const struct test_shape *s, const char *folder)
         "norm_topk_prob", s->normalise, "tie_word_embeddings", s->tied, "attention_bias", s->bias,
         "max_position_embeddings", (int)s->max_position);
     assert_non_null(config);
-    json_object_set_new(config, "rms_norm_eps", json_real(1e-5));
+    json_object_set_new(config, "rms_norm_eps", json_real(s->eps));
+    if (s->router)
+        json_object_set_new(config, "vkmoe_router", json_string(s->router));
+    if (s->router_noise > 0)
+        json_object_set_new(config, "vkmoe_router_noise", json_real(s->router_noise));
+    if (s->router_seed > 0)
+        json_object_set_new(config, "vkmoe_router_seed", json_integer(s->router_seed));
     json_object_set_new(config, "n_routed_experts",
                         s->dense ? json_null() : json_integer(s->experts));
     json_object_set_new(config, "n_shared_experts",

@@ -22,6 +22,10 @@ struct test_shape {
     uint32_t context; /* of a session */
     bool normalise;   /* norm_topk_prob */
     bool tied, bias;
+    double eps;         /* rms_norm_eps */
+    const char *router; /* vkmoe_router, or NULL */
+    double router_noise;
+    uint32_t router_seed;
     double scaling;   /* routed_scaling_factor; 0: absent */
     const char *rope; /* kind of scaling, or NULL */
     double rope_factor;

@@ -7,8 +7,6 @@
 #include "checkpoint.h"
 #include "model/safetensors.h"
 
-#define EPS 1e-5
-
 struct oracle {
     const struct test_shape *s;
     const struct vkm_checkpoint *file;
@@ -79,7 +77,7 @@ static void norm(struct oracle *o, const char *prefix, const char *name)
     assert_non_null(w);
     for (size_t t = 0; t < o->count; t++) {
         const double *x = o->x + t * n;
-        double scale = 1 / sqrt(dot(x, x, n) / (double)n + EPS);
+        double scale = 1 / sqrt(dot(x, x, n) / (double)n + o->s->eps);
         for (size_t i = 0; i < n; i++)
             o->u[t * n + i] = x[i] * scale * w[i];
     }

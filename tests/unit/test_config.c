@@ -1,6 +1,7 @@
 /* config.json: every key, its default, and what is refused. */
 #include <jansson.h>
 #include <math.h>
+#include <string.h>
 
 #include "base/base.h"
 #include "model/config.h"
@@ -129,6 +130,50 @@ static void given_values_are_taken(void **state)
     assert_int_equal(c.bos_token_id, 0);
     assert_int_equal(c.eos_token_id, 99);
     assert_int_equal(c.pad_token_id, -1);
+}
+
+static void routing_beyond_top_k_has_keys_of_its_own(void **state)
+{
+    (void)state;
+    struct vkm_config c = loaded("{}");
+    assert_true(c.router == VKMOE_ROUTER_MODEL && c.router_noise == 0 && c.router_seed == 0);
+    c = loaded("{\"vkmoe_router\": \"topk\", \"vkmoe_router_noise\": 0.5,"
+               " \"vkmoe_router_seed\": 9000000000}");
+    assert_true(c.router == VKMOE_ROUTER_MODEL && c.router_noise == 0.5f &&
+                c.router_seed == 9000000000);
+    c = loaded("{\"vkmoe_router\": \"hash\"}");
+    assert_true(c.router == VKMOE_ROUTER_HASH && c.num_experts_per_tok == 3);
+    c = loaded("{\"vkmoe_router\": \"dense\", \"num_experts_per_tok\": null}");
+    assert_true(c.router == VKMOE_ROUTER_DENSE && c.num_experts_per_tok == 8);
+}
+
+static void routing_that_contradicts_itself_is_refused(void **state)
+{
+    static const char *const cases[][2] = {
+        {"{\"vkmoe_router\": \"switch\"}",
+         "vkmoe_router is \"switch\", expected topk, hash or dense"},
+        {"{\"vkmoe_router\": 1}", "vkmoe_router is 1"},
+        {"{\"vkmoe_router_noise\": -1}", "vkmoe_router_noise is -1"},
+        {"{\"vkmoe_router_seed\": -1}", "vkmoe_router_seed is -1"},
+        {"{\"vkmoe_router\": \"hash\", \"vkmoe_router_noise\": 1}",
+         "vkmoe_router_noise is 1, expected 0"},
+        {"{\"vkmoe_router\": \"dense\", \"vkmoe_router_noise\": 1}",
+         "vkmoe_router_noise is 1, expected 0"},
+        {"{\"vkmoe_router\": \"dense\"}",
+         "num_experts_per_tok is 3, expected the n_routed_experts of 8"},
+        {"{\"vkmoe_router\": \"hash\", \"norm_topk_prob\": true}",
+         "norm_topk_prob is true, expected false"},
+        {"{\"vkmoe_router\": \"hash\", \"n_routed_experts\": null}", "n_routed_experts has none"},
+        {"{\"vkmoe_router_noise\": 1, \"n_routed_experts\": 0}", "n_routed_experts has none"},
+    };
+    (void)state;
+    for (size_t i = 0; i < VKM_COUNT(cases); i++) {
+        struct vkm_config c;
+        vkmoe_error err;
+        assert_int_not_equal(load_with(cases[i][0], &c, &err), VKMOE_OK);
+        if (!strstr(err.message, cases[i][1]))
+            fail_msg("%s: %s", cases[i][0], err.message);
+    }
 }
 
 static void null_counts_as_absent(void **state)
@@ -503,6 +548,8 @@ int main(void)
         TEST_IN_FOLDER(the_shipped_model_has_the_shape_it_is_described_with),
         TEST_IN_FOLDER(absent_keys_take_the_defaults_of_deepseek_config),
         TEST_IN_FOLDER(given_values_are_taken),
+        TEST_IN_FOLDER(routing_beyond_top_k_has_keys_of_its_own),
+        TEST_IN_FOLDER(routing_that_contradicts_itself_is_refused),
         TEST_IN_FOLDER(null_counts_as_absent),
         TEST_IN_FOLDER(without_routed_experts_every_layer_is_dense),
         TEST_IN_FOLDER(the_layer_pattern_follows_first_k_and_frequency),
