@@ -240,6 +240,7 @@ int cmd_plan(int argc, char **argv);
 int cmd_quantize(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_perplexity(int argc, char **argv);
+int cmd_eval(int argc, char **argv);
 int cmd_balance(int argc, char **argv);
 int cmd_study(int argc, char **argv);
 int cmd_trace(int argc, char **argv);

@@ -182,6 +182,22 @@ vkmoe_status vkm_model_compile(struct vkmoe_model *model, uint32_t prompt_tokens
 vkmoe_status vkm_session_extend(struct vkmoe_session *s, uint32_t extra, vkmoe_error *err);
 /* Forgets what was computed from position `length` on; the tokens are left to the caller. */
 vkmoe_status vkm_session_truncate(struct vkmoe_session *s, uint32_t length, vkmoe_error *err);
+
+/* --- branches.c --- */
+
+/* A text that goes on from a session's newest token. */
+struct vkm_branch {
+    const int32_t *tokens; /* of the vocabulary */
+    size_t count;          /* at least 1 */
+    double loss;           /* out: -ln p(all of them | the session's tokens) */
+};
+
+/* Scores branches, as many of them in a step as find room in it and in the KV cache. The session,
+ * whose logits must be at hand, keeps its tokens and loses its logits; together with any branch
+ * they fit its context. Fails as vkmoe_session_eval does. */
+vkmoe_status vkm_session_score(struct vkmoe_session *s, struct vkm_branch *branches, uint32_t n,
+                               vkmoe_error *err);
+
 /* --- routing.c --- */
 
 /* Writes what routing needs of the host; `table` as in vkmoe_routing. */
