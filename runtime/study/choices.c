@@ -113,6 +113,7 @@ vkmoe_accuracy vkmoe_accuracy_of(uint64_t correct, uint64_t items)
     double middle = p + z * z / (2 * n);
     double half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n));
     double all = 1 + z * z / n;
-    return (vkmoe_accuracy){
-        .mean = p, .low = fmax(0, (middle - half) / all), .high = fmin(1, (middle + half) / all)};
+    return (vkmoe_accuracy){.mean = p,
+                            .low = fmax(0, fmin(p, (middle - half) / all)),
+                            .high = fmin(1, fmax(p, (middle + half) / all))};
 }
