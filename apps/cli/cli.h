@@ -20,8 +20,9 @@ struct cli_common {
     const char *paths; /* as vkmoe_device_params has it */
     bool no_tuning;
     uint32_t tiled_rows;
-    uint32_t context;   /* of the session; 0: the library's default. No common option sets it. */
-    bool fixed_context; /* it follows from the prompt: the command has no -c */
+    uint32_t context;      /* of the session; 0: the library's default. No common option sets it. */
+    uint32_t cache_tokens; /* of the session; 0: the context. Nor this one */
+    bool fixed_context;    /* it follows from the prompt: the command has no -c */
     uint32_t chunk;
     vkmoe_routing routing;
     const char *experts_off, *experts_forced; /* LAYER:EXPERT lists, or NULL */

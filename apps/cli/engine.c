@@ -175,6 +175,7 @@ vkmoe_session_params cli_session_params(const struct cli_common *common)
         .chunk = common->chunk,
         .routing = common->routing,
         .kv = common->kv,
+        .cache_tokens = common->cache_tokens,
     };
 }
 

@@ -91,11 +91,24 @@ static int parse(int argc, char **argv, struct options *o)
 
 /* --- what is kept --- */
 
+/* An item that was read and is not scored yet. */
+struct waiting {
+    struct eval_item item;
+    vkmoe_choices choices;
+    size_t end; /* bytes of the task up to its end */
+};
+
+enum { MOST_WAITING = 32 };
+
 struct run {
     const struct options *options;
     struct cli_engine engine;
     vkmoe_session *session;
     struct eval_task task;
+    struct waiting waiting[MOST_WAITING];
+    size_t n_waiting;
+    enum eval_found found; /* what was read last; nothing more is once it is no item */
+    vkmoe_error broken;    /* why the line after those that wait is none */
     struct eval_results results;
     char *routing; /* of cli_routing_text */
     /* Of the task's text, what is done: bytes, lines, and their hash. */
@@ -106,12 +119,12 @@ struct run {
     double kept, keeping; /* when results were kept last, and the seconds that took */
 };
 
-/* All that was read of the task by now is done. */
-static void note_done(struct run *r)
+/* The task is done up to this line's end. */
+static void note_done(struct run *r, size_t end, size_t lines)
 {
-    r->hash = kept_hash(r->hash, r->task.text + r->done, r->task.at - r->done);
-    r->done = r->task.at;
-    r->lines = r->task.line;
+    r->hash = kept_hash(r->hash, r->task.text + r->done, end - r->done);
+    r->done = end;
+    r->lines = lines;
 }
 
 static int keep(struct run *r)
@@ -144,7 +157,7 @@ static bool take_kept(struct run *r, const char *path, const json_t *root)
                  path, lines, r->task.file);
         return false;
     }
-    note_done(r);
+    note_done(r, r->task.at, r->task.line);
     snprintf(hash, sizeof(hash), "%016" PRIx64, r->hash);
     bool good = kept_same(path, root, "done", hash);
     for (size_t i = 0; good && i < json_array_size(results); i++) {
@@ -221,53 +234,105 @@ static json_t *result_of(const struct eval_item *item, const vkmoe_choices *choi
     return NULL;
 }
 
-static int score(struct run *r, const struct eval_item *item, const vkmoe_choices *choices)
+/* --- what waits --- */
+
+static void drop(struct run *r, struct waiting *w)
+{
+    vkmoe_choices_free(r->engine.tokenizer, &w->choices);
+    eval_item_free(&w->item);
+}
+
+/* Item number i of those that wait is none, so nothing from there on is scored. */
+static void break_at(struct run *r, size_t i, size_t line, const char *why)
+{
+    r->found = EVAL_BROKEN;
+    eval_broken(r->task.file, line, why, &r->broken);
+    for (; r->n_waiting > i; r->n_waiting--)
+        drop(r, &r->waiting[r->n_waiting - 1]);
+}
+
+/* Reads until enough wait or there are no more. */
+static void read_ahead(struct run *r)
 {
     vkmoe_error err;
-    vkmoe_choice_score *scores = calloc(choices->count, sizeof(*scores));
+    while (r->found == EVAL_ITEM && r->n_waiting < MOST_WAITING) {
+        struct waiting *w = &r->waiting[r->n_waiting];
+        *w = (struct waiting){0};
+        r->found = eval_task_next(&r->task, &w->item, &r->broken);
+        if (r->found != EVAL_ITEM)
+            return;
+        w->end = r->task.at;
+        r->n_waiting++;
+        if (vkmoe_choices_encode(r->engine.tokenizer, w->item.context, w->item.choices,
+                                 w->item.n_choices, &w->choices, &err) != VKMOE_OK ||
+            (r->session && vkmoe_choices_check(r->session, &w->choices, &err) != VKMOE_OK))
+            break_at(r, r->n_waiting - 1, w->item.line, err.message);
+    }
+}
+
+/* Those that were read before there was a session. */
+static void check_waiting(struct run *r)
+{
+    vkmoe_error err;
+    for (size_t i = 0; i < r->n_waiting; i++)
+        if (vkmoe_choices_check(r->session, &r->waiting[i].choices, &err) != VKMOE_OK)
+            break_at(r, i, r->waiting[i].item.line, err.message);
+}
+
+/* The first of those that wait is done. */
+static int take_scores(struct run *r, const vkmoe_choice_score *scores)
+{
+    struct waiting *w = &r->waiting[0];
     int code = EXIT_DONE;
-    if (!scores)
-        code = cli_fail("host memory ran out for %u choices", choices->count);
-    else if (vkmoe_choices_score(r->session, choices, scores, &err) != VKMOE_OK)
-        code = cli_interrupted()
-                   ? EXIT_INTERRUPTED
-                   : cli_fail("%s: line %zu: %s", r->task.file, item->line, err.message);
-    else if (!eval_results_add(&r->results, result_of(item, choices, scores)))
+    if (eval_results_add(&r->results, result_of(&w->item, &w->choices, scores)))
+        note_done(r, w->end, w->item.line);
+    else
         code = cli_fail("%s: line %zu: the likelihoods of the choices are no finite numbers",
-                        r->task.file, item->line);
-    free(scores);
+                        r->task.file, w->item.line);
+    drop(r, w);
+    memmove(w, w + 1, --r->n_waiting * sizeof(*w));
     return code;
 }
 
-static int run_item(struct run *r, const struct eval_item *item)
+/* Scores the first of those that wait. */
+static int score_some(struct run *r)
 {
     vkmoe_error err;
-    vkmoe_choices choices;
-    if (vkmoe_choices_encode(r->engine.tokenizer, item->context, item->choices, item->n_choices,
-                             &choices, &err) != VKMOE_OK)
-        return cli_fail("%s: line %zu: %s", r->task.file, item->line, err.message);
-    int code = score(r, item, &choices);
-    vkmoe_choices_free(r->engine.tokenizer, &choices);
-    if (code != EXIT_DONE)
-        return code;
-    note_done(r);
-    show(r);
-    if (r->options->state_file && cli_now() - r->kept > 1 + 20 * r->keeping)
-        return keep(r);
-    return EXIT_DONE;
+    vkmoe_choices items[MOST_WAITING];
+    vkmoe_choice_score *scores[MOST_WAITING] = {NULL};
+    bool room = true;
+    uint32_t n = (uint32_t)r->n_waiting, done = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        items[i] = r->waiting[i].choices;
+        scores[i] = calloc(items[i].count, sizeof(*scores[i]));
+        room = room && scores[i];
+    }
+    int code = EXIT_DONE;
+    if (!room)
+        code = cli_fail("host memory ran out for the scores of %u items", n);
+    else if (vkmoe_choices_score(r->session, items, n, scores, &done, &err) != VKMOE_OK)
+        code = cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
+    for (uint32_t i = 0; i < done && code == EXIT_DONE; i++)
+        code = take_scores(r, scores[i]);
+    for (uint32_t i = 0; i < n; i++)
+        free(scores[i]);
+    return code;
 }
 
-/* From this item on. */
-static int run_all(struct run *r, struct eval_item *item)
+static int score_all(struct run *r)
 {
-    bool found = true;
     int code = EXIT_DONE;
     r->start = r->kept = cli_now();
-    while (found && code == EXIT_DONE) {
-        code = cli_interrupted() ? EXIT_INTERRUPTED : run_item(r, item);
-        eval_item_free(item);
-        if (code == EXIT_DONE)
-            code = eval_task_next(&r->task, item, &found);
+    check_waiting(r);
+    while (r->n_waiting > 0 && code == EXIT_DONE) {
+        code = cli_interrupted() ? EXIT_INTERRUPTED : score_some(r);
+        if (code == EXIT_DONE) {
+            show(r);
+            read_ahead(r);
+        }
+        if (code == EXIT_DONE && r->options->state_file &&
+            cli_now() - r->kept > 1 + 20 * r->keeping)
+            code = keep(r);
     }
     if (isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr);
@@ -313,15 +378,25 @@ static int try_files(const struct options *o)
     return code;
 }
 
-static int run_engine(struct run *r, struct eval_item *item)
+/* Room for the choices of several items, where that is not much more than a context takes. */
+static uint32_t cache_tokens(uint32_t context)
 {
-    int code = cli_engine_open(&r->options->common, 0, &r->engine);
+    const uint32_t wanted = 4096;
+    uint32_t few = context > 0 && context < wanted / 8 ? 8 * context : wanted;
+    return context > few ? context : few;
+}
+
+static int run_engine(struct run *r)
+{
+    struct cli_common common = r->options->common;
+    common.cache_tokens = cache_tokens(common.context);
+    int code = cli_engine_open(&common, 0, &r->engine);
     if (code == EXIT_DONE)
-        code = cli_session_create(&r->options->common, r->engine.model, &r->session);
+        code = cli_session_create(&common, r->engine.model, &r->session);
     if (code != EXIT_DONE)
         return code;
     cli_cancel_on_interrupt(r->session);
-    code = run_all(r, item);
+    code = score_all(r);
     cli_cancel_on_interrupt(NULL);
     if (r->results.count > r->resumed_at)
         say_speed(r);
@@ -330,8 +405,6 @@ static int run_engine(struct run *r, struct eval_item *item)
 
 static int run_task(struct run *r)
 {
-    struct eval_item item = {0};
-    bool found = false;
     int code = try_files(r->options);
     if (code == EXIT_DONE)
         code = eval_task_open(r->options->file, &r->task);
@@ -339,10 +412,11 @@ static int run_task(struct run *r)
         code = go_on(r);
     if (code != EXIT_DONE)
         return code;
-    code = eval_task_next(&r->task, &item, &found);
-    if (code == EXIT_DONE && found)
-        code = run_engine(r, &item);
-    eval_item_free(&item);
+    read_ahead(r);
+    if (r->n_waiting > 0)
+        code = run_engine(r);
+    if (code == EXIT_DONE && r->found == EVAL_BROKEN)
+        code = cli_failed(&r->broken);
     return r->results.count > 0 ? tell(r, code) : code;
 }
 
@@ -361,6 +435,8 @@ int cmd_eval(int argc, char **argv)
         code = cli_fail("host memory ran out for the results");
     if (code == EXIT_DONE)
         code = run_task(&r);
+    for (size_t i = 0; i < r.n_waiting; i++)
+        drop(&r, &r.waiting[i]);
     vkmoe_session_destroy(r.session);
     eval_results_finish(&r.results);
     eval_task_close(&r.task);

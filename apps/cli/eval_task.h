@@ -25,9 +25,12 @@ struct eval_item {
 int eval_task_open(const char *file, struct eval_task *task);
 void eval_task_close(struct eval_task *task);
 
-/* The next item, which eval_item_free releases; *found is false at the end. Returns an exit code:
- * the number of a broken line has been said. */
-int eval_task_next(struct eval_task *task, struct eval_item *item, bool *found);
+/* The next item, which eval_item_free releases, or what else there is; of a broken line, *err tells
+ * number and reason. */
+enum eval_found { EVAL_ITEM, EVAL_END, EVAL_BROKEN };
+enum eval_found eval_task_next(struct eval_task *task, struct eval_item *item, vkmoe_error *err);
+/* Says in *err that a line is no item, and why. */
+void eval_broken(const char *file, size_t line, const char *why, vkmoe_error *err);
 /* Goes past lines until so many lie behind; false where there are fewer. */
 bool eval_task_skip(struct eval_task *task, size_t lines);
 void eval_item_free(struct eval_item *item);

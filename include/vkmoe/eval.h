@@ -100,14 +100,21 @@ typedef struct vkmoe_choice_score {
     uint64_t bytes;        /* n_bytes */
 } vkmoe_choice_score;
 
-/* Scores the choices, one after the other in `scores` [count]. The session is brought to the shared
- * tokens: of what it holds, all that they begin with as well stays computed. All choices run in
- * one step, or in as many as find room in a chunk and in the session's cache. Afterwards the
- * session holds the shared tokens. Fails with INVALID_ARGUMENT for what vkmoe_choices excludes, a
- * choice that does not fit the context, or an id outside the vocabulary; CANCELLED; or with what
- * the device reports. */
-vkmoe_status vkmoe_choices_score(vkmoe_session *session, const vkmoe_choices *choices,
-                                 vkmoe_choice_score *scores, vkmoe_error *err);
+/* Whether an item can be scored by a session: INVALID_ARGUMENT for what vkmoe_choices excludes, a
+ * choice that does not fit the session's context, or an id outside the vocabulary. */
+vkmoe_status vkmoe_choices_check(const vkmoe_session *session, const vkmoe_choices *item,
+                                 vkmoe_error *err);
+
+/* Scores the first of n items, at least one, and as many as find room together in a chunk and in
+ * the session's cache (`cache_tokens`): *done, which may be NULL where n is 1, tells how many, and
+ * scores[i] [count] gets the scores of item i's choices. Contexts run in one step, all choices in
+ * a second one. What the session holds that the items begin with as well stays computed, and in the
+ * end it holds tokens that they begin with. Scores are the same however items come together, but
+ * for rounding. Fails as vkmoe_choices_check does, with CANCELLED, or with what the device reports;
+ * then none are done. */
+vkmoe_status vkmoe_choices_score(vkmoe_session *session, const vkmoe_choices *items, uint32_t n,
+                                 vkmoe_choice_score *const *scores, uint32_t *done,
+                                 vkmoe_error *err);
 
 /* What is compared. */
 typedef enum vkmoe_choice_rule {

@@ -183,20 +183,11 @@ vkmoe_status vkm_session_extend(struct vkmoe_session *s, uint32_t extra, vkmoe_e
 /* Forgets what was computed from position `length` on; the tokens are left to the caller. */
 vkmoe_status vkm_session_truncate(struct vkmoe_session *s, uint32_t length, vkmoe_error *err);
 
-/* --- branches.c --- */
+/* --- eval.c --- */
 
-/* A text that goes on from a session's newest token. */
-struct vkm_branch {
-    const int32_t *tokens; /* of the vocabulary */
-    size_t count;          /* at least 1 */
-    double loss;           /* out: -ln p(all of them | the session's tokens) */
-};
-
-/* Scores branches, as many of them in a step as find room in it and in the KV cache. The session,
- * whose logits must be at hand, keeps its tokens and loses its logits; together with any branch
- * they fit its context. Fails as vkmoe_session_eval does. */
-vkmoe_status vkm_session_score(struct vkmoe_session *s, struct vkm_branch *branches, uint32_t n,
-                               vkmoe_error *err);
+/* Counts which experts the newest step of n rows chose, for the next time that not all fit on the
+ * device. */
+vkmoe_status vkm_session_count_use(struct vkmoe_session *s, uint32_t n, vkmoe_error *err);
 
 /* --- routing.c --- */
 

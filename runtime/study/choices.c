@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/engine.h"
+#include "engine/score.h"
 #include "vkmoe/eval.h"
 
 /* --- scoring --- */
@@ -32,55 +32,77 @@ static vkmoe_status check_choice(const struct vkmoe_session *s, const vkmoe_choi
     return VKMOE_OK;
 }
 
-static vkmoe_status check(const struct vkmoe_session *s, const vkmoe_choices *c, vkmoe_error *err)
+vkmoe_status vkmoe_choices_check(const vkmoe_session *session, const vkmoe_choices *item,
+                                 vkmoe_error *err)
 {
-    if (c->count < 2)
-        return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "%u choices, expected at least 2", c->count);
-    if (c->shared == 0)
+    VKM_REQUIRE(session && item, err);
+    VKM_REQUIRE(item->tokens && item->n_tokens && item->n_bytes, err);
+    if (item->count < 2)
+        return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "%u choices, expected at least 2",
+                        item->count);
+    if (item->shared == 0)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "nothing comes before the choices");
     vkmoe_status status = VKMOE_OK;
-    for (uint32_t i = 0; i < c->count && status == VKMOE_OK; i++)
-        status = check_choice(s, c, i, err);
+    for (uint32_t i = 0; i < item->count && status == VKMOE_OK; i++)
+        status = check_choice(session, item, i, err);
     return status;
 }
 
-/* The session then holds these tokens, the newest one computed just now. */
-static vkmoe_status bring_to(struct vkmoe_session *s, const int32_t *tokens, size_t count,
-                             vkmoe_error *err)
+/* Items as stems with endings. */
+struct lowered {
+    struct vkm_stem *stems;     /* [n] */
+    struct vkm_ending *endings; /* of all of them, one after the other */
+};
+
+static vkmoe_status lower(const vkmoe_allocator *a, const vkmoe_choices *items, uint32_t n,
+                          struct lowered *l, vkmoe_error *err)
 {
-    const int32_t *held = vkmoe_session_tokens(s);
-    size_t n_held = vkmoe_session_length(s), same = 0;
-    while (same + 1 < count && same < n_held && tokens[same] == held[same])
-        same++;
-    vkmoe_status status = vkmoe_session_rollback(s, (uint32_t)same, err);
-    if (status == VKMOE_OK)
-        status = vkmoe_session_eval(s, tokens + same, count - same, NULL, err);
-    return status;
+    size_t choices = 0, at = 0;
+    for (uint32_t i = 0; i < n; i++)
+        choices += items[i].count;
+    l->stems = vkm_calloc(a, n, sizeof(*l->stems));
+    l->endings = vkm_calloc(a, choices, sizeof(*l->endings));
+    if (!l->stems || !l->endings)
+        return vkm_fail_memory(err, choices * sizeof(*l->endings), "choices");
+    for (uint32_t i = 0; i < n; i++) {
+        const vkmoe_choices *item = &items[i];
+        l->stems[i] = (struct vkm_stem){.tokens = item->tokens[0],
+                                        .count = (uint32_t)item->shared,
+                                        .endings = l->endings + at,
+                                        .n_endings = item->count};
+        for (uint32_t c = 0; c < item->count; c++)
+            l->endings[at++] =
+                (struct vkm_ending){.tokens = item->tokens[c] + item->shared,
+                                    .count = (uint32_t)(item->n_tokens[c] - item->shared)};
+    }
+    return VKMOE_OK;
 }
 
-vkmoe_status vkmoe_choices_score(vkmoe_session *session, const vkmoe_choices *choices,
-                                 vkmoe_choice_score *scores, vkmoe_error *err)
+vkmoe_status vkmoe_choices_score(vkmoe_session *session, const vkmoe_choices *items, uint32_t n,
+                                 vkmoe_choice_score *const *scores, uint32_t *done,
+                                 vkmoe_error *err)
 {
-    VKM_REQUIRE(session && choices && scores, err);
-    VKM_REQUIRE(choices->tokens && choices->n_tokens && choices->n_bytes, err);
+    VKM_REQUIRE(session && items && scores && n > 0, err);
+    VKM_REQUIRE(done || n == 1, err);
     const vkmoe_allocator *a = vkm_gpu_allocator(session->model->gpu);
-    vkmoe_status status = check(session, choices, err);
-    if (status != VKMOE_OK)
-        return status;
-    struct vkm_branch *branches = vkm_calloc(a, choices->count, sizeof(*branches));
-    if (!branches)
-        return vkm_fail_memory(err, choices->count * sizeof(*branches), "choices");
-    for (uint32_t i = 0; i < choices->count; i++)
-        branches[i] = (struct vkm_branch){.tokens = choices->tokens[i] + choices->shared,
-                                          .count = choices->n_tokens[i] - choices->shared};
-    status = bring_to(session, choices->tokens[0], choices->shared, err);
+    struct lowered l = {0};
+    uint32_t scored = 0;
+    vkmoe_status status = VKMOE_OK;
+    for (uint32_t i = 0; i < n && status == VKMOE_OK; i++)
+        status = vkmoe_choices_check(session, &items[i], err);
     if (status == VKMOE_OK)
-        status = vkm_session_score(session, branches, choices->count, err);
-    for (uint32_t i = 0; i < choices->count && status == VKMOE_OK; i++)
-        scores[i] = (vkmoe_choice_score){.log_likelihood = -branches[i].loss,
-                                         .tokens = branches[i].count,
-                                         .bytes = choices->n_bytes[i]};
-    vkm_free(a, branches);
+        status = lower(a, items, n, &l, err);
+    if (status == VKMOE_OK)
+        status = vkm_session_score(session, l.stems, n, &scored, err);
+    for (uint32_t i = 0; i < scored; i++)
+        for (uint32_t c = 0; c < items[i].count; c++)
+            scores[i][c] = (vkmoe_choice_score){.log_likelihood = -l.stems[i].endings[c].loss,
+                                                .tokens = l.stems[i].endings[c].count,
+                                                .bytes = items[i].n_bytes[c]};
+    if (done)
+        *done = scored;
+    vkm_free(a, l.stems);
+    vkm_free(a, l.endings);
     return status;
 }
 

@@ -69,6 +69,7 @@ static double expected(const struct item *it, uint32_t i, const vkmoe_session_pa
     double sum = 0;
     vkmoe_session_params alone = *params;
     alone.cache_tokens = 0;
+    alone.on_step = NULL;
     float *logits = calloc(n * VOCAB, sizeof(float));
     vkmoe_session *s = engine_session(&engine, &alone);
     assert_non_null(logits);
@@ -81,18 +82,30 @@ static double expected(const struct item *it, uint32_t i, const vkmoe_session_pa
     return sum;
 }
 
-static void assert_scores(vkmoe_session *s, const struct item *it,
-                          const vkmoe_session_params *params, const uint8_t *experts)
+static vkmoe_status score(vkmoe_session *s, const struct item *it, vkmoe_choice_score *scores,
+                          vkmoe_error *err)
 {
-    vkmoe_error err;
-    vkmoe_choice_score scores[MOST];
-    assert_ok(vkmoe_choices_score(s, &it->choices, scores, &err), &err);
+    return vkmoe_choices_score(s, &it->choices, 1, &scores, NULL, err);
+}
+
+static void assert_expected(const struct item *it, const vkmoe_choice_score *scores,
+                            const vkmoe_session_params *params, const uint8_t *experts)
+{
     for (uint32_t i = 0; i < it->choices.count; i++) {
         double sum = expected(it, i, params, experts);
         assert_true(fabs(scores[i].log_likelihood - sum) <= 1e-5 * fabs(sum));
         assert_int_equal(scores[i].tokens, it->n_tokens[i] - it->choices.shared);
         assert_int_equal(scores[i].bytes, it->n_bytes[i]);
     }
+}
+
+static void assert_scores(vkmoe_session *s, const struct item *it,
+                          const vkmoe_session_params *params, const uint8_t *experts)
+{
+    vkmoe_error err;
+    vkmoe_choice_score scores[MOST];
+    assert_ok(score(s, it, scores, &err), &err);
+    assert_expected(it, scores, params, experts);
     assert_int_equal(vkmoe_session_length(s), it->choices.shared);
     assert_memory_equal(vkmoe_session_tokens(s), it->rows[0], it->choices.shared * sizeof(int32_t));
 }
@@ -140,7 +153,7 @@ static void a_context_is_computed_once_and_its_choices_in_one_step(void **state)
         .context = 256, .cache_tokens = 1024, .on_step = on_step, .user = &seen};
     vkmoe_session *s = engine_session(&engine, &params);
     item_make(&it, 31, 100, lengths, 4);
-    assert_ok(vkmoe_choices_score(s, &it.choices, scores, &err), &err);
+    assert_ok(score(s, &it, scores, &err), &err);
     assert_int_equal(seen.steps, 2);
     assert_int_equal(seen.tokens, 100 + 2 + 0 + 8 + 1);
 
@@ -152,7 +165,7 @@ static void a_context_is_computed_once_and_its_choices_in_one_step(void **state)
     assert_scores(s, &it, &params, NULL);
     seen = (struct seen){0};
     item_make(&it, 31, 60, letters, 4);
-    assert_ok(vkmoe_choices_score(s, &it.choices, scores, &err), &err);
+    assert_ok(score(s, &it, scores, &err), &err);
     assert_int_equal(seen.steps, 1);
     assert_int_equal(seen.tokens, 1);
     assert_scores(s, &it, &params, NULL);
@@ -180,6 +193,141 @@ static void choices_one_by_one_have_the_same_likelihoods(void **state)
         item_make(&it, 40 + i, cases[i].shared, lengths, 4);
         assert_scores(s, &it, &cases[i].params, NULL);
         assert_scores(s, &it, &cases[i].params, NULL); /* nothing of the cache is lost */
+        vkmoe_session_destroy(s);
+    }
+}
+
+/* Their positions are no larger than the numbers of their rows, and there are many of them. */
+static void choices_beside_each_other_do_not_meet(void **state)
+{
+    (void)state;
+    static const size_t lengths[MOST] = {5, 4, 6, 4, 5, 4, 6};
+    const vkmoe_session_params params = {.context = 64, .cache_tokens = 1024};
+    vkmoe_session *s = engine_session(&engine, &params);
+    for (size_t shared = 1; shared < 16; shared += 3) {
+        struct item it;
+        item_make(&it, 50 + shared, shared, lengths, MOST);
+        assert_scores(s, &it, &params, NULL);
+    }
+    vkmoe_session_destroy(s);
+}
+
+/* --- several items --- */
+
+enum { ITEMS = 6 };
+
+static struct item items[ITEMS];
+
+/* Scores the items as they come together; returns in how many calls. */
+static uint32_t score_all(vkmoe_session *s, const vkmoe_session_params *params)
+{
+    vkmoe_choices all[ITEMS];
+    vkmoe_choice_score scores[ITEMS][MOST], *rows[ITEMS];
+    uint32_t calls = 0;
+    for (size_t i = 0; i < ITEMS; i++) {
+        all[i] = items[i].choices;
+        rows[i] = scores[i];
+    }
+    for (uint32_t at = 0, done; at < ITEMS; at += done, calls++) {
+        vkmoe_error err;
+        assert_ok(vkmoe_choices_score(s, all + at, ITEMS - at, rows + at, &done, &err), &err);
+        assert_true(done > 0 && done <= ITEMS - at);
+    }
+    for (size_t i = 0; i < ITEMS; i++)
+        assert_expected(&items[i], scores[i], params, NULL);
+    return calls;
+}
+
+/* All choices of an item begin with these tokens instead. */
+static void begin_with(struct item *it, uint64_t seed, size_t count)
+{
+    for (uint32_t i = 0; i < it->choices.count; i++)
+        engine_tokens(&engine, seed, it->tokens[i], count);
+}
+
+static void items_run_in_two_steps_together(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {3, 1, 4};
+    struct seen seen = {0};
+    const vkmoe_session_params params = {
+        .context = 128, .cache_tokens = 4096, .on_step = on_step, .user = &seen};
+    vkmoe_session *s = engine_session(&engine, &params);
+    uint32_t tokens = 0;
+    for (size_t i = 0; i < ITEMS; i++) { /* they have nothing in common */
+        item_make(&items[i], 200 + i, 3 + 7 * i, lengths, 3);
+        tokens += (uint32_t)(3 + 7 * i) + 2 + 0 + 3;
+        items[i].tokens[0][0] = items[i].tokens[1][0] = items[i].tokens[2][0] = (int32_t)i;
+    }
+    assert_int_equal(score_all(s, &params), 1);
+    assert_int_equal(vkmoe_session_length(s), 0);
+    assert_int_equal(seen.steps, 2);
+    assert_int_equal(seen.tokens, tokens);
+    vkmoe_session_destroy(s);
+}
+
+static void what_items_have_in_common_is_computed_once(void **state)
+{
+    (void)state;
+    enum { HEADER = 70, OWN = 20 };
+    static const size_t lengths[] = {3, 1, 4};
+    struct seen seen = {0};
+    const vkmoe_session_params params = {
+        .context = 128, .cache_tokens = 4096, .on_step = on_step, .user = &seen};
+    vkmoe_session *s = engine_session(&engine, &params);
+    for (size_t i = 0; i < ITEMS; i++) {
+        item_make(&items[i], 300 + i, HEADER + OWN, lengths, 3);
+        begin_with(&items[i], 7, HEADER);
+    }
+    assert_int_equal(score_all(s, &params), 1);
+    assert_int_equal(vkmoe_session_length(s), HEADER);
+    assert_int_equal(seen.steps, 3);
+    assert_int_equal(seen.tokens, HEADER + ITEMS * (OWN + 5));
+    seen = (struct seen){0};
+    assert_int_equal(score_all(s, &params), 1);
+    assert_int_equal(seen.steps, 2);
+    assert_int_equal(seen.tokens, ITEMS * (OWN + 5));
+    vkmoe_session_destroy(s);
+}
+
+/* Questions on the same passage come together, those on another one do not. */
+static void items_of_other_passages_stay_away(void **state)
+{
+    (void)state;
+    enum { PASSAGE = 90, OWN = 5 };
+    static const size_t lengths[] = {3, 2, 4};
+    struct seen seen = {0};
+    const vkmoe_session_params params = {
+        .context = 128, .cache_tokens = 4096, .on_step = on_step, .user = &seen};
+    vkmoe_session *s = engine_session(&engine, &params);
+    for (size_t i = 0; i < ITEMS; i++) {
+        item_make(&items[i], 400 + i, PASSAGE + OWN, lengths, 3);
+        begin_with(&items[i], 8 + i / 3, PASSAGE);
+    }
+    assert_int_equal(score_all(s, &params), 2);
+    assert_int_equal(seen.tokens, 2 * PASSAGE + ITEMS * (OWN + 6));
+    vkmoe_session_destroy(s);
+}
+
+/* Of a chunk, or of the cache, some of which has room for one item and not for all its choices. */
+static void items_without_room_wait(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {3, 20, 4, 1};
+    const vkmoe_session_params params[] = {
+        {.context = 128, .cache_tokens = 4096, .chunk = 60},
+        {.context = 128, .cache_tokens = 4096, .chunk = 16},
+        {.context = 128, .cache_tokens = 64 * 9},
+        {.context = 128, .cache_tokens = 64 * 5},
+        {.context = 128},
+    };
+    static const uint32_t calls[] = {3, 6, 3, 6, 6};
+    for (size_t i = 0; i < ITEMS; i++)
+        item_make(&items[i], 500 + i, 10 + i, lengths, 4);
+    for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++) {
+        vkmoe_session *s = engine_session(&engine, &params[i]);
+        assert_int_equal(score_all(s, &params[i]), calls[i]);
+        assert_int_equal(score_all(s, &params[i]), calls[i]); /* nothing of the cache is lost */
         vkmoe_session_destroy(s);
     }
 }
@@ -220,7 +368,7 @@ static void what_choices_route_is_counted(void **state)
     vkmoe_choice_score scores[MOST];
     vkmoe_session *s = engine_session(&engine, &params);
     item_make(&it, 70, 33, lengths, 3);
-    assert_ok(vkmoe_choices_score(s, &it.choices, scores, &err), &err);
+    assert_ok(score(s, &it, scores, &err), &err);
     counts.chosen = chosen;
     assert_ok(vkmoe_session_read_routing(s, &counts, &err), &err);
     assert_int_equal(counts.tokens, 33 + 5 + 3 + 1);
@@ -241,7 +389,7 @@ static void the_session_goes_on_from_the_context(void **state)
     vkmoe_choice_score scores[MOST];
     vkmoe_session *s = engine_session(&engine, &params), *other = engine_session(&engine, &params);
     item_make(&it, 80, 70, lengths, 3);
-    assert_ok(vkmoe_choices_score(s, &it.choices, scores, &err), &err);
+    assert_ok(score(s, &it, scores, &err), &err);
     assert_ok(vkmoe_session_eval(other, it.rows[0], 70, NULL, &err), &err);
     struct engine_text a = engine_generate(s, NULL, 20), b = engine_generate(other, NULL, 20);
     assert_same_text(&a, &b);
@@ -261,8 +409,7 @@ static void a_cancelled_item_can_be_scored_again(void **state)
     vkmoe_session *s = engine_session(&engine, &params);
     item_make(&it, 90, 70, lengths, 3);
     vkmoe_session_cancel(s);
-    test_assert_fails(vkmoe_choices_score(s, &it.choices, scores, &err), &err, VKMOE_CANCELLED,
-                      "cancelled");
+    test_assert_fails(score(s, &it, scores, &err), &err, VKMOE_CANCELLED, "cancelled");
     assert_scores(s, &it, &params, NULL);
     vkmoe_session_destroy(s);
 }
@@ -298,7 +445,9 @@ static void what_cannot_be_scored_is_refused(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         vkmoe_error err;
         vkmoe_choice_score scores[MOST];
-        test_assert_fails(vkmoe_choices_score(s, &cases[i].item->choices, scores, &err), &err,
+        test_assert_fails(score(s, cases[i].item, scores, &err), &err, VKMOE_INVALID_ARGUMENT,
+                          cases[i].part);
+        test_assert_fails(vkmoe_choices_check(s, &cases[i].item->choices, &err), &err,
                           VKMOE_INVALID_ARGUMENT, cases[i].part);
         assert_int_equal(vkmoe_session_length(s), 0);
     }
@@ -311,6 +460,11 @@ int main(void)
         cmocka_unit_test(likelihoods_are_those_of_the_logits),
         cmocka_unit_test(a_context_is_computed_once_and_its_choices_in_one_step),
         cmocka_unit_test(choices_one_by_one_have_the_same_likelihoods),
+        cmocka_unit_test(choices_beside_each_other_do_not_meet),
+        cmocka_unit_test(items_run_in_two_steps_together),
+        cmocka_unit_test(what_items_have_in_common_is_computed_once),
+        cmocka_unit_test(items_of_other_passages_stay_away),
+        cmocka_unit_test(items_without_room_wait),
         cmocka_unit_test(routing_options_hold_for_choices),
         cmocka_unit_test(what_choices_route_is_counted),
         cmocka_unit_test(the_session_goes_on_from_the_context),
