@@ -77,8 +77,8 @@ typedef struct vkmoe_choices {
 
 /* A piece of UTF-8 text. */
 typedef struct vkmoe_text {
-    const char *bytes; /* [size]; need not end in a zero */
-    size_t size;
+    const char *bytes; /* need not end in a zero */
+    size_t size;       /* how many of them */
 } vkmoe_text;
 
 /* Encodes context and choice together, as written, so that tokens may reach across the border.
@@ -130,8 +130,9 @@ uint32_t vkmoe_choices_pick(const vkmoe_choice_score *scores, uint32_t count,
 
 /* A share of items, and how well it is known. */
 typedef struct vkmoe_accuracy {
-    double mean;      /* correct / items */
-    double low, high; /* 95 % interval (Wilson's) */
+    double mean; /* correct / items */
+    double low;  /* where its 95 % interval (Wilson's) begins, */
+    double high; /* and where it ends */
 } vkmoe_accuracy;
 
 /* Of `correct` <= items; without items: 0, between 0 and 1. Thread-safe. */
