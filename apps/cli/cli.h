@@ -20,9 +20,8 @@ struct cli_common {
     const char *paths; /* as vkmoe_device_params has it */
     bool no_tuning;
     uint32_t tiled_rows;
-    uint32_t context;      /* of the session; 0: the library's default. No common option sets it. */
-    uint32_t cache_tokens; /* of the session; 0: the context. Nor this one */
-    bool fixed_context;    /* it follows from the prompt: the command has no -c */
+    uint32_t context;   /* of the session; 0: the library's default. No common option sets it. */
+    bool fixed_context; /* it follows from the prompt: the command has no -c */
     uint32_t chunk;
     vkmoe_routing routing;
     const char *experts_off, *experts_forced; /* LAYER:EXPERT lists, or NULL */
@@ -132,7 +131,8 @@ char *cli_routing_text(const struct cli_common *common);
 /* A session of the model as the options want it. Returns an exit code, after saying why. */
 int cli_session_create(const struct cli_common *common, vkmoe_model *model,
                        vkmoe_session **session);
-/* The same with params that began as cli_session_params. */
+/* The same with params that began as cli_session_params; `cache_tokens` that do not fit beside the
+ * model are as many as the context has. */
 int cli_session_open(const struct cli_common *common, const vkmoe_session_params *params,
                      vkmoe_model *model, vkmoe_session **session);
 

@@ -98,6 +98,9 @@ struct waiting {
     size_t end; /* bytes of the task up to its end */
 };
 
+/* Tokens of the cache, for the choices of several items. */
+#define ROOMY_CACHE 4096u
+
 enum { MOST_WAITING = 32 };
 
 struct run {
@@ -378,21 +381,14 @@ static int try_files(const struct options *o)
     return code;
 }
 
-/* Room for the choices of several items, where that is not much more than a context takes. */
-static uint32_t cache_tokens(uint32_t context)
-{
-    const uint32_t wanted = 4096;
-    uint32_t few = context > 0 && context < wanted / 8 ? 8 * context : wanted;
-    return context > few ? context : few;
-}
-
 static int run_engine(struct run *r)
 {
-    struct cli_common common = r->options->common;
-    common.cache_tokens = cache_tokens(common.context);
-    int code = cli_engine_open(&common, 0, &r->engine);
+    const struct cli_common *common = &r->options->common;
+    vkmoe_session_params params = cli_session_params(common);
+    params.cache_tokens = params.context > ROOMY_CACHE ? params.context : ROOMY_CACHE;
+    int code = cli_engine_open(common, 0, &r->engine);
     if (code == EXIT_DONE)
-        code = cli_session_create(&common, r->engine.model, &r->session);
+        code = cli_session_open(common, &params, r->engine.model, &r->session);
     if (code != EXIT_DONE)
         return code;
     cli_cancel_on_interrupt(r->session);

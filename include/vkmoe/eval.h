@@ -110,8 +110,7 @@ vkmoe_status vkmoe_choices_check(const vkmoe_session *session, const vkmoe_choic
  * scores[i] [count] gets the scores of item i's choices. Contexts run in one step, all choices in
  * a second one. What the session holds that the items begin with as well stays computed, and in the
  * end it holds tokens that they begin with. Scores are the same however items come together, but
- * for rounding. Fails as vkmoe_choices_check does, with CANCELLED, or with what the device reports;
- * then none are done. */
+ * for rounding. Fails as vkmoe_choices_check and vkmoe_session_eval do; then none are done. */
 vkmoe_status vkmoe_choices_score(vkmoe_session *session, const vkmoe_choices *items, uint32_t n,
                                  vkmoe_choice_score *const *scores, uint32_t *done,
                                  vkmoe_error *err);

@@ -86,6 +86,8 @@ vkmoe_status vkmoe_choices_encode(const vkmoe_tokenizer *tokenizer, vkmoe_text c
 {
     VKM_REQUIRE(tokenizer && out && (choices || count == 0), err);
     VKM_REQUIRE(context.bytes || context.size == 0, err);
+    for (uint32_t i = 0; i < count; i++)
+        VKM_REQUIRE(choices[i].bytes || choices[i].size == 0, err);
     if (count < 2)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "%u choices, expected at least 2", count);
     vkmoe_status status = allocate(tokenizer, count, out, err);

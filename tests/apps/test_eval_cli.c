@@ -78,6 +78,27 @@ static void assert_accuracy(const json_t *root, const char *rule, const char *pi
     assert_true(number_at(accuracy, "interval_95", 0) > 0.7);
 }
 
+/* The same choices, and log-likelihoods but for rounding, as items may have come together
+ * otherwise.
+ */
+static void assert_same_results(const json_t *a, const json_t *b)
+{
+    const json_t *results = json_object_get(a, "results"), *others = json_object_get(b, "results");
+    const json_t *item;
+    size_t i;
+    assert_int_equal(json_array_size(results), json_array_size(others));
+    assert_true(json_equal(json_object_get(a, "acc"), json_object_get(b, "acc")));
+    json_array_foreach(results, i, item)
+    {
+        const json_t *other = json_array_get(others, i);
+        assert_true(json_equal(json_object_get(item, "id"), json_object_get(other, "id")));
+        assert_true(json_equal(json_object_get(item, "picked"), json_object_get(other, "picked")));
+        for (size_t c = 0; c < 4; c++)
+            assert_true(fabs(number_at(item, "log_likelihood", c) -
+                             number_at(other, "log_likelihood", c)) < 1e-4);
+    }
+}
+
 static void sums_are_solved_far_above_chance(void **state)
 {
     (void)state;
@@ -111,6 +132,20 @@ static void routing_options_are_heard(void **state)
     const json_t *second = json_array_get(json_object_get(b, "results"), 0);
     assert_true(fabs(number_at(first, "log_likelihood", 0) -
                      number_at(second, "log_likelihood", 0)) > 1e-3);
+    json_decref(a);
+    json_decref(b);
+}
+
+/* The shipped model takes 21 MiB, and 32 more with room for the choices of many items. */
+static void a_small_device_scores_fewer_items_at_once(void **state)
+{
+    (void)state;
+    struct test_process p = {.folder = test_folder()}, roomy = p;
+    write_task("task", 4, "");
+    test_vkmoe(&p, "eval", "task", "--memory-limit", "24M", "--json", "-");
+    test_vkmoe(&roomy, "eval", "task", "--json", "-");
+    json_t *a = measured_json(&p), *b = measured_json(&roomy);
+    assert_same_results(a, b);
     json_decref(a);
     json_decref(b);
 }
@@ -237,26 +272,6 @@ static void what_cannot_begin_is_one_sentence(void **state)
 
 /* --- going on --- */
 
-/* The same choices, and log-likelihoods but for rounding: what an item shares with the one before
- * it is computed anew. */
-static void assert_same_results(const json_t *a, const json_t *b)
-{
-    const json_t *results = json_object_get(a, "results"), *others = json_object_get(b, "results");
-    const json_t *item;
-    size_t i;
-    assert_int_equal(json_array_size(results), json_array_size(others));
-    assert_true(json_equal(json_object_get(a, "acc"), json_object_get(b, "acc")));
-    json_array_foreach(results, i, item)
-    {
-        const json_t *other = json_array_get(others, i);
-        assert_true(json_equal(json_object_get(item, "id"), json_object_get(other, "id")));
-        assert_true(json_equal(json_object_get(item, "picked"), json_object_get(other, "picked")));
-        for (size_t c = 0; c < 4; c++)
-            assert_true(fabs(number_at(item, "log_likelihood", c) -
-                             number_at(other, "log_likelihood", c)) < 1e-4);
-    }
-}
-
 static void a_task_goes_on_from_its_file_once_it_is_mended(void **state)
 {
     (void)state;
@@ -340,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST_IN_FOLDER(sums_are_solved_far_above_chance),
         TEST_IN_FOLDER(routing_options_are_heard),
+        TEST_IN_FOLDER(a_small_device_scores_fewer_items_at_once),
         TEST_IN_FOLDER(results_go_to_files_and_a_table),
         TEST_IN_FOLDER(a_broken_line_is_named_and_what_was_done_is_kept),
         TEST_IN_FOLDER(what_cannot_begin_is_one_sentence),
