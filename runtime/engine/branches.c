@@ -111,7 +111,7 @@ static vkmoe_status compute(struct vkm_branches *b, enum vkm_branches_want want,
     for (uint32_t i = 0; i < b->count; i++)
         branches += b->items[i].n_rows > 0;
     state.blocks = vkm_buffer_view(b->table);
-    state.params.context = 0; /* no history is kept of them: it is the sampler's, of one sequence */
+    state.params.context = 0; /* nothing is kept by position: that is of the session */
     const struct vkm_batch batch = {.rows = state.rows,
                                     .n_rows = b->n_rows,
                                     .n_logits = last ? branches : b->n_rows,

@@ -378,6 +378,31 @@ static void what_choices_route_is_counted(void **state)
     vkmoe_session_destroy(s);
 }
 
+/* Choices lie at positions after it, and are of other sequences. */
+static void kept_routes_are_those_of_the_context(void **state)
+{
+    (void)state;
+    enum { SHARED = 5, RANKS = 3, COUNT = 2 * SHARED * RANKS };
+    static const size_t lengths[] = {6, 4, 5};
+    const vkmoe_session_params params = {.context = 64, .cache_tokens = 512, .keep_ranks = RANKS};
+    int32_t ids[2][COUNT];
+    float probs[2][COUNT];
+    struct item it;
+    vkmoe_error err;
+    vkmoe_session *s = engine_session(&engine, &params), *other = engine_session(&engine, &params);
+    item_make(&it, 75, SHARED, lengths, 3);
+    assert_scores(s, &it, &params, NULL);
+    assert_ok(vkmoe_session_eval(other, it.rows[0], SHARED, NULL, &err), &err);
+    vkmoe_routes routes[] = {{.count = SHARED, .ids = ids[0], .probs = probs[0]},
+                             {.count = SHARED, .ids = ids[1], .probs = probs[1]}};
+    assert_ok(vkmoe_session_read_routes(s, &routes[0], &err), &err);
+    assert_ok(vkmoe_session_read_routes(other, &routes[1], &err), &err);
+    assert_memory_equal(ids[0], ids[1], sizeof(ids[0]));
+    assert_memory_equal(probs[0], probs[1], sizeof(probs[0]));
+    vkmoe_session_destroy(s);
+    vkmoe_session_destroy(other);
+}
+
 /* As after a rollback. */
 static void the_session_goes_on_from_the_context(void **state)
 {
@@ -467,6 +492,7 @@ int main(void)
         cmocka_unit_test(items_without_room_wait),
         cmocka_unit_test(routing_options_hold_for_choices),
         cmocka_unit_test(what_choices_route_is_counted),
+        cmocka_unit_test(kept_routes_are_those_of_the_context),
         cmocka_unit_test(the_session_goes_on_from_the_context),
         cmocka_unit_test(a_cancelled_item_can_be_scored_again),
         cmocka_unit_test(what_cannot_be_scored_is_refused),
