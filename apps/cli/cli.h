@@ -135,7 +135,8 @@ char *cli_routing_text(const struct cli_common *common);
 /* A session of the model as the options want it. Returns an exit code, after saying why. */
 int cli_session_create(const struct cli_common *common, vkmoe_model *model,
                        vkmoe_session **session);
-/* The same with params that began as cli_session_params. */
+/* The same with params that began as cli_session_params; `cache_tokens` that do not fit beside the
+ * model are as many as the context has. */
 int cli_session_open(const struct cli_common *common, const vkmoe_session_params *params,
                      vkmoe_model *model, vkmoe_session **session);
 
@@ -244,6 +245,7 @@ int cmd_plan(int argc, char **argv);
 int cmd_quantize(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_perplexity(int argc, char **argv);
+int cmd_eval(int argc, char **argv);
 int cmd_balance(int argc, char **argv);
 int cmd_study(int argc, char **argv);
 int cmd_trace(int argc, char **argv);

@@ -193,7 +193,12 @@ int cli_session_open(const struct cli_common *common, const vkmoe_session_params
     int code = cli_expert_states(common, vkmoe_model_get_info(model), &states);
     if (code != EXIT_DONE)
         return code;
-    vkmoe_status status = vkmoe_session_create(model, params, session, &err);
+    vkmoe_session_params wanted = *params;
+    vkmoe_status status = vkmoe_session_create(model, &wanted, session, &err);
+    if (status == VKMOE_OUT_OF_DEVICE_MEMORY && wanted.cache_tokens > 0) {
+        wanted.cache_tokens = 0;
+        status = vkmoe_session_create(model, &wanted, session, &err);
+    }
     if (status == VKMOE_OK && states)
         status = vkmoe_session_set_experts(*session, states, &err);
     free(states);

@@ -21,6 +21,7 @@ static const struct {
     {"quantize", cmd_quantize, "write a model with smaller weights"},
     {"bench", cmd_bench, "how fast a model runs"},
     {"perplexity", cmd_perplexity, "how well a model predicts a text"},
+    {"eval", cmd_eval, "how often a model chooses the right answer"},
     {"balance", cmd_balance, "how evenly a text uses the experts"},
     {"trace", cmd_trace, "which experts each token of a text chooses"},
     {"study", cmd_study, "what its experts are worth, and to which texts"},

@@ -1,12 +1,15 @@
-/* How well a model predicts a text. */
+/* How well a model predicts a text, chooses among answers, and uses its experts. */
 #ifndef VKMOE_EVAL_H
 #define VKMOE_EVAL_H
 
 #include "vkmoe/session.h"
+#include "vkmoe/tokenizer.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* --- perplexity --- */
 
 /* A measurement, finished or not: plain data that can be kept and handed back to go on from. */
 typedef struct vkmoe_perplexity {
@@ -59,6 +62,82 @@ typedef struct vkmoe_perplexity_params {
 vkmoe_status vkmoe_perplexity_run(vkmoe_model *model, const int32_t *tokens, size_t count,
                                   const vkmoe_perplexity_params *params, vkmoe_perplexity *result,
                                   vkmoe_error *err);
+
+/* --- multiple choice --- */
+
+/* An item as tokens: of each choice all that the model reads, the context first. */
+typedef struct vkmoe_choices {
+    uint32_t count; /* of choices, at least 2 */
+    /* Tokens that all of them begin with and that are not scored: at least 1, which may be BOS. */
+    size_t shared;
+    int32_t **tokens; /* [count]: the tokens of each, */
+    size_t *n_tokens; /* [count]: how many, more than `shared`, */
+    size_t *n_bytes;  /* [count]: and the bytes of the choice's own text, at least 1 */
+} vkmoe_choices;
+
+/* A piece of UTF-8 text. */
+typedef struct vkmoe_text {
+    const char *bytes; /* need not end in a zero */
+    size_t size;       /* how many of them */
+} vkmoe_text;
+
+/* Encodes context and choice together, as written, so that tokens may reach across the border.
+ * `shared` is what all choices and the context alone begin with: where the last tokens of the
+ * context turn out otherwise in one choice, they are scored in every choice, and all are scored for
+ * the same text of the context. BOS comes first where the tokenizer asks for it. What *out holds is
+ * released with vkmoe_choices_free. Fails with INVALID_ARGUMENT for fewer than 2 choices, a choice
+ * without tokens, or where nothing comes before the choices; or as vkmoe_tokenizer_encode does. */
+vkmoe_status vkmoe_choices_encode(const vkmoe_tokenizer *tokenizer, vkmoe_text context,
+                                  const vkmoe_text *choices, uint32_t count, vkmoe_choices *out,
+                                  vkmoe_error *err);
+/* With the tokenizer that encoded them. Accepts a zeroed struct, which it leaves. */
+void vkmoe_choices_free(const vkmoe_tokenizer *tokenizer, vkmoe_choices *choices);
+
+/* What a choice is worth. */
+typedef struct vkmoe_choice_score {
+    double log_likelihood; /* ln p(its tokens | those that are shared), in nats */
+    uint64_t tokens;       /* that are scored */
+    uint64_t bytes;        /* n_bytes */
+} vkmoe_choice_score;
+
+/* Whether an item can be scored by a session: INVALID_ARGUMENT for what vkmoe_choices excludes, a
+ * choice that does not fit the session's context, or an id outside the vocabulary. */
+vkmoe_status vkmoe_choices_check(const vkmoe_session *session, const vkmoe_choices *item,
+                                 vkmoe_error *err);
+
+/* Scores the first of n items, at least one, and as many as find room together in a chunk and in
+ * the session's cache (`cache_tokens`): *done, which may be NULL where n is 1, tells how many, and
+ * scores[i] [count] gets the scores of item i's choices. Contexts run in one step, all choices in
+ * a second one. What the session holds that the items begin with as well stays computed, and in the
+ * end it holds tokens that they begin with. Scores are the same however items come together, but
+ * for rounding. Fails as vkmoe_choices_check and vkmoe_session_eval do; then none are done. */
+vkmoe_status vkmoe_choices_score(vkmoe_session *session, const vkmoe_choices *items, uint32_t n,
+                                 vkmoe_choice_score *const *scores, uint32_t *done,
+                                 vkmoe_error *err);
+
+/* What is compared. */
+typedef enum vkmoe_choice_rule {
+    VKMOE_CHOICE_SUM,       /* log_likelihood */
+    VKMOE_CHOICE_PER_TOKEN, /* log_likelihood / tokens */
+    VKMOE_CHOICE_PER_BYTE,  /* log_likelihood / bytes */
+    VKMOE_CHOICE_RULE_COUNT /* how many there are */
+} vkmoe_choice_rule;
+
+/* The choice that comes out best of `count` > 0, the first of equals. Thread-safe. */
+uint32_t vkmoe_choices_pick(const vkmoe_choice_score *scores, uint32_t count,
+                            vkmoe_choice_rule rule);
+
+/* A share of items, and how well it is known. */
+typedef struct vkmoe_accuracy {
+    double mean; /* correct / items */
+    double low;  /* where its 95 % interval (Wilson's) begins, */
+    double high; /* and where it ends */
+} vkmoe_accuracy;
+
+/* Of `correct` <= items; without items: 0, between 0 and 1. Thread-safe. */
+vkmoe_accuracy vkmoe_accuracy_of(uint64_t correct, uint64_t items);
+
+/* --- balance --- */
 
 /* How evenly a text uses the experts. */
 typedef struct vkmoe_balance_params {

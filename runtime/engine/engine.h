@@ -182,6 +182,13 @@ vkmoe_status vkm_model_compile(struct vkmoe_model *model, uint32_t prompt_tokens
 vkmoe_status vkm_session_extend(struct vkmoe_session *s, uint32_t extra, vkmoe_error *err);
 /* Forgets what was computed from position `length` on; the tokens are left to the caller. */
 vkmoe_status vkm_session_truncate(struct vkmoe_session *s, uint32_t length, vkmoe_error *err);
+
+/* --- eval.c --- */
+
+/* Counts which experts the newest step of n rows chose, for the next time that not all fit on the
+ * device. */
+vkmoe_status vkm_session_count_use(struct vkmoe_session *s, uint32_t n, vkmoe_error *err);
+
 /* --- routing.c --- */
 
 /* Writes what routing needs of the host; `table` as in vkmoe_routing. */

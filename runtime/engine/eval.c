@@ -72,8 +72,7 @@ static vkmoe_status read_trace(struct vkmoe_session *s, const vkmoe_trace *t, si
     return status;
 }
 
-/* Counts which experts the chunk chose, for the next time that not all fit on the device. */
-static vkmoe_status count_use(struct vkmoe_session *s, uint32_t n, vkmoe_error *err)
+vkmoe_status vkm_session_count_use(struct vkmoe_session *s, uint32_t n, vkmoe_error *err)
 {
     struct vkmoe_model *m = s->model;
     const vkmoe_allocator *a = vkm_gpu_allocator(m->gpu);
@@ -174,7 +173,7 @@ static vkmoe_status eval_chunks(struct vkmoe_session *s, struct evaluation *e, v
             return VKMOE_CANCELLED;
         status = eval_chunk(s, e, n, err);
         if (status == VKMOE_OK && s->model->n_host_experts > 0)
-            status = count_use(s, n, err);
+            status = vkm_session_count_use(s, n, err);
         if (status == VKMOE_OK && e->trace)
             status = read_trace(s, e->trace, e->done, n, e->count, err);
         e->done += n;

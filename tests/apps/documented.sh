@@ -1,6 +1,6 @@
 #!/bin/bash
 # Every vkmoe command that README.md and the man page show runs and succeeds: DIR is the shipped
-# model, prompt.txt and text.txt are there, and what stands in brackets is run as well.
+# model, prompt.txt, text.txt and task.jsonl are there, and what stands in brackets is run as well.
 # usage: documented.sh BUILD_DIR
 set -eu
 build=$1
@@ -13,6 +13,7 @@ cd "$work"
 ln -s "$source/apps/trio" DIR
 printf 'ROMEO:\nWhat news' >prompt.txt
 printf 'What news?\nNone.\n' >text.txt
+echo '{"context": "12 + 7 =", "choices": [" 18", " 19"], "answer": 1}' >task.jsonl
 
 count=0
 while IFS= read -r line; do
