@@ -79,8 +79,9 @@ typedef struct vkmoe_conform_params {
     const char *export_dir; /* folder, made if need be, for bundles of cases of kernels that fail,
                                the first ten of each variant; NULL: none */
     /* Kernels are tested on so many devices opened at the same time, each in a thread of its own,
-     * at most 4; 0: on a CPU driver as many as there are processors, else one. What is found is the
-     * same, and is told in the same order. */
+     * at most 4, with the checks of whole steps beside them; 0: on a CPU driver as many as there
+     * are processors, else one. With one, everything is done in the calling thread, one after the
+     * other. What is found is the same, and is told in the same order. */
     uint32_t jobs;
     /* Asked before each case and now and then within the long ones; true ends the run with
      * CANCELLED after what has begun. NULL: never. */

@@ -1,5 +1,6 @@
 /* The public API of conformance: kernels on a device with mapped memory, then whole steps. */
 #include "conform/bundle.h"
+#include "conform/aside.h"
 #include "conform/crew.h"
 #include "conform/report.h"
 #include "conform/steps.h"
@@ -13,8 +14,10 @@ static uint32_t jobs_for(const struct vkm_gpu *gpu, uint32_t wanted)
     return wanted > 0 ? wanted : caps->cpu ? caps->cores : 1;
 }
 
-static vkmoe_status run_kernels(const struct vkm_gpu_params *device, struct vkm_report *report,
-                                vkmoe_error *err)
+/* Where there are several jobs, lets the checks of whole steps begin too: *aside, else NULL. */
+static vkmoe_status run_kernels(const vkmoe_device_params *asked,
+                                const struct vkm_gpu_params *device, struct vkm_report *report,
+                                struct vkm_aside **aside, vkmoe_error *err)
 {
     const vkmoe_conform_params *p = report->params;
     struct vkm_gpu_params open = *device;
@@ -47,9 +50,11 @@ static vkmoe_status run_kernels(const struct vkm_gpu_params *device, struct vkm_
                           "is not one to be tested");
     else if (vkm_tuning_load(device, vkm_gpu_info(gpu), &tuning))
         vkm_gpu_tune(gpu, &tuning);
+    uint32_t jobs = p->list ? 1 : jobs_for(gpu, p->jobs);
+    if (status == VKMOE_OK && jobs > 1)
+        *aside = vkm_aside_begin(asked, report);
     if (status == VKMOE_OK)
-        status =
-            vkm_crew_run(gpu, &open, p->list ? 1 : jobs_for(gpu, p->jobs), &params, &totals, err);
+        status = vkm_crew_run(gpu, &open, jobs, &params, &totals, err);
     vkm_gpu_close(gpu);
     return status;
 }
@@ -65,10 +70,15 @@ vkmoe_status vkmoe_conform_run(const vkmoe_device_params *device,
     vkmoe_status status = vkm_device_gpu_params(device, &open, err);
     if (status != VKMOE_OK)
         return status;
+    struct vkm_aside *aside = NULL;
     vkm_report_init(&report, params);
-    status = run_kernels(&open, &report, err);
-    if (status == VKMOE_OK)
+    status = run_kernels(device, &open, &report, &aside, err);
+    if (aside) {
+        vkmoe_status steps = vkm_aside_end(aside, &report, status == VKMOE_OK, err);
+        status = status == VKMOE_OK ? steps : status;
+    } else if (status == VKMOE_OK) {
         status = vkm_steps_run(device, &report, err);
+    }
     *totals = report.totals;
     return status;
 }

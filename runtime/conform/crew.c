@@ -171,8 +171,11 @@ static bool stops(void *user)
     struct member *m = user;
     struct crew *crew = m->crew;
     const struct vkm_conform_params *p = crew->params;
-    if (m == &crew->members[0] && p->stops && !atomic_load(&crew->stop) && p->stops(p->user))
-        atomic_store(&crew->stop, true);
+    if (m == &crew->members[0] && p->stops && !atomic_load(&crew->stop) && p->stops(p->user)) {
+        vkmoe_error error = {0};
+        vkm_fail(&error, VKMOE_CANCELLED, "the suite was stopped");
+        give_up(crew, &error);
+    }
     return atomic_load(&crew->stop);
 }
 

@@ -12,18 +12,30 @@
 
 #define KERNELS "moe_[hs]*" /* three kernels, one variant each */
 
-static void more_jobs_tell_the_same_in_the_same_order(void **state)
+static void compare_jobs(const char *kernels, const char *cases, const char *summary)
 {
     struct test_process one = {0}, three = {0};
-    (void)state;
-    test_vkmoe(&one, "conform", "--kernel", KERNELS, "--jobs", "1");
-    test_vkmoe(&three, "conform", "--kernel", KERNELS, "--jobs", "3");
+    test_vkmoe(&one, "conform", "--kernel", kernels, "--case", cases, "--jobs", "1");
+    test_vkmoe(&three, "conform", "--kernel", kernels, "--case", cases, "--jobs", "3");
     test_process_assert_code(&one, 0);
     test_process_assert_code(&three, 0);
-    test_assert_part(one.out, "all 168 cases in 3 tests passed");
+    test_assert_part(one.out, summary);
     assert_string_equal(one.out, three.out);
     test_process_free(&one);
     test_process_free(&three);
+}
+
+static void more_jobs_tell_the_same_in_the_same_order(void **state)
+{
+    (void)state;
+    compare_jobs(KERNELS, "*", "all 168 cases in 3 tests passed");
+}
+
+/* Checks of whole steps run beside the kernels then, and are told after them. */
+static void checks_come_after_kernels_with_more_jobs_too(void **state)
+{
+    (void)state;
+    compare_jobs("[rk][avo][_un]*", "[rw]*", " tests passed");
 }
 
 /* --- stopping --- */
@@ -88,15 +100,18 @@ static void a_caller_that_wants_to_stop_is_told_of_what_was_run(void **state)
 
 static void no_check_of_whole_steps_is_counted_that_was_stopped(void **state)
 {
-    struct listener l = {.limit = 1};
+    struct listener l = {.limit = 0};
     vkmoe_error err = {0};
     vkmoe_conform_totals totals;
     vkmoe_conform_params params = {
         .kernels = "determinism", .stops = stops, .on_case = on_case, .user = &l};
     (void)state;
-    assert_int_equal(vkmoe_conform_run(NULL, &params, &totals, &err), VKMOE_CANCELLED);
-    assert_int_equal(totals.cases, 0);
-    assert_int_equal(l.cases, 0);
+    for (params.jobs = 1; params.jobs <= 2; params.jobs++) {
+        l.asked = 0;
+        assert_int_equal(vkmoe_conform_run(NULL, &params, &totals, &err), VKMOE_CANCELLED);
+        assert_int_equal(totals.cases, 0);
+        assert_int_equal(l.cases, 0);
+    }
 }
 
 /* Until something is in the folder. */
@@ -162,6 +177,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(more_jobs_tell_the_same_in_the_same_order),
+        cmocka_unit_test(checks_come_after_kernels_with_more_jobs_too),
         cmocka_unit_test(a_caller_that_wants_to_stop_is_told_of_what_was_run),
         cmocka_unit_test(no_check_of_whole_steps_is_counted_that_was_stopped),
         TEST_IN_FOLDER(an_interrupt_ends_with_130_and_leaves_no_folder),
