@@ -232,16 +232,21 @@ struct attention {
     float spread; /* of the keys; 0: all positions count alike and hold the same values, so that
                      rounding errors go one way */
     uint32_t n_splits, span; /* 0: not split */
+    enum { VALUES_PLAIN, VALUES_TINY, VALUES_NAN } values;
 };
+
+#define TINY 0x1p-15f /* F16 has nothing but denormals below */
 
 static bool begin_attention(struct vkm_suite *s, const struct attention *a)
 {
+    static const char *const names[] = {"", " tiny", " nan"};
     char split[32] = "";
     if (a->n_splits > 0)
         snprintf(split, sizeof(split), " splits=%ux%u", a->n_splits, a->span);
-    return vkm_case(s, "heads=%u kv=%u dim=%u rows=%u last=%u sequences=%u spread=%g%s",
+    return vkm_case(s, "heads=%u kv=%u dim=%u rows=%u last=%u sequences=%u spread=%g%s%s",
                     a->heads->n_heads, a->heads->n_kv_heads, a->heads->head_dim, a->n_rows,
-                    a->positions[a->n_rows - 1], a->n_sequences, (double)a->spread, split);
+                    a->positions[a->n_rows - 1], a->n_sequences, (double)a->spread, split,
+                    names[a->values]);
 }
 
 /* One of the two caches of a case. */
@@ -288,6 +293,8 @@ static struct vkm_view make_cache(struct vkm_suite *s, const struct attention *a
                 spoil(c, pos, row);
             else
                 random_row(s, c, row);
+            if (a->values == VALUES_NAN && c->part.side == VKM_KV_VALUES && pos == 0)
+                row[c->part.head_dim / 2] = NAN;
             vkm_kv_put_row(data + (block * n_heads + i % n_heads) * words, &c->part,
                            pos % VKM_KV_BLOCK, c->all_alike && pos <= last ? same : row);
         }
@@ -304,7 +311,9 @@ static struct vkm_params_attention attention_params(struct vkm_suite *s, const s
     /* So many values of both signs would cancel to less than what rounding leaves of them. */
     bool far = a->positions[a->n_rows - 1] > 10000;
     const struct cache keys = {{s->dtype, VKM_KV_KEYS, dim}, -a->spread, a->spread, false};
-    const struct cache values = {{s->dtype, VKM_KV_VALUES, dim}, far ? 0 : -2, 2, a->spread <= 0};
+    float most = a->values == VALUES_TINY ? TINY : 2;
+    const struct cache values = {
+        {s->dtype, VKM_KV_VALUES, dim}, far ? 0 : -most, most, a->spread <= 0};
     struct vkm_params_attention p = {
         .rows = paged.rows,
         .blocks = paged.blocks,
@@ -374,29 +383,29 @@ static void for_each_split(struct vkm_suite *s,
     uint32_t chunk[13];
     count_up(chunk, VKM_COUNT(chunk), 185);
     for (size_t i = 0; i < VKM_COUNT(edges); i++)
-        run(s, &(struct attention){&one, edges + i, 1, 1, 1, 3, 64});
-    run(s, &(struct attention){&one, edges, 12, 3, 1, 5, 64});
-    run(s, &(struct attention){&one, edges, 12, 1, 1, 2, 128});
+        run(s, &(struct attention){&one, edges + i, 1, 1, 1, 3, 64, 0});
+    run(s, &(struct attention){&one, edges, 12, 3, 1, 5, 64, 0});
+    run(s, &(struct attention){&one, edges, 12, 1, 1, 2, 128, 0});
     for (size_t i = 0; i < VKM_COUNT(head_shapes); i++)
-        run(s, &(struct attention){&head_shapes[i], chunk, 5 + (uint32_t)i % 3, 1, 1, 4, 64});
-    run(s, &(struct attention){&one, chunk, 13, 1, 1, 2, 64});
-    run(s, &(struct attention){&wide, chunk, 13, 1, 2, 64, 64});
-    run(s, &(struct attention){&wide, (const uint32_t[]){1300}, 1, 1, 1, 5, 320});
-    run(s, &(struct attention){&smallest, (const uint32_t[]){20000}, 1, 1, 1, 64, 320});
+        run(s, &(struct attention){&head_shapes[i], chunk, 5 + (uint32_t)i % 3, 1, 1, 4, 64, 0});
+    run(s, &(struct attention){&one, chunk, 13, 1, 1, 2, 64, 0});
+    run(s, &(struct attention){&wide, chunk, 13, 1, 2, 64, 64, 0});
+    run(s, &(struct attention){&wide, (const uint32_t[]){1300}, 1, 1, 1, 5, 320, 0});
+    run(s, &(struct attention){&smallest, (const uint32_t[]){20000}, 1, 1, 1, 64, 320, 0});
     if (s->params->level == VKM_CONFORM_FULL) {
         /* As far as positions go, split as the launch table would. */
         static const struct heads small = {1, 1, 8};
         static const uint32_t last[] = {999999, 1000000};
-        run(s, &(struct attention){&smallest, last + 1, 1, 1, 0, 32, 32768});
-        run(s, &(struct attention){&smallest, last + 1, 1, 1, 1, 32, 32768});
-        run(s, &(struct attention){&small, last, 2, 1, 1, 32, 32768});
+        run(s, &(struct attention){&smallest, last + 1, 1, 1, 0, 32, 32768, 0});
+        run(s, &(struct attention){&smallest, last + 1, 1, 1, 1, 32, 32768, 0});
+        run(s, &(struct attention){&small, last, 2, 1, 1, 32, 32768, 0});
     }
 }
 
 static void whole(struct vkm_suite *s, const struct heads *heads, const uint32_t *positions,
                   uint32_t n_rows, uint32_t n_sequences, float spread)
 {
-    attention(s, &(struct attention){heads, positions, n_rows, n_sequences, spread, 0, 0});
+    attention(s, &(struct attention){heads, positions, n_rows, n_sequences, spread, 0, 0, 0});
 }
 
 void vkm_cases_attention(struct vkm_suite *s)
@@ -423,6 +432,8 @@ void vkm_cases_attention(struct vkm_suite *s)
         whole(s, &smallest, (const uint32_t[]){200000}, 1, 1, 0);
     }
     whole(s, &one, edges, 12, 1, 30);
+    attention(s, &(struct attention){&one, edges + 11, 1, 1, TINY, 0, 0, VALUES_TINY});
+    attention(s, &(struct attention){&one, edges + 11, 1, 1, 1, 0, 0, VALUES_NAN});
     for_each_split(s, attention);
     if (s->params->level == VKM_CONFORM_FULL) {
         /* Far positions, with heads so small that the cache of all before them fits. */
