@@ -158,14 +158,17 @@ static struct vkm_view make_states(struct vkm_suite *s, uint32_t n, uint32_t off
     return states;
 }
 
-/* One id beyond the experts, and one token beyond the table. */
-static struct vkm_view make_table(struct vkm_suite *s, uint32_t n, uint32_t k, struct vkm_view rows)
+/* One id beyond the experts, if there is more than one token, and one token beyond the table. */
+static struct vkm_view make_table(struct vkm_suite *s, uint32_t n, uint32_t k, uint32_t vocab,
+                                  struct vkm_view rows)
 {
-    struct vkm_view table = vkm_case_uints(s, (uint64_t)STEER_VOCAB * k, n);
+    struct vkm_view table = vkm_case_uints(s, (uint64_t)vocab * k, n);
     struct vkm_row *row = vkm_case_host(rows);
     uint32_t *ids = vkm_case_host(table);
-    row[0].token = STEER_VOCAB;
-    ids[row[1].token * k] = n;
+    row[0].token = vocab;
+    row[1].token %= vocab;
+    if (vocab > 1)
+        ids[row[1].token * k] = n;
     return table;
 }
 
@@ -197,8 +200,8 @@ static void topk_steered(struct vkm_suite *s, uint32_t n, uint32_t k, enum steer
         .noise = noise ? 1.0f / VKM_NOISE_DEVIATION : 0,
     };
     if (kind == STEER_TABLE) {
-        p.table = make_table(s, n, k, p.rows);
-        p.vocab = STEER_VOCAB;
+        p.vocab = n == 2 ? 1 : STEER_VOCAB;
+        p.table = make_table(s, n, k, p.vocab, p.rows);
     }
     float *probs = vkm_case_host(p.probs);
     for (uint32_t i = 0; i < ROWS * ld; i++)
@@ -316,7 +319,8 @@ static struct vkm_view make_masses(struct vkm_suite *s, uint64_t n, enum masses 
     return view;
 }
 
-/* Each row's experts differ, and one id of all stands for no expert. */
+/* Each row's experts differ; one id of all or two stand for no expert, such as the one after the
+ * last. */
 static struct vkm_view make_ids(struct vkm_suite *s, uint32_t n, uint32_t k, uint32_t rows)
 {
     struct vkm_view view = vkm_case_alloc(s, 4 * (uint64_t)rows * k);
@@ -325,6 +329,7 @@ static struct vkm_view make_ids(struct vkm_suite *s, uint32_t n, uint32_t k, uin
         for (uint32_t i = 0, first = vkm_random_below(&s->random, n); i < k; i++)
             ids[r * k + i] = (first + i) % n;
     ids[vkm_random_below(&s->random, rows * k)] = n + 3;
+    ids[vkm_random_below(&s->random, rows * k)] = n;
     return view;
 }
 
