@@ -137,26 +137,18 @@ static vkmoe_status lay_out(MoePrompt *p, const vkmoe_tokenizer *tokenizer,
     size_t count;
     for (guint i = 0; i < n; i++)
         said[i] = as_said(g_ptr_array_index(messages, i));
-    /* An answer that goes on follows the markup before it: the template would end it. */
-    bool goes_on = n > 0 && said[n - 1].role == VKMOE_CHAT_ASSISTANT && said[n - 1].tokens;
-    guint rendered = goes_on ? n - 1 : n;
     vkmoe_status status =
-        vkmoe_chat_render(chat_template, tokenizer, said, rendered, true, &ids, &count, err);
+        vkmoe_chat_render(chat_template, tokenizer, said, n, true, &ids, &count, err);
     if (status != VKMOE_OK)
         return status;
-    append(p, ids, count, rendered);
+    append(p, ids, count, n);
     vkmoe_tokenizer_free(tokenizer, ids);
-    for (guint i = 0; i < rendered; i++) {
+    for (guint i = 0; i < n; i++) {
         guint first;
         status = find_text(p, tokenizer, chat_template, said, i, &first, err);
         if (status != VKMOE_OK)
             return status;
         place(p->tokens, first, i, said[i].text, tokenizer);
-    }
-    if (goes_on) {
-        guint first = p->tokens->len;
-        append(p, said[rendered].tokens, said[rendered].n_tokens, rendered);
-        place(p->tokens, first, rendered, said[rendered].text, tokenizer);
     }
     return VKMOE_OK;
 }

@@ -10,8 +10,7 @@ typedef struct MoePrompt {
     GArray *tokens; /* MoeToken, one for each id */
 } MoePrompt;
 
-/* The ids of messages, up to where the answer begins or, if the last message is an assistant's, to
- * its end. With `chat` they are laid out by the template, else their texts follow each other. Fails
+/* The ids of messages, up to where the answer begins. With `chat` they are laid out by the template, else their texts follow each other. Fails
  * as vkmoe_chat_render does; then *out is untouched. */
 vkmoe_status moe_prompt_init(MoePrompt *out, const vkmoe_tokenizer *tokenizer, bool chat,
                              vkmoe_chat_template chat_template, const GPtrArray *messages,

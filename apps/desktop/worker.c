@@ -325,7 +325,7 @@ guint moe_worker_generate(MoeWorker *self, const MoeGenerateParams *params)
     guint run = ++self->last_run;
     job->run = run;
     job->params = *params;
-    job->params.messages = moe_messages_copy(params->messages, params->messages->len);
+    job->params.messages = moe_messages_copy(params->messages, NULL);
     if (params->routing.states)
         g_bytes_ref(params->routing.states);
     g_async_queue_push(self->jobs, job);

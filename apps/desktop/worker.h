@@ -53,8 +53,7 @@ typedef struct MoeRouting {
 
 /* What is to be generated. The caller keeps what it points to; the worker copies. */
 typedef struct MoeGenerateParams {
-    const GPtrArray *messages; /* of MoeMessage; an answer follows the last, or continues it where
-                                  it is an assistant's */
+    const GPtrArray *messages; /* of MoeMessage; the answer follows the last */
     bool chat;                 /* lay messages out by the chat template; else as plain text */
     vkmoe_sampling sampling;   /* with the seed to be used */
     size_t max_tokens;         /* at most */
