@@ -50,6 +50,8 @@
 #define VKM_EXPERT_OFF 1u    /* not chosen */
 #define VKM_EXPERT_FORCED 2u /* chosen, whatever its score */
 
+#define VKM_NO_EXPERT 0xffffffffu /* in place of an id where there is none */
+
 /* clang-format finds no layout of the lists below that it leaves alone a second time. */
 /* clang-format off */
 
@@ -140,6 +142,24 @@
     W(K, gates)                                                                                    \
     U(K, n) U(K, ld) U(K, k) U(K, normalise) U(K, skip) U(K, vocab) U(K, layer) U(K, seed_low)     \
         U(K, seed_high) F(K, scale) F(K, noise)
+
+/* topk_steered with ld of n, which besides keeps of each row, by its sequence and position, what
+ * ranked first, unless the position lies beyond `positions`. kept_ids [sequences, positions, ranks]:
+ * the k chosen in the order of ids, then the experts that are neither chosen nor off, by their rank;
+ * VKM_NO_EXPERT where there are no more, and after what a table chose. kept_weights [sequences,
+ * positions, ranks + k]: their probs, 0 for no expert, then the k gates. k <= ranks <= n. */
+#define VKM_PARAMS_topk_kept(K, R, W, I, X, T, C, U, F)                                            \
+    R(K, logits)                                                                                   \
+    R(K, probs)                                                                                    \
+    R(K, rows)                                                                                     \
+    R(K, states)                                                                                   \
+    R(K, table)                                                                                    \
+    I(K, ids)                                                                                      \
+    W(K, gates)                                                                                    \
+    I(K, kept_ids)                                                                                 \
+    W(K, kept_weights)                                                                             \
+    U(K, n) U(K, k) U(K, normalise) U(K, skip) U(K, vocab) U(K, layer) U(K, seed_low)              \
+        U(K, seed_high) U(K, ranks) U(K, positions) F(K, scale) F(K, noise)
 
 /* Adds to counts [n, VKM_COUNT_WORDS] what n_rows rows chose: for each expert how many tokens chose
  * it, the sum of their gates, and the sum of all rows' probabilities, both rounded down to units

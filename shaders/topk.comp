@@ -1,7 +1,7 @@
 /* ids[r] = the k experts with the largest logits, falling; gates[r] = their probs, normalised if
  * asked, times scale. One workgroup per row. Each lane ranks some experts: an expert's rank is the
  * number of experts that beat it, which is exact and needs no sort. STEERED: the host has its say,
- * as params.h has it. */
+ * as params.h has it; KEPT: besides, the first of the ranking are kept. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
@@ -12,6 +12,12 @@
 
 shared uint keys[VKM_MAX_EXPERTS_SORTED];
 shared float chosen[VKM_MAX_EXPERTS_SORTED]; /* probs by slot */
+
+#ifdef KEPT
+#define ROW_LD ((p.n + VKM_PAD - 1u) / VKM_PAD * VKM_PAD)
+#else
+#define ROW_LD p.ld
+#endif
 
 #ifdef STEERED
 const uint KEY_OFF = 0u;
@@ -48,6 +54,52 @@ uint key_of(uvec4 row, uint expert, float logit)
     return max(order_key(score), 1u);
 }
 
+#ifdef KEPT
+bool keeps(uvec4 row)
+{
+    return row.y < p.positions;
+}
+
+/* Where in the kept rows of all positions this one's begins. */
+uint kept_row(uvec4 row)
+{
+    return row.z * p.positions + row.y;
+}
+
+void keep(uvec4 row, uint slot, uint expert, float prob)
+{
+    if (slot >= p.ranks || !keeps(row))
+        return;
+    st_u32(addr_row(p.kept_ids, kept_row(row), p.ranks * 4u), slot, expert);
+    st_f32(addr_row(p.kept_weights, kept_row(row), (p.ranks + p.k) * 4u), slot, prob);
+}
+
+void keep_gate(uvec4 row, uint slot, float gate)
+{
+    if (keeps(row))
+        st_f32(addr_row(p.kept_weights, kept_row(row), (p.ranks + p.k) * 4u), p.ranks + slot, gate);
+}
+
+/* An expert's place among those that are kept: its slot if it is chosen, else behind all slots, in
+ * the order of ranks. Where some ranks are passed over, they move behind the chosen ones after them.
+ */
+uint kept_slot(uint slot, uint rank, uint forced)
+{
+    bool passed_over = rank >= forced && rank < forced + p.skip;
+    return slot < p.k ? slot : passed_over ? rank + p.k - min(forced, p.k) : rank;
+}
+
+/* What a table chose, and nothing after that. */
+void keep_looked_up(uvec4 row, uvec2 probs)
+{
+    for (uint slot = gl_LocalInvocationID.x; slot < p.ranks; slot += gl_WorkGroupSize.x) {
+        uint id = slot < p.k && row.x < p.vocab ? ld_u32(p.table, row.x * p.k + slot) : p.n;
+        bool known = id < p.n;
+        keep(row, slot, known ? id : VKM_NO_EXPERT, known ? ld_f32(probs, min(id, p.n - 1u)) : 0.0);
+    }
+}
+#endif
+
 /* The table says which experts, each with the same gate. */
 void look_up(uvec4 row, uint r)
 {
@@ -56,7 +108,11 @@ void look_up(uvec4 row, uint r)
         uint id = known ? ld_u32(p.table, row.x * p.k + slot) : p.n;
         bool on = id < p.n && ld_u32(p.states, min(id, p.n - 1u)) != VKM_EXPERT_OFF;
         st_u32(p.ids, r * p.k + slot, id);
-        st_f32(p.gates, r * p.k + slot, on ? p.scale / float(p.k) : 0.0);
+        float gate = on ? p.scale / float(p.k) : 0.0;
+        st_f32(p.gates, r * p.k + slot, gate);
+#ifdef KEPT
+        keep_gate(row, slot, gate);
+#endif
     }
 }
 #endif
@@ -64,13 +120,16 @@ void look_up(uvec4 row, uint r)
 void main()
 {
     uint r = gl_WorkGroupID.y;
-    uvec2 logits = addr_row(p.logits, r, p.ld * 4u);
-    uvec2 probs = addr_row(p.probs, r, p.ld * 4u);
+    uvec2 logits = addr_row(p.logits, r, ROW_LD * 4u);
+    uvec2 probs = addr_row(p.probs, r, ROW_LD * 4u);
     uint n = min(p.n, VKM_MAX_EXPERTS_SORTED);
 #ifdef STEERED
     uvec4 row = ld_uvec4(p.rows, r); /* token, position, sequence */
     if (p.vocab > 0u) {
         look_up(row, r);
+#ifdef KEPT
+        keep_looked_up(row, probs);
+#endif
         return;
     }
     for (uint i = gl_LocalInvocationID.x; i < n; i += gl_WorkGroupSize.x)
@@ -92,9 +151,17 @@ void main()
             first += uint(keys[j] == KEY_FORCED);
 #endif
         }
+#ifdef KEPT
+        uint among_all = rank;
+#endif
 #ifdef STEERED
         if (key != KEY_FORCED)
             rank = rank >= first + p.skip ? rank - p.skip : p.k;
+#endif
+#ifdef KEPT
+        bool off = key == KEY_OFF;
+        keep(row, kept_slot(rank, among_all, first), off ? VKM_NO_EXPERT : i,
+             off ? 0.0 : ld_f32(probs, i));
 #endif
         if (rank < p.k) {
             chosen[rank] = ld_f32(probs, i);
@@ -106,6 +173,10 @@ void main()
     for (uint slot = 0u; slot < p.k; slot++)
         sum += chosen[slot];
     float factor = p.normalise != 0u ? p.scale / (sum + 1e-20) : p.scale;
-    for (uint slot = gl_LocalInvocationID.x; slot < p.k; slot += gl_WorkGroupSize.x)
+    for (uint slot = gl_LocalInvocationID.x; slot < p.k; slot += gl_WorkGroupSize.x) {
         st_f32(p.gates, r * p.k + slot, chosen[slot] * factor);
+#ifdef KEPT
+        keep_gate(row, slot, chosen[slot] * factor);
+#endif
+    }
 }

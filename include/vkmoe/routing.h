@@ -62,6 +62,21 @@ typedef struct vkmoe_routing_counts {
                         * a session that counts pairs */
 } vkmoe_routing_counts;
 
+/* Where a run of tokens went: the experts that rank first for each of them, in every MoE layer.
+ * Arrays are the caller's; NULL: not wanted. L stands for the number of MoE layers, R for ranks. */
+typedef struct vkmoe_routes {
+    uint32_t first; /* in: position of the first token in the sequence, from 0 */
+    uint32_t count; /* in: tokens */
+    uint32_t ranks; /* out: R, the session's keep_ranks */
+    /* [L, count, R]: the chosen ones in the order of vkmoe_trace, then the runners-up: experts that
+     * are not off, by falling router logit (with its noise), those first that were passed over; -1
+     * where there are no more, as after what a HASH table chose. */
+    int32_t *ids;
+    float *gates; /* [L, count, R]: g_i, after any normalisation and scaling; 0 for a runner-up */
+    float
+        *probs; /* [L, count, R]: s_i, the softmax over all routed experts; 0 where the id is -1 */
+} vkmoe_routes;
+
 /* How evenly the experts of one MoE layer are used (section 3.3 of the paper), N = n_experts. */
 typedef struct vkmoe_balance {
     /* Sum of f_i P_i, f_i = N / (K T) * tokens that chose expert i, P_i = mean of s_i over T

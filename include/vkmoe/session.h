@@ -29,12 +29,18 @@ typedef struct vkmoe_session_params {
     vkmoe_routing routing; /* forks inherit it */
     bool count_routing;    /* add up what is chosen, for vkmoe_session_read_routing */
     bool count_pairs;      /* and which pairs of experts: 4 bytes for each in every MoE layer */
+    /* Experts of each token to remember in every MoE layer, the chosen ones and the runners-up, for
+     * vkmoe_session_read_routes: at least as many as the session activates, at most
+     * n_routed_experts; 0: none. Forks inherit it. Takes 4 (2 keep_ranks + K) bytes of host memory
+     * for each token of the context and MoE layer. */
+    uint32_t keep_ranks;
     /* Tokens for which the KV cache has room, of this session and of its forks together, counted in
      * blocks of 64; what forks share counts once. 0: `context`. */
     uint32_t cache_tokens;
     vkmoe_kv kv; /* what the KV cache holds keys and values as; forks share it */
     /* Called after every step, from the thread of the call; false ends the call with CANCELLED. It
-     * must not call back into the session. NULL: none. Forks inherit it. */
+     * must not call back into the session, but for vkmoe_session_read_routes. NULL: none. Forks
+     * inherit it. */
     bool (*on_step)(void *user, const vkmoe_step *step);
     void *user; /* handed to on_step */
 } vkmoe_session_params;
@@ -79,7 +85,7 @@ typedef struct vkmoe_generate_params {
     bool ignore_eos;         /* go on past the end of the document */
     /* Called with each token as it is chosen (not with the EOS token that ends it); returns false
      * to stop, the token being kept. It must not use the session, nor another one that shares its
-     * cache. NULL: none. */
+     * cache, but for vkmoe_session_read_routes. NULL: none. */
     bool (*on_token)(void *user, int32_t token);
     void *user; /* handed to on_token */
 } vkmoe_generate_params;
@@ -121,6 +127,14 @@ vkmoe_status vkmoe_session_read_routing(vkmoe_session *session, vkmoe_routing_co
                                         vkmoe_error *err);
 /* Begins to count anew; fails with what the device reports. */
 vkmoe_status vkmoe_session_reset_routing(vkmoe_session *session, vkmoe_error *err);
+/* Which experts ranked first for the tokens at positions routes->first .. first + count - 1, in
+ * memory of the caller: nothing waits for the device. May be called between calls, and from within
+ * on_step and on_token, for tokens that are computed: in on_step those of the step it tells of are,
+ * in on_token all but the newest, which the next step computes. A fork has what its origin had.
+ * Fails with INVALID_ARGUMENT for tokens that are not computed, or a session that keeps none;
+ * nothing but routes->ranks is written then. */
+vkmoe_status vkmoe_session_read_routes(vkmoe_session *session, vkmoe_routes *routes,
+                                       vkmoe_error *err);
 /* How many it can hold. */
 uint32_t vkmoe_session_context(const vkmoe_session *session);
 /* The sequence, vkmoe_session_length tokens; owned by the session, valid until it is used again.

@@ -220,6 +220,77 @@ void vkm_cases_topk_steered(struct vkm_suite *s)
             }
 }
 
+/* --- kept --- */
+
+/* Rows of two sequences at positions of their own, the last one beyond those that are kept. */
+static struct vkm_view make_places(struct vkm_suite *s, uint32_t n, uint32_t positions)
+{
+    struct vkm_view rows = vkm_case_batch(s, n, STEER_VOCAB, 1, 1);
+    struct vkm_row *row = vkm_case_host(rows);
+    for (uint32_t i = 0; i < n; i++) {
+        row[i].position = i + 1 < n ? positions - 1 - i / 2 : positions;
+        row[i].sequence = i % 2;
+    }
+    return rows;
+}
+
+static void topk_kept(struct vkm_suite *s, uint32_t n, uint32_t k, uint32_t ranks,
+                      enum steering kind, enum logits logits)
+{
+    enum { ROWS = 4, SEQUENCES = 2, POSITIONS = 3 };
+    uint32_t off, forced, skip;
+    bool noise = kind == STEER_NOISE || kind == STEER_ALL;
+    if (!vkm_case(s, "n=%u k=%u ranks=%u %s %s", n, k, ranks, steering_names[kind],
+                  logits_names[logits]))
+        return;
+    steer(kind, n, k, &off, &forced, &skip);
+    struct vkm_params_topk_kept p = {
+        .logits = make_logits(s, ROWS, n, logits),
+        .probs = vkm_case_rows(s, ROWS, n, prob_size(logits)),
+        .rows = make_places(s, ROWS, POSITIONS),
+        .states = make_states(s, n, off, forced),
+        .ids = vkm_case_output(s, (uint64_t)ROWS * k),
+        .gates = vkm_case_output(s, (uint64_t)ROWS * k),
+        .kept_ids = vkm_case_output(s, (uint64_t)SEQUENCES * POSITIONS * ranks),
+        .kept_weights = vkm_case_output(s, (uint64_t)SEQUENCES * POSITIONS * (ranks + k)),
+        .n = n,
+        .k = k,
+        .normalise = kind % 2 == 0,
+        .skip = skip,
+        .layer = 5,
+        .seed_low = vkm_random_below(&s->random, UINT32_MAX),
+        .seed_high = vkm_random_below(&s->random, UINT32_MAX),
+        .ranks = ranks,
+        .positions = POSITIONS,
+        .scale = 1.5f,
+        .noise = noise ? 1.0f / VKM_NOISE_DEVIATION : 0,
+    };
+    if (kind == STEER_TABLE) {
+        p.table = make_table(s, n, k, p.rows);
+        p.vocab = STEER_VOCAB;
+    }
+    float *probs = vkm_case_host(p.probs);
+    for (uint32_t i = 0; i < ROWS * vkm_ld(n); i++)
+        probs[i] = fabsf(probs[i]);
+    vkm_case_run(s, (struct vkm_launch){.n_rows = ROWS}, &p);
+}
+
+void vkm_cases_topk_kept(struct vkm_suite *s)
+{
+    static const uint32_t shapes[][3] = {{1, 1, 1},    {2, 1, 2},     {8, 2, 5},
+                                         {33, 33, 33}, {64, 6, 16},   {127, 12, 127},
+                                         {160, 1, 1},  {257, 8, 256}, {1024, 3, 70}};
+    static const enum logits kinds[] = {LOGITS_PLAIN, LOGITS_TIES, LOGITS_SPECIAL, LOGITS_NAN};
+    for (size_t i = 0; i < VKM_COUNT(shapes); i++)
+        for (uint32_t kind = 0; kind < STEER_COUNT; kind++)
+            for (size_t j = 0; j < VKM_COUNT(kinds); j++) {
+                if (kind == STEER_TABLE && j > 0)
+                    continue; /* scores say nothing */
+                topk_kept(s, shapes[i][0], shapes[i][1], shapes[i][2], (enum steering)kind,
+                          kinds[j]);
+            }
+}
+
 /* --- counting --- */
 
 /* Counts that came before, some of them just short of a carry. */

@@ -62,6 +62,7 @@ struct vkmoe_session {
         int32_t *items;
         size_t count, capacity;
     } tokens;
+    uint32_t told;       /* tokens computed by the step that on_step is being told of */
     bool steers;         /* experts were switched off or forced */
     bool pending;        /* the newest token was chosen, but is not computed yet */
     bool has_logits;     /* state.logits holds what follows from what is computed, unless another */

@@ -41,6 +41,21 @@ vkmoe_status vkm_routing_prepare(struct vkmoe_session *s, const uint32_t *table,
     return status;
 }
 
+/* Of all that is computed. */
+static void copy_routes(struct vkmoe_session *s, const struct vkmoe_session *from)
+{
+    const struct vkm_state *to = &s->state, *of = &from->state;
+    size_t n = from->sequence.length, keep = to->params.routing.keep;
+    size_t row = keep + to->params.routing.k;
+    for (uint32_t i = 0; i < s->model->info.n_moe_layers; i++) {
+        uint64_t ids = i * to->kept_ids_stride, weights = i * to->kept_weights_stride;
+        memcpy(words_at(to->kept_ids, ids), words_at(of->kept_ids, ids),
+               n * keep * sizeof(uint32_t));
+        memcpy(words_at(to->kept_weights, weights), words_at(of->kept_weights, weights),
+               n * row * sizeof(float));
+    }
+}
+
 void vkm_routing_inherit(struct vkmoe_session *s, const struct vkmoe_session *from)
 {
     s->steers = from->steers;
@@ -48,6 +63,8 @@ void vkm_routing_inherit(struct vkmoe_session *s, const struct vkmoe_session *fr
            (size_t)s->state.experts.size);
     memcpy(words_at(s->state.table, 0), words_at(from->state.table, 0),
            (size_t)s->state.table.size);
+    if (s->state.kept)
+        copy_routes(s, from);
 }
 
 /* --- experts off and forced --- */
@@ -206,4 +223,53 @@ vkmoe_status vkmoe_session_reset_routing(vkmoe_session *session, vkmoe_error *er
     if (status == VKMOE_OK)
         session->memory->routed = 0;
     return status;
+}
+
+/* --- which experts ranked first --- */
+
+/* A token's gates and probabilities in one layer: the record holds probabilities [keep], gates [k].
+ */
+static void read_weights(const struct vkm_router *routing, const float *record, float *gates,
+                         float *probs)
+{
+    uint32_t keep = routing->keep, k = routing->k;
+    if (probs)
+        memcpy(probs, record, keep * sizeof(*probs));
+    if (!gates)
+        return;
+    memcpy(gates, record + keep, k * sizeof(*gates));
+    memset(gates + k, 0, (keep - k) * sizeof(*gates));
+}
+
+static void read_routes(const struct vkm_state *s, uint32_t layer, const vkmoe_routes *r)
+{
+    const struct vkm_router *routing = &s->params.routing;
+    size_t keep = routing->keep, row = keep + routing->k, at = (size_t)layer * r->count * keep;
+    const uint32_t *ids = words_at(s->kept_ids, layer * s->kept_ids_stride);
+    const float *weights =
+        (const float *)(const void *)words_at(s->kept_weights, layer * s->kept_weights_stride);
+    if (r->ids)
+        memcpy(r->ids + at, ids + r->first * keep, r->count * keep * sizeof(*ids));
+    for (uint32_t i = 0; i < r->count; i++, at += keep)
+        read_weights(routing, weights + ((size_t)r->first + i) * row,
+                     r->gates ? r->gates + at : NULL, r->probs ? r->probs + at : NULL);
+}
+
+vkmoe_status vkmoe_session_read_routes(vkmoe_session *session, vkmoe_routes *routes,
+                                       vkmoe_error *err)
+{
+    VKM_REQUIRE(session && routes, err);
+    const struct vkm_state *s = &session->state;
+    uint32_t computed = session->sequence.length + session->told;
+    routes->ranks = s->params.routing.keep;
+    if (routes->ranks == 0)
+        return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
+                        "the session does not keep which experts rank first");
+    if (routes->first > computed || routes->count > computed - routes->first)
+        return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
+                        "%u tokens from position %u on were asked for, and %u are computed",
+                        routes->count, routes->first, computed);
+    for (uint32_t i = 0; i < session->model->info.n_moe_layers; i++)
+        read_routes(s, i, routes);
+    return VKMOE_OK;
 }

@@ -18,7 +18,15 @@ vkmoe_status vkm_session_check(const struct vkm_config *config, const vkmoe_sess
                         "keys and values are to be kept as kind %d of %d", (int)params->kv,
                         (int)VKMOE_KV_COUNT);
     struct vkm_router routing;
-    return vkm_router_resolve(config, params ? &params->routing : NULL, &routing, err);
+    vkmoe_status status =
+        vkm_router_resolve(config, params ? &params->routing : NULL, &routing, err);
+    if (status != VKMOE_OK || !params || params->keep_ranks == 0 ||
+        (params->keep_ranks >= routing.k && params->keep_ranks <= config->n_routed_experts))
+        return status;
+    return vkm_fail(
+        err, VKMOE_INVALID_ARGUMENT,
+        "keep_ranks is %u, expected %u, which a token activates, to %u, which there are",
+        params->keep_ranks, routing.k, config->n_routed_experts);
 }
 
 static void memory_release(struct vkm_gpu *gpu, struct vkm_session_memory *m)

@@ -45,13 +45,12 @@ static bool fits(const struct vkm_gpu *gpu, const struct vkm_config *config,
                  const struct vkm_state_params *layout)
 {
     const struct vkm_caps *caps = vkm_gpu_caps(gpu);
-    uint64_t device, host, pairs = (uint64_t)layout->max_rows * layout->routing.k;
+    uint64_t pairs = (uint64_t)layout->max_rows * layout->routing.k;
     if (layout->max_rows > caps->max_groups[1] || pairs > UINT32_MAX ||
         (pairs > 0 &&
          vkm_moe_max_tiles((uint32_t)pairs, config->n_routed_experts) > caps->max_groups[1]))
         return false;
-    vkm_state_bytes(config, layout, &device, &host);
-    return device <= vkm_gpu_max_buffer(gpu);
+    return vkm_state_bytes(config, layout).device <= vkm_gpu_max_buffer(gpu);
 }
 
 struct vkm_state_params vkm_session_layout(const struct vkm_gpu *gpu,
@@ -66,6 +65,7 @@ struct vkm_state_params vkm_session_layout(const struct vkm_gpu *gpu,
                              NULL); /* checked */
     routing.count_pairs = params && params->count_pairs && routing.k > 0;
     routing.count = routing.count_pairs || (params && params->count_routing && routing.k > 0);
+    routing.keep = params && routing.k > 0 ? params->keep_ranks : 0;
     if (context == 0)
         context = vkm_min_u32(config->max_position_embeddings, DEFAULT_CONTEXT);
     if (chunk == 0)
@@ -167,9 +167,12 @@ vkmoe_status vkm_step_end(struct vkmoe_session *s, struct vkm_step *step, vkmoe_
         add_host_time(s->profile, s->model->gpu, start, waited);
     if (status == VKMOE_OK && s->profile)
         status = add_to_profile(s, step, info, err);
-    if (status == VKMOE_OK && s->on_step && !s->on_step(s->user, info))
-        return vkm_fail(err, VKMOE_CANCELLED, "cancelled");
-    return status;
+    if (status != VKMOE_OK || !s->on_step)
+        return status;
+    s->told = info->n_tokens;
+    bool go_on = s->on_step(s->user, info);
+    s->told = 0;
+    return go_on ? VKMOE_OK : vkm_fail(err, VKMOE_CANCELLED, "cancelled");
 }
 
 vkmoe_status vkm_step_run(struct vkmoe_session *s, struct vkm_step *step, vkmoe_step *info,
@@ -212,7 +215,7 @@ vkmoe_status vkm_model_compile(struct vkmoe_model *m, uint32_t prompt_tokens, vk
     struct vkm_state_params params =
         vkm_session_layout(m->gpu, c, &(vkmoe_session_params){.kv = kind});
     struct vkm_state s;
-    struct vkm_buffer stand_ins[2];
+    struct vkm_buffer stand_ins[3];
     struct vkm_buffer cache = {.size = vkm_kv_bytes(c, vkm_kv_dtype(kind), 1)};
     struct vkm_buffer **layers = vkm_calloc(a, c->num_hidden_layers, sizeof(struct vkm_buffer *));
     if (!layers)

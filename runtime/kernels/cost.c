@@ -55,6 +55,13 @@ static struct vkm_cost cost_topk_steered(const struct dispatch *d, const void *p
     return words(d->rows * (2.0 * p->ld + 2.0 * p->k + p->n), d->rows * p->n * p->k);
 }
 
+static struct vkm_cost cost_topk_kept(const struct dispatch *d, const void *params)
+{
+    const struct vkm_params_topk_kept *p = params;
+    return words(d->rows * (2.0 * vkm_ld(p->n) + 3.0 * p->k + p->n + 2.0 * p->ranks),
+                 d->rows * p->n * p->k);
+}
+
 static struct vkm_cost cost_route_count(const struct dispatch *d, const void *params)
 {
     const struct vkm_params_route_count *p = params;

@@ -56,6 +56,7 @@ static const struct vkm_geometry table[VKM_KERNEL_COUNT][VKM_LAUNCH_CLASSES] = {
     [VKM_K_softmax] = EVERYWHERE(LANES_SMALL),
     [VKM_K_topk] = EVERYWHERE(LANES_SMALL),
     [VKM_K_topk_steered] = EVERYWHERE(LANES_SMALL),
+    [VKM_K_topk_kept] = EVERYWHERE(LANES_SMALL),
     [VKM_K_route_count] = EVERYWHERE(LANES_SMALL),
     [VKM_K_moe_histogram] = EVERYWHERE(VKM_SORT_TILE),
     [VKM_K_moe_scan] = EVERYWHERE(LANES_ROW),

@@ -78,8 +78,8 @@ static void geometry_rows(const struct vkm_caps *caps, const struct vkm_launch *
 #define geometry_token_loss geometry_rows
 #define geometry_softmax geometry_rows
 #define geometry_topk geometry_rows
-
 #define geometry_topk_steered geometry_rows
+#define geometry_topk_kept geometry_rows
 
 static void geometry_route_count(const struct vkm_caps *caps, const struct vkm_launch *launch,
                                  const void *params, struct vkm_dispatch *d)

@@ -1,6 +1,8 @@
 /* The router: softmax over the experts and the choice of K of them. */
 #include "kernels/ref.h"
 
+#include <string.h>
+
 void vkm_ref_softmax(const struct vkm_ref *ref, const void *params)
 {
     const struct vkm_params_softmax *p = params;
@@ -127,6 +129,88 @@ void vkm_ref_topk_steered(const struct vkm_ref *ref, const void *params)
             bool on = ids[s] < p->n && states[ids[s]] != VKM_EXPERT_OFF;
             gates[s] = on ? p->scale / (float)p->k : 0;
         }
+    }
+}
+
+/* --- kept --- */
+
+/* The parameters that topk_kept has in common with topk_steered. */
+static struct vkm_params_topk_steered steered_of(const struct vkm_params_topk_kept *p)
+{
+    return (struct vkm_params_topk_steered){
+        .logits = p->logits,
+        .probs = p->probs,
+        .rows = p->rows,
+        .states = p->states,
+        .table = p->table,
+        .ids = p->ids,
+        .gates = p->gates,
+        .n = p->n,
+        .ld = vkm_ld(p->n),
+        .k = p->k,
+        .normalise = p->normalise,
+        .skip = p->skip,
+        .vocab = p->vocab,
+        .layer = p->layer,
+        .seed_low = p->seed_low,
+        .seed_high = p->seed_high,
+        .scale = p->scale,
+        .noise = p->noise,
+    };
+}
+
+/* The expert that stands highest, and is then out of the way; those at 0 are off. */
+static uint32_t take_best(uint64_t *standings, uint32_t n)
+{
+    uint32_t best = VKM_NO_EXPERT;
+    for (uint32_t i = 0; i < n; i++)
+        if (standings[i] > (best < n ? standings[best] : 0))
+            best = i;
+    if (best < n)
+        standings[best] = 0;
+    return best;
+}
+
+/* What was chosen of a row's experts, then the best of those that are left. */
+static void rank_row(const struct vkm_params_topk_steered *p, const struct vkm_row *row,
+                     const float *logits, const uint32_t *states, const uint32_t *chosen,
+                     uint32_t ranks, uint32_t *ids)
+{
+    uint64_t standings[VKM_MAX_EXPERTS_SORTED];
+    for (uint32_t i = 0; i < p->n; i++)
+        standings[i] = p->vocab > 0 ? 0 : standing(p, row, states, i, logits[i]);
+    for (uint32_t slot = 0; slot < p->k; slot++) {
+        ids[slot] = chosen[slot] < p->n ? chosen[slot] : VKM_NO_EXPERT;
+        if (ids[slot] < p->n)
+            standings[ids[slot]] = 0;
+    }
+    for (uint32_t slot = p->k; slot < ranks; slot++)
+        ids[slot] = take_best(standings, p->n);
+}
+
+void vkm_ref_topk_kept(const struct vkm_ref *ref, const void *params)
+{
+    const struct vkm_params_topk_kept *p = params;
+    const struct vkm_params_topk_steered steered = steered_of(p);
+    const float *logits = vkm_ref_in(ref, &p->logits), *probs = vkm_ref_in(ref, &p->probs);
+    const struct vkm_row *rows = vkm_ref_in(ref, &p->rows);
+    const uint32_t *states = vkm_ref_in(ref, &p->states);
+    vkm_ref_topk_steered(ref, &steered);
+    const uint32_t *ids = vkm_ref_out(ref, &p->ids);
+    const float *gates = vkm_ref_out(ref, &p->gates);
+    uint32_t *all_ids = vkm_ref_out(ref, &p->kept_ids);
+    float *all_weights = vkm_ref_out(ref, &p->kept_weights);
+    for (size_t r = 0; r < ref->groups[1]; r++) {
+        if (rows[r].position >= p->positions)
+            continue;
+        size_t at = (size_t)rows[r].sequence * p->positions + rows[r].position;
+        uint32_t *kept = all_ids + at * p->ranks;
+        float *weights = all_weights + at * (p->ranks + p->k);
+        rank_row(&steered, &rows[r], logits + r * steered.ld, states, ids + r * p->k, p->ranks,
+                 kept);
+        for (uint32_t slot = 0; slot < p->ranks; slot++)
+            weights[slot] = kept[slot] < p->n ? probs[r * steered.ld + kept[slot]] : 0;
+        memcpy(weights + p->ranks, gates + r * p->k, p->k * sizeof(*gates));
     }
 }
 

@@ -209,6 +209,41 @@ static void choose_steered(const struct pass *f, const struct moe *moe)
             .noise = routing->noise / VKM_NOISE_DEVIATION});
 }
 
+/* The same, and what ranked first is kept for the host. */
+static void choose_kept(const struct pass *f, const struct moe *moe)
+{
+    const struct vkm_config *c = f->c;
+    const struct vkm_state *s = f->s;
+    const struct vkm_router *routing = &s->params.routing;
+    uint64_t size = c->n_routed_experts * sizeof(uint32_t);
+    vkm_op_topk_kept(
+        f->r, rows(f, VKM_DTYPE_F32),
+        &(struct vkm_params_topk_kept){
+            .logits = s->router_logits,
+            .probs = s->router_probs,
+            .rows = f->batch->rows,
+            .states = vkm_view_slice(s->experts, moe->index * s->experts_stride, size),
+            .table = routing->by_table ? s->table : (struct vkm_view){0},
+            .ids = moe->ids,
+            .gates = moe->gates,
+            .kept_ids =
+                vkm_view_slice(s->kept_ids, moe->index * s->kept_ids_stride, s->kept_ids_stride),
+            .kept_weights = vkm_view_slice(s->kept_weights, moe->index * s->kept_weights_stride,
+                                           s->kept_weights_stride),
+            .n = c->n_routed_experts,
+            .k = routing->k,
+            .normalise = routing->normalise,
+            .skip = routing->skip,
+            .vocab = routing->by_table ? c->vocab_size : 0,
+            .layer = moe->index,
+            .seed_low = (uint32_t)routing->seed,
+            .seed_high = (uint32_t)(routing->seed >> 32),
+            .ranks = routing->keep,
+            .positions = s->params.context,
+            .scale = c->routed_scaling_factor,
+            .noise = routing->noise / VKM_NOISE_DEVIATION});
+}
+
 static void choose(const struct pass *f, const struct moe *moe)
 {
     const struct vkm_config *c = f->c;
@@ -259,7 +294,9 @@ static void route(const struct pass *f, const struct vkm_layer *layer, const str
                                                 .probs = s->router_probs,
                                                 .n = c->n_routed_experts,
                                                 .ld = vkm_ld(c->n_routed_experts)});
-    if (f->batch->steer || vkm_router_is_steered(&s->params.routing))
+    if (s->params.routing.keep > 0)
+        choose_kept(f, moe);
+    else if (f->batch->steer || vkm_router_is_steered(&s->params.routing))
         choose_steered(f, moe);
     else
         choose(f, moe);

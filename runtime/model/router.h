@@ -15,6 +15,7 @@ struct vkm_router {
     uint32_t skip;
     bool without_shared;
     bool count, count_pairs; /* what is chosen is added up */
+    uint32_t keep;           /* experts of each token whose place in the ranking is kept; 0: none */
 };
 
 /* INVALID_ARGUMENT for what the model cannot do, the option being named; routing may be NULL. */

@@ -48,6 +48,18 @@ static void lay_out_counts(struct vkm_state *s, const struct vkm_config *c, stru
     s->pairs = cut(device, s->params.routing.count_pairs ? layers : 0, s->pairs_stride);
 }
 
+static void lay_out_kept(struct vkm_state *s, const struct vkm_config *c, struct cutter *kept)
+{
+    const struct vkm_state_params *p = &s->params;
+    uint64_t rows = p->routing.keep > 0 ? (uint64_t)p->sequences * p->context : 0;
+    uint64_t id_bytes = p->routing.keep * sizeof(uint32_t);
+    uint64_t weight_bytes = ((uint64_t)p->routing.keep + p->routing.k) * sizeof(float);
+    s->kept_ids_stride = vkm_align_up(rows * id_bytes, 256);
+    s->kept_weights_stride = vkm_align_up(rows * weight_bytes, 256);
+    s->kept_ids = cut(kept, vkm_config_moe_layers(c), s->kept_ids_stride);
+    s->kept_weights = cut(kept, vkm_config_moe_layers(c), s->kept_weights_stride);
+}
+
 static void lay_out_moe(struct vkm_state *s, const struct vkm_config *c, struct cutter *device)
 {
     uint64_t rows = s->params.max_rows;
@@ -100,32 +112,34 @@ static void lay_out_device(struct vkm_state *s, const struct vkm_config *c, stru
         lay_out_moe(s, c, device);
 }
 
-static void lay_out(struct vkm_state *s, const struct vkm_config *config,
-                    const struct vkm_state_params *params, struct cutter *device,
-                    struct cutter *host)
+static struct vkm_state_bytes lay_out(struct vkm_state *s, const struct vkm_config *config,
+                                      const struct vkm_state_params *params,
+                                      struct vkm_buffer *device, struct vkm_buffer *host,
+                                      struct vkm_buffer *kept)
 {
+    struct cutter d = {.buffer = device}, h = {.buffer = host}, k = {.buffer = kept};
     *s = (struct vkm_state){.params = *params};
-    lay_out_device(s, config, device);
-    lay_out_host(s, config, host);
+    lay_out_device(s, config, &d);
+    lay_out_host(s, config, &h);
+    lay_out_kept(s, config, &k);
+    return (struct vkm_state_bytes){d.at, h.at, k.at};
 }
 
-void vkm_state_bytes(const struct vkm_config *config, const struct vkm_state_params *params,
-                     uint64_t *device, uint64_t *host)
+struct vkm_state_bytes vkm_state_bytes(const struct vkm_config *config,
+                                       const struct vkm_state_params *params)
 {
     struct vkm_state s;
-    struct cutter d = {0}, h = {0};
-    lay_out(&s, config, params, &d, &h);
-    *device = d.at;
-    *host = h.at;
+    return lay_out(&s, config, params, NULL, NULL, NULL);
 }
 
 void vkm_state_plan(struct vkm_state *s, const struct vkm_config *config,
-                    const struct vkm_state_params *params, struct vkm_buffer stand_ins[2])
+                    const struct vkm_state_params *params, struct vkm_buffer stand_ins[3])
 {
-    struct cutter device = {.buffer = &stand_ins[0]}, host = {.buffer = &stand_ins[1]};
-    lay_out(s, config, params, &device, &host);
-    stand_ins[0] = (struct vkm_buffer){.size = device.at};
-    stand_ins[1] = (struct vkm_buffer){.size = host.at};
+    struct vkm_state_bytes bytes =
+        lay_out(s, config, params, &stand_ins[0], &stand_ins[1], &stand_ins[2]);
+    stand_ins[0] = (struct vkm_buffer){.size = bytes.device};
+    stand_ins[1] = (struct vkm_buffer){.size = bytes.host};
+    stand_ins[2] = (struct vkm_buffer){.size = bytes.kept};
 }
 
 static vkmoe_status upload_rope(struct vkm_state *s, const struct vkm_config *config,
@@ -156,17 +170,21 @@ static vkmoe_status attach_host(struct vkm_state *s, struct vkm_gpu *gpu,
                                 const struct vkm_state_params *params, struct vkm_buffer *device,
                                 vkmoe_error *err)
 {
-    struct vkm_buffer *host = NULL;
-    uint64_t device_bytes, host_bytes;
-    vkm_state_bytes(config, params, &device_bytes, &host_bytes);
+    struct vkm_buffer *host = NULL, *kept = NULL;
+    struct vkm_state_bytes bytes = vkm_state_bytes(config, params);
     vkmoe_status status =
-        vkm_buffer_create(gpu, VKM_MEMORY_SHARED, host_bytes, "step state", &host, err);
-    if (status != VKMOE_OK)
+        vkm_buffer_create(gpu, VKM_MEMORY_SHARED, bytes.host, "step state", &host, err);
+    if (status == VKMOE_OK && bytes.kept > 0)
+        status = vkm_buffer_create(gpu, VKM_MEMORY_HOST, bytes.kept,
+                                   "the experts of each token that are kept", &kept, err);
+    if (status != VKMOE_OK) {
+        vkm_buffer_destroy(gpu, host);
         return status;
-    struct cutter d = {.buffer = device}, h = {.buffer = host};
-    lay_out(s, config, params, &d, &h);
+    }
+    lay_out(s, config, params, device, host, kept);
     s->gpu = gpu;
     s->host = host;
+    s->kept = kept;
     return VKMOE_OK;
 }
 
@@ -175,10 +193,9 @@ vkmoe_status vkm_state_allocate(struct vkm_state *s, struct vkm_gpu *gpu,
                                 const struct vkm_state_params *params, vkmoe_error *err)
 {
     struct vkm_buffer *device = NULL;
-    uint64_t device_bytes, host_bytes;
-    vkm_state_bytes(config, params, &device_bytes, &host_bytes);
     vkmoe_status status =
-        vkm_buffer_create(gpu, VKM_MEMORY_DEVICE, device_bytes, "activations", &device, err);
+        vkm_buffer_create(gpu, VKM_MEMORY_DEVICE, vkm_state_bytes(config, params).device,
+                          "activations", &device, err);
     if (status == VKMOE_OK)
         status = attach_host(s, gpu, config, params, device, err);
     if (status != VKMOE_OK) {
@@ -218,5 +235,6 @@ void vkm_state_finish(struct vkm_state *s)
         return;
     vkm_buffer_destroy(s->gpu, s->device);
     vkm_buffer_destroy(s->gpu, s->host);
+    vkm_buffer_destroy(s->gpu, s->kept);
     *s = (struct vkm_state){0};
 }

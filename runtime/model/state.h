@@ -28,6 +28,7 @@ struct vkm_state {
     struct vkm_state_params params;
     struct vkm_buffer *device; /* what activations lie in; NULL where they are another's */
     struct vkm_buffer *host;   /* mapped */
+    struct vkm_buffer *kept;   /* mapped, for the host to read; NULL where no routes are kept */
 
     /* written by the host, host memory */
     struct vkm_view rows;       /* [R] struct vkm_row */
@@ -72,11 +73,20 @@ struct vkm_state {
      * counts_stride bytes apart, and [experts, experts] uint, pairs_stride apart */
     struct vkm_view counts, pairs;
     uint64_t counts_stride, pairs_stride;
+
+    /* which experts ranked first, where that is kept, of each MoE layer: [sequences, context, keep]
+     * uint, kept_ids_stride bytes apart, and [sequences, context, keep + k], kept_weights_stride
+     * apart: see topk_kept */
+    struct vkm_view kept_ids, kept_weights;
+    uint64_t kept_ids_stride, kept_weights_stride;
 };
 
-/* Bytes of device and host memory that a state takes. */
-void vkm_state_bytes(const struct vkm_config *config, const struct vkm_state_params *params,
-                     uint64_t *device, uint64_t *host);
+/* Bytes of a state's buffers. */
+struct vkm_state_bytes {
+    uint64_t device, host, kept;
+};
+struct vkm_state_bytes vkm_state_bytes(const struct vkm_config *config,
+                                       const struct vkm_state_params *params);
 /* Allocates it and lays it out, without writing anything. */
 vkmoe_status vkm_state_allocate(struct vkm_state *s, struct vkm_gpu *gpu,
                                 const struct vkm_config *config,
@@ -91,7 +101,7 @@ vkmoe_status vkm_state_fork(struct vkm_state *s, const struct vkm_state *from,
                             const struct vkm_config *config, vkmoe_error *err);
 /* The same views over stand-in buffers without memory, to record a stream that is only compiled. */
 void vkm_state_plan(struct vkm_state *s, const struct vkm_config *config,
-                    const struct vkm_state_params *params, struct vkm_buffer stand_ins[2]);
+                    const struct vkm_state_params *params, struct vkm_buffer stand_ins[3]);
 void vkm_state_finish(struct vkm_state *s); /* accepts a zeroed struct */
 
 #endif

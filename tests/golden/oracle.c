@@ -216,11 +216,13 @@ static void rank(const struct test_shape *s, const uint8_t *states, const double
     free(gone);
 }
 
-/* One token's experts and their gates. */
+/* One token's experts and their gates, and the probabilities of all. */
 static void choose(const struct test_shape *s, const uint8_t *states, uint32_t token,
-                   const double *scores, int32_t *ids, float *weights)
+                   const double *scores, int32_t *ids, float *weights, float *probs)
 {
     double *p = softmax(scores, s->experts), kept = 0, scale = s->scaling > 0 ? s->scaling : 1;
+    for (uint32_t i = 0; i < s->experts; i++)
+        probs[i] = (float)p[i];
     if (!s->table)
         rank(s, states, p, ids);
     for (uint32_t k = 0; k < s->top_k; k++) {
@@ -266,7 +268,7 @@ static void add_expert(struct oracle *o, const char *prefix, uint32_t e, const i
 }
 
 static void experts(struct oracle *o, const char *prefix, uint32_t moe_index, int32_t *ids,
-                    float *weights)
+                    float *weights, float *probs)
 {
     const struct test_shape *s = o->s;
     const uint8_t *states = s->states ? s->states + (size_t)moe_index * s->experts : NULL;
@@ -274,7 +276,7 @@ static void experts(struct oracle *o, const char *prefix, uint32_t moe_index, in
     double *scores = linear(o, prefix, "gate", o->u, o->count, s->hidden, s->experts);
     for (size_t t = 0; t < o->count; t++)
         choose(s, states, (uint32_t)o->tokens[t], scores + t * s->experts, ids + t * s->top_k,
-               weights + t * s->top_k);
+               weights + t * s->top_k, probs + t * s->experts);
     for (uint32_t e = 0; e < s->experts; e++)
         add_expert(o, prefix, e, ids, weights);
     snprintf(inner, sizeof(inner), "%sshared_experts.", prefix);
@@ -305,7 +307,9 @@ static void layers(struct oracle *o, struct test_trace *trace)
         attention(o, prefix);
         norm(o, prefix, "post_attention_layernorm.weight");
         if (test_shape_is_moe(o->s, layer)) {
-            experts(o, inner, moe_index++, trace->ids + routes, trace->weights + routes);
+            experts(o, inner, moe_index, trace->ids + routes, trace->weights + routes,
+                    trace->probs + (size_t)moe_index * o->count * o->s->experts);
+            moe_index++;
             routes += (size_t)o->count * o->s->top_k;
         } else {
             add_to(o->x, ffn(o, inner, o->u, o->count, o->s->dense_width),
@@ -325,6 +329,8 @@ struct test_trace oracle_trace(const struct test_shape *shape, const char *folde
     info.n_experts_per_token = shape->dense ? 0 : shape->top_k;
     assert_ok(vkm_checkpoint_open(NULL, folder, &file, &err), &err);
     struct test_trace trace = test_trace_make(&info, tokens, count);
+    trace.probs = calloc((size_t)info.n_moe_layers * count * shape->experts + 1, sizeof(float));
+    assert_non_null(trace.probs);
     struct oracle o = {.s = shape, .file = file, .tokens = tokens, .count = count};
     o.x = zeros((size_t)count * shape->hidden);
     o.u = zeros((size_t)count * shape->hidden);

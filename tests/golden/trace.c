@@ -40,6 +40,7 @@ void test_trace_free(struct test_trace *t)
     free(t->logits);
     free(t->ids);
     free(t->weights);
+    free(t->probs);
     *t = (struct test_trace){0};
 }
 

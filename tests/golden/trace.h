@@ -12,6 +12,7 @@ struct test_trace {
     float *logits;        /* [count, vocab] */
     int32_t *ids;         /* [n_layers, count, k] */
     float *weights;       /* likewise; falling for each token */
+    float *probs;         /* [n_layers, count, experts], of the oracle alone */
 };
 
 /* Room for a trace of these tokens; released with test_trace_free. */

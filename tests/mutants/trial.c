@@ -41,6 +41,7 @@ struct trial {
 static const enum vkm_kernel_id order[] = {
     VKM_K_topk,
     VKM_K_topk_steered,
+    VKM_K_topk_kept,
     VKM_K_route_count,
     VKM_K_rmsnorm,
     VKM_K_kv_copy,
