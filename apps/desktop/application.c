@@ -5,6 +5,8 @@
 struct _MoeApplication {
     GtkApplication parent;
     MoeWorker *worker;
+    MoeStore *store;
+    MoeSettings *settings;
     MoeOpenParams *params; /* as the command line says */
 };
 
@@ -22,6 +24,16 @@ static const GOptionEntry options[] = {
 MoeWorker *moe_application_get_worker(MoeApplication *self)
 {
     return self->worker;
+}
+
+MoeStore *moe_application_get_store(MoeApplication *self)
+{
+    return self->store;
+}
+
+MoeSettings *moe_application_get_settings(MoeApplication *self)
+{
+    return self->settings;
 }
 
 /* --- the command line --- */
@@ -63,11 +75,59 @@ static void load_css(void)
                                                GTK_STYLE_PROVIDER_PRIORITY_APPLICATION);
 }
 
+static void quit_action(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    GtkWindow *window;
+    (void)action;
+    (void)parameter;
+    /* Each keeps what it has as it closes. */
+    while ((window = gtk_application_get_active_window(GTK_APPLICATION(data))))
+        gtk_window_close(window);
+}
+
+static void about_action(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    (void)action;
+    (void)parameter;
+    gtk_show_about_dialog(gtk_application_get_active_window(GTK_APPLICATION(data)), "program-name",
+                          "vkmoe", "version", vkmoe_version(), "comments",
+                          "Watch a mixture of experts think", "license-type", GTK_LICENSE_MIT_X11,
+                          "logo-icon-name", MOE_APPLICATION_ID, NULL);
+}
+
+static void add_actions(MoeApplication *self)
+{
+    static const GActionEntry actions[] = {
+        {.name = "quit", .activate = quit_action},
+        {.name = "about", .activate = about_action},
+    };
+    static const struct {
+        const char *action, *keys[3];
+    } shortcuts[] = {
+        {"app.quit", {"<Control>q"}},
+        {"window.close", {"<Control>w"}},
+        {"win.new", {"<Control>n"}},
+        {"win.regenerate", {"<Control>r"}},
+        {"win.edit", {"<Control>e"}},
+        {"win.export", {"<Control>s"}},
+        {"win.rename", {"F2"}},
+        {"win.sidebar", {"F9"}},
+        {"win.copy-all", {"<Control><Shift>c"}},
+    };
+    g_action_map_add_action_entries(G_ACTION_MAP(self), actions, G_N_ELEMENTS(actions), self);
+    for (guint i = 0; i < G_N_ELEMENTS(shortcuts); i++)
+        gtk_application_set_accels_for_action(GTK_APPLICATION(self), shortcuts[i].action,
+                                              (const char **)(gpointer)shortcuts[i].keys);
+}
+
 static void moe_application_startup(GApplication *application)
 {
     MoeApplication *self = MOE_APPLICATION(application);
     G_APPLICATION_CLASS(moe_application_parent_class)->startup(application);
     load_css();
+    add_actions(self);
+    self->settings = moe_settings_new(NULL);
+    self->store = moe_store_new(NULL);
     self->worker = moe_worker_new();
     moe_worker_open(self->worker, self->params);
 }
@@ -86,6 +146,8 @@ static void moe_application_shutdown(GApplication *application)
     MoeApplication *self = MOE_APPLICATION(application);
     G_APPLICATION_CLASS(moe_application_parent_class)->shutdown(application);
     g_clear_object(&self->worker);
+    g_clear_object(&self->store);
+    g_clear_pointer(&self->settings, moe_settings_free);
 }
 
 static void moe_application_finalize(GObject *object)

@@ -4,6 +4,8 @@
 
 #include <gtk/gtk.h>
 
+#include "settings.h"
+#include "store.h"
 #include "worker.h"
 
 #define MOE_APPLICATION_ID "org.vkmoe.Desktop"
@@ -16,5 +18,9 @@ MoeApplication *moe_application_new(void);
 
 /* The one worker; owned by the application, there once it has started up. */
 MoeWorker *moe_application_get_worker(MoeApplication *self);
+/* All conversations, likewise. */
+MoeStore *moe_application_get_store(MoeApplication *self);
+/* What is remembered, likewise. */
+MoeSettings *moe_application_get_settings(MoeApplication *self);
 
 #endif

@@ -119,8 +119,8 @@ static void moe_composer_class_init(MoeComposerClass *class)
     object->dispose = moe_composer_dispose;
     object->get_property = moe_composer_get_property;
     widget->grab_focus = moe_composer_grab_focus;
-    properties[PROP_CHAT] = g_param_spec_boolean("chat", NULL, NULL, FALSE,
-                                                 G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+    properties[PROP_CHAT] =
+        g_param_spec_boolean("chat", NULL, NULL, FALSE, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
     g_object_class_install_properties(object, N_PROPS, properties);
     gtk_widget_class_set_layout_manager_type(widget, GTK_TYPE_BIN_LAYOUT);
     gtk_widget_class_set_template_from_resource(widget, MOE_RESOURCES "composer.ui");

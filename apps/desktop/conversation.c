@@ -188,8 +188,8 @@ MoeConversation *moe_conversation_from_json(const char *id, const char *json, gs
     const json_t *title = json_object_get(root, "title");
     gboolean good = json_integer_value(json_object_get(root, "vkmoe_conversation")) == FORMAT &&
                     json_is_array(messages);
-    g_autoptr(MoeConversation) self = moe_conversation_new(
-        json_is_true(json_object_get(root, "chat")));
+    g_autoptr(MoeConversation) self =
+        moe_conversation_new(json_is_true(json_object_get(root, "chat")));
     g_free(self->id);
     self->id = g_strdup(id);
     self->created = json_integer_value(json_object_get(root, "created"));
@@ -252,8 +252,8 @@ static void moe_conversation_class_init(MoeConversationClass *class)
     GObjectClass *object = G_OBJECT_CLASS(class);
     object->get_property = moe_conversation_get_property;
     object->finalize = moe_conversation_finalize;
-    properties[PROP_TITLE] = g_param_spec_string("title", NULL, NULL, NULL,
-                                                 G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+    properties[PROP_TITLE] =
+        g_param_spec_string("title", NULL, NULL, NULL, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
     g_object_class_install_properties(object, N_PROPS, properties);
 }
 

@@ -37,8 +37,8 @@ MoeLoaded *moe_loaded_copy(const MoeLoaded *loaded)
     MoeLoaded *copy = g_new(MoeLoaded, 1);
     *copy = *loaded;
     copy->params = moe_open_params_copy(loaded->params);
-    copy->moe_layers = g_memdup2(loaded->moe_layers,
-                                 loaded->model.n_moe_layers * sizeof(*loaded->moe_layers));
+    copy->moe_layers =
+        g_memdup2(loaded->moe_layers, loaded->model.n_moe_layers * sizeof(*loaded->moe_layers));
     return copy;
 }
 
@@ -79,8 +79,7 @@ static vkmoe_status load(MoeRuntime *self, const MoeOpenParams *params, const Mo
                                       .context = params->context,
                                       .weights = params->weights,
                                       .kv = params->kv};
-    vkmoe_status status =
-        vkmoe_tokenizer_load(params->model, NULL, &self->open.tokenizer, err);
+    vkmoe_status status = vkmoe_tokenizer_load(params->model, NULL, &self->open.tokenizer, err);
     if (status == VKMOE_OK)
         status = vkmoe_device_open(&device, &self->open.device, err);
     if (status == VKMOE_OK)
@@ -88,15 +87,35 @@ static vkmoe_status load(MoeRuntime *self, const MoeOpenParams *params, const Mo
     return status;
 }
 
+/* Runners-up that are kept beside the experts that each token activates. */
+#define RUNNERS_UP 4
+#define ROUTES_INTERVAL_US (G_USEC_PER_SEC / 30) /* between batches of routes */
+
+/* The experts of a token that a session routing so can and should keep. */
+static uint32_t ranks_of(const vkmoe_model_info *model, const vkmoe_routing *routing)
+{
+    uint32_t k =
+        routing->experts_per_token ? routing->experts_per_token : model->n_experts_per_token;
+    if (routing->router == VKMOE_ROUTER_DENSE)
+        k = model->n_routed_experts;
+    return k ? MIN(MAX(k, 2) + RUNNERS_UP, model->n_routed_experts) : 0;
+}
+
 /* Opens the session that the first run will use, so that it fits before anything is typed. */
 static vkmoe_status make_session(MoeRuntime *self, const MoeRouting *routing, vkmoe_error *err)
 {
     const MoeOpenParams *params = self->loaded->params;
     const vkmoe_session_params session = {
-        .context = params->context, .routing = routing->routing, .kv = params->kv};
+        .context = params->context,
+        .routing = routing->routing,
+        .kv = params->kv,
+        .keep_ranks = ranks_of(vkmoe_model_get_info(self->open.model), &routing->routing),
+    };
     vkmoe_status status = vkmoe_session_create(self->open.model, &session, &self->session, err);
-    if (status == VKMOE_OK)
+    if (status == VKMOE_OK) {
         self->routing = routing->routing;
+        self->ranks = session.keep_ranks;
+    }
     return status;
 }
 
@@ -167,9 +186,11 @@ struct run {
     MoePieces pieces;
     GString *text; /* of the tokens at hand */
     guint number;
-    uint32_t next;  /* position of the next token */
-    gint64 started; /* when the prompt was computed */
-    int32_t end;    /* the token that ends an answer; -1: none */
+    uint32_t next;   /* position of the next token */
+    uint32_t routed; /* positions whose routes were told, */
+    gint64 told;     /* and when that was */
+    gint64 started;  /* when the prompt was computed */
+    int32_t end;     /* the token that ends an answer; -1: none */
 };
 
 static bool same_bytes(GBytes *a, GBytes *b)
@@ -248,10 +269,40 @@ static void say_token(struct run *r, const MoeToken *token)
     r->listener->tokens(r->listener->user, &batch);
 }
 
+/* Tells where the tokens went that were computed since, up to position `end`. */
+static void say_routes(struct run *r, uint32_t end)
+{
+    const vkmoe_model_info *model = &r->runtime->loaded->model;
+    uint32_t ranks = r->runtime->ranks, count = end > r->routed ? end - r->routed : 0;
+    size_t n = (size_t)model->n_moe_layers * count * ranks;
+    if (n == 0)
+        return;
+    g_autofree int32_t *ids = g_new(int32_t, n);
+    g_autofree float *gates = g_new(float, n);
+    g_autofree float *probs = g_new(float, n);
+    vkmoe_routes routes = {
+        .first = r->routed, .count = count, .ids = ids, .gates = gates, .probs = probs};
+    if (vkmoe_session_read_routes(r->runtime->session, &routes, NULL) != VKMOE_OK)
+        return; /* they only illustrate */
+    const MoeRouteBatch batch = {.run = r->number,
+                                 .first = routes.first,
+                                 .count = count,
+                                 .layers = model->n_moe_layers,
+                                 .ranks = routes.ranks,
+                                 .ids = ids,
+                                 .gates = gates,
+                                 .probs = probs};
+    r->listener->routes(r->listener->user, &batch);
+    r->routed = end;
+    r->told = g_get_monotonic_time();
+}
+
 static bool on_token(void *user, int32_t id)
 {
     struct run *r = user;
     MoeToken token = {.id = id, .position = r->next, .message = r->params->messages->len};
+    if (g_get_monotonic_time() - r->told >= ROUTES_INTERVAL_US)
+        say_routes(r, r->next); /* this token's own are computed with the next */
     if (id == r->end)
         return false;
     g_array_append_val(r->result->answer, id);
@@ -301,6 +352,7 @@ static vkmoe_status run_text(struct run *r, const MoePrompt *prompt, vkmoe_error
     if (status == VKMOE_OK)
         status = vkmoe_session_generate(r->runtime->session, &generate, NULL, err);
     result->seconds = seconds_since(r->started);
+    say_routes(r, vkmoe_session_length(r->runtime->session));
     g_string_truncate(r->text, 0);
     moe_pieces_finish(&r->pieces, r->text);
     if (r->text->len > 0)
@@ -322,8 +374,9 @@ static vkmoe_status nothing_open(vkmoe_error *err)
 static vkmoe_status no_tokens(vkmoe_error *err)
 {
     *err = (vkmoe_error){.status = VKMOE_INVALID_ARGUMENT};
-    g_strlcpy(err->message, "the prompt is empty, and the model has no token that begins a text; "
-                            "type something for it to continue",
+    g_strlcpy(err->message,
+              "the prompt is empty, and the model has no token that begins a text; "
+              "type something for it to continue",
               sizeof(err->message));
     return err->status;
 }

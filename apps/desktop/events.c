@@ -49,9 +49,18 @@ static gboolean goes_on(const MoeEvent *last, const MoeEvent *event)
            last->batch.run == event->batch.run && !last->batch.prompt && !event->batch.prompt;
 }
 
+/* The newest event, routes aside, which tokens may overtake. */
+static MoeEvent *newest(GQueue *events)
+{
+    GList *link = events->tail;
+    while (link && ((MoeEvent *)link->data)->kind == MOE_EVENT_ROUTES)
+        link = link->prev;
+    return link ? link->data : NULL;
+}
+
 void moe_events_push(GQueue *events, MoeEvent *event)
 {
-    MoeEvent *last = g_queue_peek_tail(events);
+    MoeEvent *last = newest(events);
     if (last && last->kind == MOE_EVENT_PROGRESS && event->kind == MOE_EVENT_PROGRESS) {
         last->share = event->share;
         moe_event_free(event);

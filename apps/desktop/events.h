@@ -17,16 +17,16 @@ typedef enum MoeEventKind {
 /* One event; it owns what it points to but for `data`. */
 typedef struct MoeEvent {
     MoeEventKind kind;
-    MoeWorkerState state;        /* STATE */
-    MoeLoaded *loaded;           /* STATE: what is open now, or NULL */
-    vkmoe_error error;           /* STATE: why nothing is; status OK for no reason */
-    double share;                /* PROGRESS */
-    MoeTokenBatch batch;         /* TOKENS, with pointers into: */
-    GArray *tokens;              /* MoeToken */
+    MoeWorkerState state; /* STATE */
+    MoeLoaded *loaded;    /* STATE: what is open now, or NULL */
+    vkmoe_error error;    /* STATE: why nothing is; status OK for no reason */
+    double share;         /* PROGRESS */
+    MoeTokenBatch batch;  /* TOKENS, with pointers into: */
+    GArray *tokens;       /* MoeToken */
     GString *text;
-    MoeRouteBatch routes;        /* ROUTES, with pointers of its own */
-    MoeRunResult finished;       /* FINISHED */
-    MoeWorkerFunc *done;         /* CALLED */
+    MoeRouteBatch routes;  /* ROUTES, with pointers of its own */
+    MoeRunResult finished; /* FINISHED */
+    MoeWorkerFunc *done;   /* CALLED */
     gpointer data;
 } MoeEvent;
 

@@ -10,8 +10,9 @@ typedef struct MoePrompt {
     GArray *tokens; /* MoeToken, one for each id */
 } MoePrompt;
 
-/* The ids of messages, up to where the answer begins. With `chat` they are laid out by the template, else their texts follow each other. Fails
- * as vkmoe_chat_render does; then *out is untouched. */
+/* The ids of messages, up to where the answer begins. With `chat` they are laid out by the
+ * template, else their texts follow each other. Fails as vkmoe_chat_render does; then *out is
+ * untouched. */
 vkmoe_status moe_prompt_init(MoePrompt *out, const vkmoe_tokenizer *tokenizer, bool chat,
                              vkmoe_chat_template chat_template, const GPtrArray *messages,
                              vkmoe_error *err);
@@ -20,8 +21,8 @@ void moe_prompt_clear(MoePrompt *prompt);
 /* Makes whole characters of what tokens stand for, one after the other. */
 typedef struct MoePieces {
     const vkmoe_tokenizer *tokenizer;
-    bool trim;       /* drop white space before the first other character */
-    uint32_t length; /* characters handed out so far */
+    bool trim;         /* drop white space before the first other character */
+    uint32_t length;   /* characters handed out so far */
     GByteArray *bytes; /* of a character that is not complete */
 } MoePieces;
 

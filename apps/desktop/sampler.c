@@ -212,9 +212,8 @@ static gboolean text_to_seed(GBinding *binding, const GValue *from, GValue *to, 
 
 GtkWidget *moe_sampler_popover_new(MoeSampler *self)
 {
-    static const char *const bound[] = {"temperature", "top-k",          "top-p",
-                                        "min-p",       "repeat-penalty", "repeat-last",
-                                        "max-tokens"};
+    static const char *const bound[] = {"temperature",    "top-k",       "top-p",     "min-p",
+                                        "repeat-penalty", "repeat-last", "max-tokens"};
     const GBindingFlags both = G_BINDING_BIDIRECTIONAL | G_BINDING_SYNC_CREATE;
     g_autoptr(GtkBuilder) builder = gtk_builder_new_from_resource(MOE_RESOURCES "sampler.ui");
     GObject *popover = gtk_builder_get_object(builder, "popover");

@@ -21,8 +21,8 @@ static guint signals[N_SIGNALS];
 /* What the thread does. It holds no reference to the store, which waits for it when it ends. */
 struct task {
     GWeakRef store;
-    char *path; /* NULL: the folder is to be read */
-    char *json; /* NULL: the file is to be removed */
+    char *path;        /* NULL: the folder is to be read */
+    char *json;        /* NULL: the file is to be removed */
     GPtrArray *found;  /* of MoeConversation */
     GString *failures; /* sentences */
 };
@@ -89,8 +89,8 @@ static void write_file(struct task *task, const char *folder)
     g_autoptr(GError) error = NULL;
     if (g_mkdir_with_parents(folder, 0700) != 0)
         fail(task, "The conversation could not be saved: %s: %s", folder, g_strerror(errno));
-    else if (!g_file_set_contents_full(task->path, task->json, -1,
-                                       G_FILE_SET_CONTENTS_CONSISTENT, 0600, &error))
+    else if (!g_file_set_contents_full(task->path, task->json, -1, G_FILE_SET_CONTENTS_CONSISTENT,
+                                       0600, &error))
         fail(task, "The conversation could not be saved: %s", error->message);
 }
 

@@ -8,7 +8,8 @@
 #include "conversation.h"
 
 #define MOE_TYPE_STORE (moe_store_get_type())
-/* Signal "failed" (string): one sentence about a file that could not be read, written or removed. */
+/* Signal "failed" (string): one sentence about a file that could not be read, written or removed.
+ */
 G_DECLARE_FINAL_TYPE(MoeStore, moe_store, MOE, STORE, GObject)
 
 /* folder: NULL for the user's; it need not be there. */

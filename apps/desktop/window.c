@@ -1,22 +1,6 @@
-#include "window.h"
+#include "window_private.h"
 
-#include "composer.h"
-
-struct _MoeWindow {
-    GtkApplicationWindow parent;
-    GtkMenuButton *title_button;
-    GtkLabel *model_label, *device_label, *rate, *notice_label;
-    GtkInfoBar *notice;
-    GtkWidget *retry, *side;
-    GtkPaned *paned;
-    GtkProgressBar *progress;
-    GtkStack *pages;
-    MoeTranscript *transcript;
-    MoeComposer *composer;
-    MoeWorker *worker;
-    GPtrArray *messages; /* of the conversation */
-    guint run;           /* that generates; 0: none */
-};
+#include "settings.h"
 
 G_DEFINE_FINAL_TYPE(MoeWindow, moe_window, GTK_TYPE_APPLICATION_WINDOW)
 
@@ -41,113 +25,92 @@ void moe_window_set_device_popover(MoeWindow *self, GtkWidget *popover)
     gtk_menu_button_set_popover(self->title_button, popover);
 }
 
+void moe_window_set_routing(MoeWindow *self, MoeRoutingFunc *func, gpointer data)
+{
+    self->routing = func;
+    self->routing_data = data;
+}
+
+/* --- notices --- */
+
 void moe_window_show_error(MoeWindow *self, const char *sentence, gboolean again)
 {
     gtk_label_set_label(self->notice_label, sentence);
     gtk_widget_set_visible(self->retry, again);
+    gtk_widget_set_visible(self->reference, FALSE);
     gtk_info_bar_set_revealed(self->notice, TRUE);
 }
 
-/* --- the worker's state --- */
-
-static void update_actions(MoeWindow *self)
+void moe_window_hide_error(MoeWindow *self)
 {
-    MoeWorkerState state = moe_worker_get_state(self->worker);
-    gboolean busy = self->run != 0 || state == MOE_WORKER_RUNNING;
-    gtk_widget_action_set_enabled(GTK_WIDGET(self), "win.run", state == MOE_WORKER_READY && !busy);
-    gtk_widget_action_set_enabled(GTK_WIDGET(self), "win.stop",
-                                  busy || state == MOE_WORKER_LOADING);
-    moe_composer_set_busy(self->composer, busy);
+    gtk_info_bar_set_revealed(self->notice, FALSE);
 }
 
-static void show_loaded(MoeWindow *self)
+static void on_notice_response(MoeWindow *self, int response)
 {
-    const MoeLoaded *loaded = moe_worker_get_loaded(self->worker);
-    const MoeOpenParams *params = moe_worker_get_params(self->worker);
-    const char *path = loaded ? loaded->params->model : params ? params->model : NULL;
-    g_autofree char *name = path ? g_path_get_basename(path) : g_strdup("vkmoe");
-    gtk_label_set_label(self->model_label, name);
-    gtk_label_set_label(self->device_label, loaded ? loaded->device.name : "no device");
+    if (response == GTK_RESPONSE_CLOSE)
+        moe_window_hide_error(self);
 }
 
-static void on_state(MoeWindow *self)
+void moe_window_update_welcome(MoeWindow *self)
 {
-    MoeWorkerState state = moe_worker_get_state(self->worker);
-    const char *error = moe_worker_get_error(self->worker);
-    gtk_widget_set_visible(GTK_WIDGET(self->progress), state == MOE_WORKER_LOADING);
-    if (state == MOE_WORKER_LOADING) {
-        gtk_info_bar_set_revealed(self->notice, FALSE);
-        gtk_progress_bar_set_fraction(self->progress, 0);
-    }
-    if (error)
-        moe_window_show_error(self, error, TRUE);
-    show_loaded(self);
-    update_actions(self);
+    const GPtrArray *messages = moe_conversation_get_messages(self->conversation);
+    gtk_label_set_label(
+        self->welcome,
+        moe_composer_get_chat(self->composer)
+            ? "Say something below, and the model answers."
+            : "Type the beginning of a text below and press Run: the model continues it.");
+    gtk_widget_set_visible(GTK_WIDGET(self->welcome), messages->len == 0);
 }
 
-static void on_load_progress(MoeWindow *self, double share)
+/* --- what is remembered --- */
+
+static void restore_state(MoeWindow *self)
 {
-    gtk_progress_bar_set_fraction(self->progress, share);
+    MoeSettings *settings = moe_application_get_settings(self->application);
+    gtk_window_set_default_size(GTK_WINDOW(self), moe_settings_get_int(settings, "width", 1180),
+                                moe_settings_get_int(settings, "height", 760));
+    if (moe_settings_get_int(settings, "maximized", FALSE))
+        gtk_window_maximize(GTK_WINDOW(self));
+    gtk_paned_set_position(self->paned, moe_settings_get_int(settings, "divider", 560));
+    gtk_revealer_set_reveal_child(self->sidebar,
+                                  moe_settings_get_int(settings, "conversations", FALSE));
+    moe_composer_set_chat(self->composer, moe_settings_get_int(settings, "chat", FALSE));
 }
 
-/* --- a run --- */
-
-static void on_tokens(MoeWindow *self, const MoeTokenBatch *batch)
+static void keep_state(MoeWindow *self)
 {
-    if (batch->run != self->run)
-        return;
-    moe_transcript_append(self->transcript, batch->text);
-    moe_transcript_add_tokens(self->transcript, batch->tokens, batch->count, batch->prompt);
-    MoeMessage *answer = g_ptr_array_index(self->messages, self->messages->len - 1);
-    char *longer = g_strconcat(answer->text, batch->text, NULL);
-    g_free(answer->text);
-    answer->text = longer;
-    if (batch->seconds > 0) {
-        g_autofree char *rate =
-            g_strdup_printf("%.1f tokens/s", batch->generated / batch->seconds);
-        gtk_label_set_label(self->rate, rate);
-    }
+    MoeSettings *settings = moe_application_get_settings(self->application);
+    int width, height;
+    gtk_window_get_default_size(GTK_WINDOW(self), &width, &height);
+    moe_settings_set_int(settings, "width", width);
+    moe_settings_set_int(settings, "height", height);
+    moe_settings_set_int(settings, "maximized", gtk_window_is_maximized(GTK_WINDOW(self)));
+    moe_settings_set_int(settings, "divider", gtk_paned_get_position(self->paned));
+    moe_settings_set_int(settings, "conversations", gtk_revealer_get_reveal_child(self->sidebar));
+    moe_settings_set_int(settings, "chat", moe_composer_get_chat(self->composer));
+    moe_settings_save(settings);
 }
 
-static void on_finished(MoeWindow *self, const MoeResult *result)
+static gboolean moe_window_close_request(GtkWindow *window)
 {
-    if (result->run != self->run)
-        return;
-    self->run = 0;
-    if (result->status != VKMOE_OK && result->status != VKMOE_CANCELLED)
-        moe_window_show_error(self, result->message, FALSE);
-    update_actions(self);
+    MoeWindow *self = MOE_WINDOW(window);
+    moe_window_end_run(self);
+    moe_window_save(self);
+    keep_state(self);
+    gtk_widget_set_visible(GTK_WIDGET(self), FALSE);
+    moe_store_flush(self->store);
+    return GTK_WINDOW_CLASS(moe_window_parent_class)->close_request(window);
 }
 
-static void add_message(MoeWindow *self, vkmoe_chat_role role, const char *text)
-{
-    g_ptr_array_add(self->messages, moe_message_new(role, text, NULL));
-    moe_transcript_add_message(self->transcript, role, text);
-}
+/* --- actions --- */
 
-static void run_action(GtkWidget *widget, const char *name, GVariant *parameter)
+static void sidebar_action(GtkWidget *widget, const char *name, GVariant *parameter)
 {
     MoeWindow *self = MOE_WINDOW(widget);
-    g_autofree char *text = moe_composer_get_text(self->composer);
-    const MoeLoaded *loaded = moe_worker_get_loaded(self->worker);
     (void)name;
     (void)parameter;
-    add_message(self, VKMOE_CHAT_USER, text);
-    const MoeGenerateParams params = {.messages = self->messages,
-                                      .chat = moe_composer_get_chat(self->composer),
-                                      .sampling = loaded->sampling,
-                                      .max_tokens = 256};
-    self->run = moe_worker_generate(self->worker, &params);
-    add_message(self, VKMOE_CHAT_ASSISTANT, "");
-    moe_composer_set_text(self->composer, "");
-    update_actions(self);
-}
-
-static void stop_action(GtkWidget *widget, const char *name, GVariant *parameter)
-{
-    (void)name;
-    (void)parameter;
-    moe_worker_cancel(MOE_WINDOW(widget)->worker);
+    gtk_revealer_set_reveal_child(self->sidebar, !gtk_revealer_get_reveal_child(self->sidebar));
 }
 
 static void retry_action(GtkWidget *widget, const char *name, GVariant *parameter)
@@ -158,10 +121,16 @@ static void retry_action(GtkWidget *widget, const char *name, GVariant *paramete
     moe_worker_open(self->worker, moe_worker_get_params(self->worker));
 }
 
-static void on_notice_response(MoeWindow *self, int response)
+static void reference_action(GtkWidget *widget, const char *name, GVariant *parameter)
 {
-    if (response == GTK_RESPONSE_CLOSE)
-        gtk_info_bar_set_revealed(self->notice, FALSE);
+    MoeWindow *self = MOE_WINDOW(widget);
+    MoeOpenParams *params = moe_open_params_copy(moe_worker_get_params(self->worker));
+    (void)name;
+    (void)parameter;
+    g_free(params->device);
+    params->device = g_strdup("reference");
+    moe_worker_open(self->worker, params);
+    moe_open_params_free(params);
 }
 
 /* --- the widget --- */
@@ -170,14 +139,12 @@ static void moe_window_dispose(GObject *object)
 {
     MoeWindow *self = MOE_WINDOW(object);
     g_clear_object(&self->worker);
+    g_clear_object(&self->store);
+    g_clear_object(&self->sampler);
+    g_clear_object(&self->selection);
+    g_clear_object(&self->conversation);
     gtk_widget_dispose_template(GTK_WIDGET(object), MOE_TYPE_WINDOW);
     G_OBJECT_CLASS(moe_window_parent_class)->dispose(object);
-}
-
-static void moe_window_finalize(GObject *object)
-{
-    g_ptr_array_unref(MOE_WINDOW(object)->messages);
-    G_OBJECT_CLASS(moe_window_parent_class)->finalize(object);
 }
 
 static void bind_children(GtkWidgetClass *widget)
@@ -186,53 +153,59 @@ static void bind_children(GtkWidgetClass *widget)
     gtk_widget_class_bind_template_child(widget, MoeWindow, model_label);
     gtk_widget_class_bind_template_child(widget, MoeWindow, device_label);
     gtk_widget_class_bind_template_child(widget, MoeWindow, rate);
+    gtk_widget_class_bind_template_child(widget, MoeWindow, welcome);
     gtk_widget_class_bind_template_child(widget, MoeWindow, notice);
     gtk_widget_class_bind_template_child(widget, MoeWindow, notice_label);
     gtk_widget_class_bind_template_child(widget, MoeWindow, retry);
+    gtk_widget_class_bind_template_child(widget, MoeWindow, reference);
+    gtk_widget_class_bind_template_child(widget, MoeWindow, rename_button);
+    gtk_widget_class_bind_template_child(widget, MoeWindow, sidebar);
+    gtk_widget_class_bind_template_child(widget, MoeWindow, list);
     gtk_widget_class_bind_template_child(widget, MoeWindow, progress);
     gtk_widget_class_bind_template_child(widget, MoeWindow, paned);
     gtk_widget_class_bind_template_child(widget, MoeWindow, side);
     gtk_widget_class_bind_template_child(widget, MoeWindow, pages);
     gtk_widget_class_bind_template_child(widget, MoeWindow, transcript);
     gtk_widget_class_bind_template_child(widget, MoeWindow, composer);
+    gtk_widget_class_bind_template_callback(widget, on_notice_response);
 }
 
 static void moe_window_class_init(MoeWindowClass *class)
 {
     GtkWidgetClass *widget = GTK_WIDGET_CLASS(class);
     G_OBJECT_CLASS(class)->dispose = moe_window_dispose;
-    G_OBJECT_CLASS(class)->finalize = moe_window_finalize;
+    GTK_WINDOW_CLASS(class)->close_request = moe_window_close_request;
     g_type_ensure(MOE_TYPE_TRANSCRIPT);
     g_type_ensure(MOE_TYPE_COMPOSER);
+    g_type_ensure(MOE_TYPE_CONVERSATION);
+    g_signal_new("cleared", MOE_TYPE_WINDOW, G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE,
+                 0);
     gtk_widget_class_set_template_from_resource(widget, MOE_RESOURCES "window.ui");
     bind_children(widget);
-    gtk_widget_class_install_action(widget, "win.run", NULL, run_action);
-    gtk_widget_class_install_action(widget, "win.stop", NULL, stop_action);
+    gtk_widget_class_install_action(widget, "win.sidebar", NULL, sidebar_action);
     gtk_widget_class_install_action(widget, "win.retry", NULL, retry_action);
-    gtk_widget_class_add_binding_action(widget, GDK_KEY_Escape, 0, "win.stop", NULL);
+    gtk_widget_class_install_action(widget, "win.reference", NULL, reference_action);
+    moe_window_install_run_actions(widget);
+    moe_window_install_conversation_actions(widget);
 }
 
 static void moe_window_init(MoeWindow *self)
 {
-    self->messages = moe_messages_new();
     gtk_widget_init_template(GTK_WIDGET(self));
-    g_signal_connect_object(self->notice, "response", G_CALLBACK(on_notice_response), self,
-                            G_CONNECT_SWAPPED);
 }
 
 MoeWindow *moe_window_new(MoeApplication *application)
 {
     MoeWindow *self = g_object_new(MOE_TYPE_WINDOW, "application", application, NULL);
+    self->application = application;
     self->worker = g_object_ref(moe_application_get_worker(application));
-    g_signal_connect_object(self->worker, "notify::state", G_CALLBACK(on_state), self,
-                            G_CONNECT_SWAPPED);
-    g_signal_connect_object(self->worker, "load-progress", G_CALLBACK(on_load_progress), self,
-                            G_CONNECT_SWAPPED);
-    g_signal_connect_object(self->worker, "tokens", G_CALLBACK(on_tokens), self, G_CONNECT_SWAPPED);
-    g_signal_connect_object(self->worker, "finished", G_CALLBACK(on_finished), self,
-                            G_CONNECT_SWAPPED);
-    moe_composer_set_text(self->composer, "ROMEO:");
-    on_state(self);
+    self->store = g_object_ref(moe_application_get_store(application));
+    self->sampler = moe_sampler_new();
+    g_autoptr(GtkWidget) popover = moe_sampler_popover_new(self->sampler);
+    moe_composer_set_popover(self->composer, popover);
+    restore_state(self);
+    moe_window_init_conversations(self);
+    moe_window_connect_worker(self);
     gtk_widget_grab_focus(GTK_WIDGET(self->composer));
     return self;
 }

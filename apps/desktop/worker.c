@@ -15,12 +15,12 @@ enum job_kind { JOB_OPEN, JOB_GENERATE, JOB_CALL, JOB_QUIT };
 
 struct job {
     enum job_kind kind;
-    gint serial;               /* cancelled if below the worker's */
-    MoeOpenParams *open;       /* OPEN */
-    MoeGenerateParams params;  /* GENERATE, with messages and states of its own */
-    guint run;                 /* GENERATE */
+    gint serial;                /* cancelled if below the worker's */
+    MoeOpenParams *open;        /* OPEN */
+    MoeGenerateParams params;   /* GENERATE, with messages and states of its own */
+    guint run;                  /* GENERATE */
     MoeWorkerFunc *func, *done; /* CALL */
-    gpointer data;             /* CALL */
+    gpointer data;              /* CALL */
 };
 
 static void job_free(struct job *job)

@@ -76,9 +76,9 @@ typedef struct MoeTokenBatch {
     bool prompt;            /* all tokens of the prompt, before any other; else generated ones */
     const MoeToken *tokens; /* [count] */
     guint count;
-    const char *text;       /* what they add to the answer: UTF-8, zero-terminated; "" of a prompt */
-    guint generated;        /* tokens of the answer so far, these included */
-    double seconds;         /* since the prompt was computed */
+    const char *text; /* what they add to the answer: UTF-8, zero-terminated; "" of a prompt */
+    guint generated;  /* tokens of the answer so far, these included */
+    double seconds;   /* since the prompt was computed */
 } MoeTokenBatch;
 
 /* "routes": where tokens went. Valid during the signal. */
@@ -96,15 +96,15 @@ typedef struct MoeRouteBatch {
 /* "finished": how a run ended. Valid during the signal. */
 typedef struct MoeResult {
     guint run;
-    vkmoe_status status;     /* OK, CANCELLED, CONTEXT_FULL, or why it failed */
-    const char *message;     /* one sentence; "" where status is OK */
-    const int32_t *answer;   /* [n_answer]: ids of the answer, without what ended it */
+    vkmoe_status status;   /* OK, CANCELLED, CONTEXT_FULL, or why it failed */
+    const char *message;   /* one sentence; "" where status is OK */
+    const int32_t *answer; /* [n_answer]: ids of the answer, without what ended it */
     guint n_answer;
-    guint prompt_tokens;     /* of the prompt, */
-    guint reused_tokens;     /* and how many of them were in the KV cache */
-    double prompt_seconds;   /* to compute the others */
-    double seconds;          /* to generate */
-    const float *losses;     /* [n_losses]: -ln p of the token at position i + 1; NULL: none */
+    guint prompt_tokens;   /* of the prompt, */
+    guint reused_tokens;   /* and how many of them were in the KV cache */
+    double prompt_seconds; /* to compute the others */
+    double seconds;        /* to generate */
+    const float *losses;   /* [n_losses]: -ln p of the token at position i + 1; NULL: none */
     guint n_losses;
     vkmoe_session_stats stats; /* of the session; zero where there is none */
 } MoeResult;
