@@ -61,6 +61,7 @@ static void moe_application_open(GApplication *application, GFile **files, int n
     if (n_files > 0) {
         g_free(self->params->model);
         self->params->model = g_file_get_path(files[0]);
+        moe_worker_open(self->worker, self->params);
     }
     g_application_activate(application);
 }
@@ -129,13 +130,14 @@ static void moe_application_startup(GApplication *application)
     self->settings = moe_settings_new(NULL);
     self->store = moe_store_new(NULL);
     self->worker = moe_worker_new();
-    moe_worker_open(self->worker, self->params);
 }
 
 static void moe_application_activate(GApplication *application)
 {
     MoeApplication *self = MOE_APPLICATION(application);
     GtkWindow *window = gtk_application_get_active_window(GTK_APPLICATION(application));
+    if (!moe_worker_get_params(self->worker))
+        moe_worker_open(self->worker, self->params);
     if (!window)
         window = GTK_WINDOW(moe_window_new(self));
     gtk_window_present(window);

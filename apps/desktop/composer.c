@@ -4,6 +4,7 @@
 
 struct _MoeComposer {
     GtkWidget parent;
+    GtkWidget *box;
     GtkTextView *view;
     GtkDropDown *mode;
     GtkMenuButton *sampler;
@@ -124,6 +125,7 @@ static void moe_composer_class_init(MoeComposerClass *class)
     g_object_class_install_properties(object, N_PROPS, properties);
     gtk_widget_class_set_layout_manager_type(widget, GTK_TYPE_BIN_LAYOUT);
     gtk_widget_class_set_template_from_resource(widget, MOE_RESOURCES "composer.ui");
+    gtk_widget_class_bind_template_child(widget, MoeComposer, box);
     gtk_widget_class_bind_template_child(widget, MoeComposer, view);
     gtk_widget_class_bind_template_child(widget, MoeComposer, mode);
     gtk_widget_class_bind_template_child(widget, MoeComposer, sampler);

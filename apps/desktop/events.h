@@ -18,6 +18,7 @@ typedef enum MoeEventKind {
 typedef struct MoeEvent {
     MoeEventKind kind;
     MoeWorkerState state; /* STATE */
+    guint opens;          /* STATE: how many opens were begun by then */
     MoeLoaded *loaded;    /* STATE: what is open now, or NULL */
     vkmoe_error error;    /* STATE: why nothing is; status OK for no reason */
     double share;         /* PROGRESS */

@@ -155,7 +155,7 @@ void moe_transcript_add_message(MoeTranscript *self, vkmoe_chat_role role, const
     }
     block.start = end_offset(self);
     g_array_append_val(self->blocks, block);
-    append(self, text, role == VKMOE_CHAT_ASSISTANT ? NULL : self->prompt);
+    append(self, text, role == VKMOE_CHAT_ASSISTANT || self->labelled ? NULL : self->prompt);
     scroll_to_end(self);
 }
 

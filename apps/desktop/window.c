@@ -14,6 +14,11 @@ MoeTranscript *moe_window_get_transcript(MoeWindow *self)
     return self->transcript;
 }
 
+MoeSampler *moe_window_get_sampler(MoeWindow *self)
+{
+    return self->sampler;
+}
+
 void moe_window_add_page(MoeWindow *self, GtkWidget *page, const char *name, const char *title)
 {
     gtk_stack_add_titled(self->pages, page, name, title);
@@ -98,7 +103,6 @@ static gboolean moe_window_close_request(GtkWindow *window)
     moe_window_end_run(self);
     moe_window_save(self);
     keep_state(self);
-    gtk_widget_set_visible(GTK_WIDGET(self), FALSE);
     moe_store_flush(self->store);
     return GTK_WINDOW_CLASS(moe_window_parent_class)->close_request(window);
 }

@@ -3,6 +3,7 @@
 #define MOE_WINDOW_H
 
 #include "application.h"
+#include "sampler.h"
 #include "transcript.h"
 
 #define MOE_TYPE_WINDOW (moe_window_get_type())
@@ -13,6 +14,7 @@ MoeWindow *moe_window_new(MoeApplication *application);
 
 MoeWorker *moe_window_get_worker(MoeWindow *self);
 MoeTranscript *moe_window_get_transcript(MoeWindow *self);
+MoeSampler *moe_window_get_sampler(MoeWindow *self);
 /* Adds a page to the right-hand side; the first one shows it. Title as on its tab. */
 void moe_window_add_page(MoeWindow *self, GtkWidget *page, const char *name, const char *title);
 /* What the button with the names of model and device opens. */

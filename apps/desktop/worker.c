@@ -41,6 +41,7 @@ struct _MoeWorker {
     MoeOpenParams *params;
     vkmoe_error error;
     guint last_run;
+    guint opens;    /* that were asked for */
     gint64 flushed; /* when results were handed over last; read under the lock */
 
     GThread *thread;
@@ -50,6 +51,7 @@ struct _MoeWorker {
     /* the worker thread's */
     MoeRuntime runtime;
     const struct job *job;
+    guint begun; /* of the opens */
 
     GMutex lock; /* of what follows */
     GQueue events;
@@ -68,6 +70,8 @@ static guint signals[N_SIGNALS];
 
 static void take_state(MoeWorker *self, MoeEvent *event)
 {
+    if (event->opens != self->opens)
+        return; /* of what will not be there for long */
     self->state = event->state;
     self->error = event->error;
     moe_loaded_free(self->loaded);
@@ -144,6 +148,7 @@ static void tell_state(MoeWorker *self, MoeWorkerState state, const vkmoe_error 
 {
     MoeEvent *event = moe_event_new(MOE_EVENT_STATE);
     event->state = state;
+    event->opens = self->begun;
     event->loaded = self->runtime.loaded ? moe_loaded_copy(self->runtime.loaded) : NULL;
     if (error)
         event->error = *error;
@@ -217,7 +222,7 @@ static void do_open(MoeWorker *self, const struct job *job)
     const MoeListener listener = listener_of(self);
     vkmoe_error err = {0};
     moe_runtime_close(&self->runtime);
-    tell_state(self, MOE_WORKER_LOADING, NULL);
+    self->begun++;
     vkmoe_status status = moe_runtime_open(&self->runtime, job->open, &listener, &err);
     tell_state(self, resting_state(self), status == VKMOE_OK ? NULL : &err);
 }
@@ -317,6 +322,11 @@ void moe_worker_open(MoeWorker *self, const MoeOpenParams *params)
     struct job *job = job_new(self, JOB_OPEN);
     job->open = moe_open_params_copy(copy);
     g_async_queue_push(self->jobs, job);
+    self->opens++;
+    self->state = MOE_WORKER_LOADING;
+    self->error = (vkmoe_error){0};
+    g_clear_pointer(&self->loaded, moe_loaded_free);
+    g_object_notify_by_pspec(G_OBJECT(self), properties[PROP_STATE]);
 }
 
 guint moe_worker_generate(MoeWorker *self, const MoeGenerateParams *params)

@@ -16,6 +16,7 @@ void desktop_set_up(void)
         g_autofree char *folder = g_build_filename(home, variables[i], NULL);
         g_setenv(variables[i], folder, TRUE);
     }
+    cmocka_set_test_filter(g_getenv("VKMOE_TEST_ONLY"));
     gtk_init(); /* not before, as GLib remembers where they are */
 }
 
@@ -138,22 +139,13 @@ void desktop_type(struct desktop *d, const char *text)
     moe_composer_set_text(MOE_COMPOSER(desktop_find(d, MOE_TYPE_COMPOSER)), text);
 }
 
-static void note_enabled(GtkWidget *widget, const char *name, bool *enabled)
-{
-    (void)widget;
-    (void)name;
-    *enabled = true;
-}
-
 bool desktop_can_do(struct desktop *d, const char *action)
 {
     /* A button that triggers the action is sensitive only where it is enabled. */
-    bool enabled = false;
     GtkWidget *button = g_object_ref_sink(gtk_button_new());
     gtk_widget_set_parent(button, GTK_WIDGET(d->transcript));
     gtk_actionable_set_action_name(GTK_ACTIONABLE(button), action);
-    if (gtk_widget_get_sensitive(button))
-        note_enabled(button, action, &enabled);
+    bool enabled = gtk_widget_get_sensitive(button);
     gtk_widget_unparent(button);
     g_object_unref(button);
     return enabled;
@@ -164,6 +156,19 @@ void desktop_do(struct desktop *d, const char *action)
     if (!desktop_can_do(d, action))
         fail_msg("%s cannot be done now", action);
     gtk_widget_activate_action(GTK_WIDGET(d->window), action, NULL);
+}
+
+void desktop_choose(struct desktop *d, MoeConversation *conversation)
+{
+    GtkListView *list = GTK_LIST_VIEW(desktop_find(d, GTK_TYPE_LIST_VIEW));
+    GtkSelectionModel *model = gtk_list_view_get_model(list);
+    guint at = 0;
+    for (bool found = false; !found; at += !found) {
+        g_autoptr(MoeConversation) item = g_list_model_get_item(G_LIST_MODEL(model), at);
+        assert_non_null(item);
+        found = item == conversation;
+    }
+    gtk_selection_model_select_item(model, at, TRUE);
 }
 
 char *desktop_text(struct desktop *d)
@@ -189,8 +194,9 @@ struct wanted_size {
 static bool has_size(void *data)
 {
     const struct wanted_size *w = data;
-    return gtk_widget_get_width(w->window) == w->width &&
-           gtk_widget_get_height(w->window) == w->height;
+    GdkSurface *surface = gtk_native_get_surface(GTK_NATIVE(w->window)); /* frame included */
+    return gdk_surface_get_width(surface) == w->width &&
+           gdk_surface_get_height(surface) == w->height;
 }
 
 static GdkTexture *draw(GtkWidget *window)
@@ -233,7 +239,11 @@ void desktop_screenshot(struct desktop *d, int width, int height, bool dark, con
     struct wanted_size wanted = {GTK_WIDGET(d->window), width, height};
     g_object_set(gtk_settings_get_default(), "gtk-application-prefer-dark-theme", (gboolean)dark,
                  NULL);
+    desktop_settle(d);
+    /* Without a window manager a window that is seen keeps its size. */
+    gtk_widget_set_visible(wanted.window, FALSE);
     gtk_window_set_default_size(GTK_WINDOW(d->window), width, height);
+    gtk_widget_set_visible(wanted.window, TRUE);
     desktop_wait(has_size, &wanted, "the window should take the size asked for");
     /* No window manager, no focus: it should look as if it had it. */
     gtk_widget_unset_state_flags(wanted.window, GTK_STATE_FLAG_BACKDROP);

@@ -5,7 +5,8 @@
 #include "support.h"
 #include "window.h"
 
-/* Runs the tests with the user's folders in one of their own; call it from main(). */
+/* Runs the tests, or with VKMOE_TEST_ONLY in the environment those whose names match it, with the
+ * user's folders in one of their own; call it from main(). */
 #define DESKTOP_RUN(tests)                                                                         \
     (desktop_set_up(), desktop_clean_up(cmocka_run_group_tests((tests), NULL, NULL)))
 void desktop_set_up(void);
@@ -38,6 +39,9 @@ void desktop_do(struct desktop *d, const char *action);
 bool desktop_can_do(struct desktop *d, const char *action);
 /* The first widget of a type, in order of the tree; fails the test if there is none. */
 GtkWidget *desktop_find(struct desktop *d, GType type);
+
+/* Shows a conversation of the list. */
+void desktop_choose(struct desktop *d, MoeConversation *conversation);
 
 /* The text of the transcript; to be freed with g_free. */
 char *desktop_text(struct desktop *d);
