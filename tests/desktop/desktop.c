@@ -58,6 +58,18 @@ void desktop_wait_idle(struct desktop *d)
     desktop_wait(is_idle, d, "the worker should be ready or have failed");
 }
 
+static bool has_no_run(void *data)
+{
+    struct desktop *d = data;
+    return moe_window_get_current_run(d->window) == 0 &&
+           moe_worker_get_state(d->worker) != MOE_WORKER_GENERATING;
+}
+
+void desktop_wait_end(struct desktop *d)
+{
+    desktop_wait(has_no_run, d, "the run should end");
+}
+
 static gboolean count_frame(GtkWidget *widget, GdkFrameClock *clock, gpointer data)
 {
     (void)widget;

@@ -30,6 +30,8 @@ typedef bool desktop_condition(void *data);
 void desktop_wait(desktop_condition *condition, void *data, const char *what);
 /* Until the worker waits for work, or has failed. */
 void desktop_wait_idle(struct desktop *d);
+/* Until nothing is generated any more. */
+void desktop_wait_end(struct desktop *d);
 /* Until nothing more is to be drawn or told for now. */
 void desktop_settle(struct desktop *d);
 

@@ -26,18 +26,6 @@ static void wait_for_text(struct desktop *d, size_t length)
     desktop_wait(has_text, &a, "text should come");
 }
 
-static bool has_no_run(void *data)
-{
-    struct desktop *d = data;
-    return moe_window_get_current_run(d->window) == 0 &&
-           moe_worker_get_state(d->worker) != MOE_WORKER_GENERATING;
-}
-
-static void wait_for_end(struct desktop *d)
-{
-    desktop_wait(has_no_run, d, "the run should end");
-}
-
 static void start_with_model(struct desktop *d)
 {
     desktop_start(d, NULL);
@@ -58,7 +46,7 @@ static void one_button_runs_the_suggested_prompt(void **state)
     desktop_do(&d, "win.run");
     wait_for_text(&d, strlen(suggested) + 40);
     desktop_do(&d, "win.stop");
-    wait_for_end(&d);
+    desktop_wait_end(&d);
     g_autofree char *text = desktop_text(&d);
     assert_true(g_str_has_prefix(text, suggested));
     assert_true(desktop_can_do(&d, "win.run"));
@@ -73,7 +61,7 @@ static char *run_to_end(struct desktop *d, const char *prompt, guint tokens, gui
     g_object_set(sampler, "max-tokens", tokens, "seed", seed, "keep-seed", TRUE, NULL);
     desktop_type(d, prompt);
     desktop_do(d, "win.run");
-    wait_for_end(d);
+    desktop_wait_end(d);
     return desktop_text(d);
 }
 
@@ -102,7 +90,7 @@ static void an_answer_is_given_again_and_a_prompt_edited(void **state)
     g_autofree char *first = run_to_end(&d, "HAMLET:", 16, 1);
     g_object_set(moe_window_get_sampler(d.window), "seed", (guint64)2, NULL);
     desktop_do(&d, "win.regenerate");
-    wait_for_end(&d);
+    desktop_wait_end(&d);
     g_autofree char *second = desktop_text(&d);
     assert_true(g_str_has_prefix(second, "HAMLET:"));
     assert_string_not_equal(first, second);
