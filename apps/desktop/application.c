@@ -38,6 +38,17 @@ MoeSettings *moe_application_get_settings(MoeApplication *self)
 
 /* --- the command line --- */
 
+/* Where vkmoe-desktop runs already, that one opens the model; returns -1 where it does not. */
+static int hand_model_over(GApplication *application, const char *model)
+{
+    g_autoptr(GFile) file = g_file_new_for_commandline_arg(model);
+    if (!g_application_register(application, NULL, NULL) ||
+        !g_application_get_is_remote(application))
+        return -1;
+    g_application_open(application, &file, 1, "");
+    return 0;
+}
+
 static int moe_application_handle_local_options(GApplication *application, GVariantDict *given)
 {
     MoeApplication *self = MOE_APPLICATION(application);
@@ -50,7 +61,7 @@ static int moe_application_handle_local_options(GApplication *application, GVari
     g_variant_dict_lookup(given, "model", "^&ay", &model);
     self->params->device = g_strdup(device);
     self->params->model = g_strdup(model);
-    return -1;
+    return model ? hand_model_over(application, model) : -1;
 }
 
 static void moe_application_open(GApplication *application, GFile **files, int n_files,

@@ -18,23 +18,40 @@ struct _MoeConversation {
 
 G_DEFINE_FINAL_TYPE(MoeConversation, moe_conversation, G_TYPE_OBJECT)
 
-enum { PROP_TITLE = 1, N_PROPS };
+enum { PROP_TITLE = 1, PROP_DATE, N_PROPS };
 static GParamSpec *properties[N_PROPS];
 
 /* --- title --- */
 
-/* The first line that is not blank, cut. */
+/* The beginning of what was said, as one line: of the first message, or of a text. */
 static char *title_of(const MoeConversation *self)
 {
-    const MoeMessage *first = self->messages->len ? g_ptr_array_index(self->messages, 0) : NULL;
-    g_autofree char *text = g_strstrip(g_strdup(first ? first->text : ""));
-    text[strcspn(text, "\n")] = '\0';
-    if (!*text)
+    g_autoptr(GString) title = g_string_new(NULL);
+    for (guint i = 0; i < self->messages->len && (i == 0 || !self->chat); i++) {
+        const MoeMessage *m = g_ptr_array_index(self->messages, i);
+        for (const char *at = m->text; *at && title->len < 8 * TITLE_LENGTH;
+             at = g_utf8_next_char(at)) {
+            gunichar c = g_utf8_get_char(at);
+            if (!g_unichar_isspace(c))
+                g_string_append_unichar(title, c);
+            else if (title->len > 0 && title->str[title->len - 1] != ' ')
+                g_string_append_c(title, ' ');
+        }
+    }
+    g_strchomp(title->str);
+    if (!*title->str)
         return g_strdup("New text");
-    if (g_utf8_strlen(text, -1) <= TITLE_LENGTH)
-        return g_steal_pointer(&text);
-    g_autofree char *cut = g_utf8_substring(text, 0, TITLE_LENGTH - 1);
+    if (g_utf8_strlen(title->str, -1) <= TITLE_LENGTH)
+        return g_strdup(title->str);
+    g_autofree char *cut = g_utf8_substring(title->str, 0, TITLE_LENGTH - 1);
     return g_strconcat(cut, "…", NULL);
+}
+
+/* When it was begun, as a person says it. */
+static char *date_of(const MoeConversation *self)
+{
+    g_autoptr(GDateTime) created = g_date_time_new_from_unix_local(self->created / G_USEC_PER_SEC);
+    return created ? g_date_time_format(created, "%e %B, %H:%M") : NULL;
 }
 
 static void update_title(MoeConversation *self)
@@ -99,6 +116,7 @@ void moe_conversation_append(MoeConversation *self, const char *text)
     char *longer = g_strconcat(last->text, text, NULL);
     g_free(last->text);
     last->text = longer;
+    update_title(self);
 }
 
 void moe_conversation_truncate(MoeConversation *self, guint count)
@@ -233,6 +251,8 @@ static void moe_conversation_get_property(GObject *object, guint id, GValue *val
 {
     if (id == PROP_TITLE)
         g_value_set_string(value, MOE_CONVERSATION(object)->shown);
+    else if (id == PROP_DATE)
+        g_value_take_string(value, date_of(MOE_CONVERSATION(object)));
     else
         G_OBJECT_WARN_INVALID_PROPERTY_ID(object, id, spec);
 }
@@ -254,6 +274,8 @@ static void moe_conversation_class_init(MoeConversationClass *class)
     object->finalize = moe_conversation_finalize;
     properties[PROP_TITLE] =
         g_param_spec_string("title", NULL, NULL, NULL, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+    properties[PROP_DATE] =
+        g_param_spec_string("date", NULL, NULL, NULL, G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
     g_object_class_install_properties(object, N_PROPS, properties);
 }
 

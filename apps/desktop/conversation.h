@@ -7,7 +7,7 @@
 #include "message.h"
 
 #define MOE_TYPE_CONVERSATION (moe_conversation_get_type())
-/* Property "title" (string). Main thread only. */
+/* Properties "title", "date" (string): to be shown. Main thread only. */
 G_DECLARE_FINAL_TYPE(MoeConversation, moe_conversation, MOE, CONVERSATION, GObject)
 
 /* An empty one, created now. */
@@ -15,7 +15,7 @@ MoeConversation *moe_conversation_new(gboolean chat);
 
 /* Its file's name without folder and ending: unique. */
 const char *moe_conversation_get_id(MoeConversation *self);
-/* As set, else the beginning of the first message; never NULL. */
+/* As set, else the beginning of the first message, or of the text; never NULL. */
 const char *moe_conversation_get_title(MoeConversation *self);
 /* NULL or "": by the first message again. */
 void moe_conversation_set_title(MoeConversation *self, const char *title);

@@ -394,7 +394,7 @@ static vkmoe_status run_messages(struct run *r, vkmoe_error *err)
     if (status != VKMOE_OK)
         return status;
     r->pieces.tokenizer = self->open.tokenizer;
-    r->pieces.trim = params->chat && chat_template != VKMOE_CHAT_PLAIN;
+    r->pieces.trim = params->chat;
     r->end = params->chat ? vkmoe_chat_end_token(chat_template, self->open.tokenizer) : -1;
     status = prompt.ids->len > 0 ? set_routing(self, &params->routing, err) : no_tokens(err);
     if (status == VKMOE_OK) {

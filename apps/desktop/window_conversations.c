@@ -6,11 +6,14 @@
 void moe_window_save(MoeWindow *self)
 {
     self->saved = g_get_monotonic_time();
-    if (moe_conversation_get_messages(self->conversation)->len == 0)
-        return;
-    moe_store_save(self->store, self->conversation);
     guint at;
     GListModel *list = moe_store_get_list(self->store);
+    if (moe_conversation_get_messages(self->conversation)->len == 0) {
+        if (g_list_store_find(G_LIST_STORE(list), self->conversation, &at))
+            moe_store_remove(self->store, self->conversation);
+        return;
+    }
+    moe_store_save(self->store, self->conversation);
     if (gtk_single_selection_get_selected_item(self->selection) == self->conversation ||
         !g_list_store_find(G_LIST_STORE(list), self->conversation, &at))
         return;
@@ -56,7 +59,7 @@ static void on_chosen(MoeWindow *self)
         moe_window_show_conversation(self, g_object_ref(chosen));
 }
 
-/* An empty conversation becomes one of the other kind; another kind needs another conversation. */
+/* An empty one becomes one of the other kind; another kind needs another conversation. */
 static void on_mode(MoeWindow *self)
 {
     gboolean chat = moe_composer_get_chat(self->composer);

@@ -58,15 +58,20 @@ static void suggest_prompt(MoeWindow *self, const MoeLoaded *loaded)
         moe_composer_set_text(self->composer, FIRST_PROMPT);
 }
 
+/* Sentences of the library begin as a part of a longer one. */
+static char *as_sentence(const char *text)
+{
+    g_autofree char *first = g_utf8_strup(text, g_utf8_next_char(text) - text);
+    gboolean ended = g_str_has_suffix(text, ".");
+    return g_strconcat(first, g_utf8_next_char(text), ended ? "" : ".", NULL);
+}
+
 static void show_failure(MoeWindow *self, const char *error)
 {
-    gboolean no_device = moe_worker_get_error_status(self->worker) == VKMOE_NO_DEVICE;
-    g_autofree char *advice = g_strdup_printf(
-        "%s. Install a Vulkan 1.3 driver, which on Debian is in mesa-vulkan-drivers or comes from "
-        "the maker of the GPU, and try again.",
-        error);
-    moe_window_show_error(self, no_device ? advice : error, TRUE);
-    gtk_widget_set_visible(self->reference, no_device);
+    g_autofree char *sentence = as_sentence(error);
+    moe_window_show_error(self, sentence, TRUE);
+    gtk_widget_set_visible(self->reference,
+                           moe_worker_get_error_status(self->worker) == VKMOE_NO_DEVICE);
 }
 
 static void on_state(MoeWindow *self)
@@ -149,8 +154,10 @@ static void say_outcome(MoeWindow *self, const MoeResult *result)
     if (result->status == VKMOE_OK || result->status == VKMOE_CANCELLED)
         return;
     /* What the worker says about itself brings a way to try again along. */
-    if (result->status != VKMOE_DEVICE_LOST)
-        moe_window_show_error(self, result->message, FALSE);
+    if (result->status == VKMOE_DEVICE_LOST)
+        return;
+    g_autofree char *sentence = as_sentence(result->message);
+    moe_window_show_error(self, sentence, FALSE);
 }
 
 static void on_finished(MoeWindow *self, const MoeResult *result)

@@ -162,7 +162,7 @@ static void a_conversation_survives_its_file(void **state)
     assert_non_null(read);
     g_autofree char *again = moe_conversation_to_json(read);
     assert_string_equal(json, again);
-    assert_string_equal(moe_conversation_get_title(read), "Who \"is\" there?");
+    assert_string_equal(moe_conversation_get_title(read), "Who \"is\" there? I.");
     assert_true(moe_conversation_last(read)->seed == UINT64_MAX);
     assert_int_equal(moe_conversation_last(read)->tokens->len, 3);
     g_autofree char *text = moe_conversation_to_text(read);
@@ -176,12 +176,16 @@ static void a_title_is_the_first_line_unless_it_is_set(void **state)
     moe_conversation_set_title(c, "Ghosts");
     assert_string_equal(moe_conversation_get_title(c), "Ghosts");
     moe_conversation_set_title(c, "");
-    assert_string_equal(moe_conversation_get_title(c), "Who \"is\" there?");
+    assert_string_equal(moe_conversation_get_title(c), "Who \"is\" there? I.");
     moe_conversation_truncate(c, 0);
     assert_string_equal(moe_conversation_get_title(c), "New text");
     g_autofree char *line = g_strnfill(200, 'a');
     moe_conversation_add(c, moe_message_new(VKMOE_CHAT_USER, line));
     assert_true(g_utf8_strlen(moe_conversation_get_title(c), -1) < 60);
+    g_autoptr(MoeConversation) text = moe_conversation_new(FALSE);
+    moe_conversation_add(text, moe_message_new(VKMOE_CHAT_USER, "ROMEO:"));
+    moe_conversation_add(text, moe_message_new(VKMOE_CHAT_ASSISTANT, "\nAh,  me\n"));
+    assert_string_equal(moe_conversation_get_title(text), "ROMEO: Ah, me");
 }
 
 static void a_broken_file_is_one_sentence(void **state)
