@@ -7,6 +7,7 @@ static const MoePalette light = {
     .load = {0xffeef0f2, 0xffc3d8e8, 0xff7fb0d3, 0xff3a7fb5, 0xff0b3c74},
     .gate = {0xfffdebd3, 0xfffdc37f, 0xfff08a24, 0xffc25400, 0xff7a2e00},
     .glow = 0xffff7f0e,
+    .ember = 0xffffdcae,
     .ink = 0xff1a1a1a,
     .soft = 0xff5c6066,
     .off = 0xfff4f4f4,
@@ -17,6 +18,7 @@ static const MoePalette dark = {
     .load = {0xff2b2d31, 0xff28455f, 0xff2f6ea3, 0xff62a3d8, 0xffc4e2fa},
     .gate = {0xff3a2a1a, 0xff7a4708, 0xffc27512, 0xfff5a623, 0xffffe08a},
     .glow = 0xffffb43b,
+    .ember = 0xff8a5208,
     .ink = 0xfff2f2f2,
     .soft = 0xffa9adb3,
     .off = 0xff242424,
@@ -52,6 +54,14 @@ MoeColour moe_palette_load(const MoePalette *self, double shares)
 MoeColour moe_palette_gate(const MoePalette *self, double gate)
 {
     return on_scale(self->gate, gate);
+}
+
+#define EMBER 0.35 /* how bright it is */
+
+MoeColour moe_palette_glow(const MoePalette *self, MoeColour load, double glow)
+{
+    return glow < EMBER ? moe_colour_mix(load, self->ember, glow / EMBER)
+                        : moe_colour_mix(self->ember, self->glow, (glow - EMBER) / (1 - EMBER));
 }
 
 void moe_colour_parts(MoeColour colour, double parts[3])

@@ -16,7 +16,8 @@ typedef struct {
     MoeColour back;                  /* what the map lies on */
     MoeColour load[MOE_SCALE_STOPS]; /* from no use to four times an even share */
     MoeColour gate[MOE_SCALE_STOPS]; /* from nothing to the largest gate */
-    MoeColour glow;                  /* what is chosen right now */
+    MoeColour glow;                  /* what is chosen right now, */
+    MoeColour ember;                 /* and what it fades to */
     MoeColour ink, soft;             /* marks and text, and what explains it */
     MoeColour off;                   /* below the hatching of experts that are off */
 } MoePalette;
@@ -30,6 +31,9 @@ const MoePalette *moe_palette(gboolean dark);
 MoeColour moe_palette_load(const MoePalette *self, double shares);
 /* A gate over the largest, 0 to 1. */
 MoeColour moe_palette_gate(const MoePalette *self, double gate);
+/* What glows on top of a load: it passes through the colour of embers, as blue and orange mix to
+ * mud. */
+MoeColour moe_palette_glow(const MoePalette *self, MoeColour load, double glow);
 /* From a to b, t from 0 to 1. */
 MoeColour moe_colour_mix(MoeColour a, MoeColour b, double t);
 /* Components from 0 to 1. */

@@ -10,7 +10,8 @@
 
 #define SHARED_MOST 14.0
 #define SHARED_LEAST 5.0
-#define GAP 8.0 /* between shared and routed experts */
+#define GAP 8.0  /* between shared and routed experts */
+#define EDGE 6.0 /* right of and below them */
 
 static double shared_gap(const MoeMapLayout *self)
 {
@@ -20,13 +21,13 @@ static double shared_gap(const MoeMapLayout *self)
 void moe_map_layout_update(MoeMapLayout *self)
 {
     double layers = MAX(self->shape.n_layers, 1), experts = MAX(self->shape.n_experts, 1);
-    double room = MAX(self->height - self->axis, 1);
+    double room = MAX(self->height - self->axis - EDGE, 1);
     double height = CLAMP(room / layers, LEAST, MOST_HEIGHT);
     self->shared_x = self->labels;
     self->shared_size = CLAMP(height, SHARED_LEAST, SHARED_MOST);
     self->grid_x = self->labels + self->shape.n_shared * self->shared_size + shared_gap(self);
     self->grid_y = self->axis;
-    self->grid_width = MAX(self->width - self->grid_x, 1);
+    self->grid_width = MAX(self->width - self->grid_x - EDGE, 1);
     self->grid_height = room;
     double width = CLAMP(self->grid_width / experts, LEAST, MOST_WIDTH);
     self->most_zoom = MAX(1, ZOOMED_WIDTH / width);

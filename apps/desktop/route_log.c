@@ -124,7 +124,7 @@ static float faded(const MoeRouteLog *self, gint64 now)
 }
 
 /* Even a small gate is seen: the least that is chosen begins at three tenths. */
-static void light(MoeRouteLog *self, const struct route *r)
+static void light(MoeRouteLog *self, const struct route *r, float brightness)
 {
     for (guint layer = 0; layer < self->shape.n_layers; layer++) {
         const float *gates = r->gates + (size_t)layer * r->kept;
@@ -136,7 +136,7 @@ static void light(MoeRouteLog *self, const struct route *r)
             if (id == NO_EXPERT || !(gates[i] > 0))
                 continue;
             float *glow = &self->glow[(size_t)layer * self->shape.n_experts + id];
-            *glow = MAX(*glow, 0.3f + 0.7f * gates[i] / most);
+            *glow = MAX(*glow, brightness * (0.3f + 0.7f * gates[i] / most));
         }
     }
 }
@@ -181,7 +181,7 @@ guint moe_route_log_append(MoeRouteLog *self, guint first, guint count, guint ra
             }
         self->routes->pdata[first + t] = r;
         add(self, r);
-        light(self, r);
+        light(self, r, (float)exp2(-(double)(count - 1 - t) / MOE_ROUTE_LOG_HALF_TOKENS));
     }
     g_signal_emit(self, signals[CHANGED], 0);
     return strange;
