@@ -11,7 +11,7 @@ struct side {
     char *settings;
     GArray *tokens; /* of struct token */
     GString *bytes;
-    double sum; /* of known logprobs */
+    double sum; /* of ln p, of those tokens of which it is */
     guint known;
     gboolean finished;
 };
@@ -96,18 +96,28 @@ static void compare_on(MoeComparison *self)
 }
 
 void moe_comparison_append(MoeComparison *self, MoeSide side, gint32 token, const char *bytes,
-                           gsize size, double logprob)
+                           gsize size)
 {
     g_return_if_fail(MOE_IS_COMPARISON(self) && side < MOE_N_SIDES);
     struct side *s = &self->sides[side];
     struct token t = {token, s->bytes->len, s->bytes->len + size};
     g_string_append_len(s->bytes, bytes, (gssize)size);
     g_array_append_val(s->tokens, t);
-    if (isfinite(logprob)) {
-        s->sum += logprob;
-        s->known++;
-    }
     compare_on(self);
+    g_signal_emit(self, signals[CHANGED], 0);
+}
+
+void moe_comparison_set_losses(MoeComparison *self, MoeSide side, const float *losses, guint count)
+{
+    g_return_if_fail(MOE_IS_COMPARISON(self) && side < MOE_N_SIDES);
+    struct side *s = &self->sides[side];
+    s->sum = 0;
+    s->known = 0;
+    for (guint i = 0; i < MIN(count, s->tokens->len); i++)
+        if (isfinite(losses[i])) {
+            s->sum -= (double)losses[i];
+            s->known++;
+        }
     g_signal_emit(self, signals[CHANGED], 0);
 }
 

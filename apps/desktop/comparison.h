@@ -17,10 +17,11 @@ MoeComparison *moe_comparison_new(void);
 /* Forgets both sides; the settings are described in a few words each. */
 void moe_comparison_begin(MoeComparison *self, const char *left, const char *right);
 const char *moe_comparison_get_settings(MoeComparison *self, MoeSide side);
-/* Appends a token: its bytes of text, and the natural logarithm of the probability that the side's
- * model gave it (NAN: unknown). */
+/* Appends a token and its bytes of text. */
 void moe_comparison_append(MoeComparison *self, MoeSide side, gint32 token, const char *bytes,
-                           gsize size, double logprob);
+                           gsize size);
+/* The side's tokens' losses [count], -ln p; those that are no numbers count as unknown. */
+void moe_comparison_set_losses(MoeComparison *self, MoeSide side, const float *losses, guint count);
 /* The side is complete. */
 void moe_comparison_finish(MoeComparison *self, MoeSide side);
 gboolean moe_comparison_is_finished(MoeComparison *self, MoeSide side);
@@ -32,7 +33,7 @@ guint moe_comparison_get_length(MoeComparison *self, MoeSide side);
 int moe_comparison_get_parting(MoeComparison *self);
 /* The text of tokens first .. last - 1 as UTF-8, what is none replaced; the caller frees it. */
 char *moe_comparison_dup_text(MoeComparison *self, MoeSide side, guint first, guint last);
-/* Mean of the logprobs that are known, nats per token; NAN where none is. */
+/* Mean of ln p where that is known, nats per token; NAN where none is. */
 double moe_comparison_get_mean_logprob(MoeComparison *self, MoeSide side);
 /* Right less left. */
 double moe_comparison_get_difference(MoeComparison *self);

@@ -83,22 +83,13 @@ static void fill_live(MoeExpertMap *self, const MoePalette *palette)
     }
 }
 
-static double largest_gate(MoeExpertMap *self, guint layer)
-{
-    MoeRank rank;
-    double most = 0;
-    for (guint i = 0; moe_route_log_get_rank(self->log, (guint)self->token, layer, i, &rank); i++)
-        most = MAX(most, (double)rank.gate);
-    return most;
-}
-
 static void fill_route(MoeExpertMap *self, const MoePalette *palette)
 {
     const MoeShape *s = &self->layout.shape;
     guint kept = moe_route_log_get_kept(self->log, (guint)self->token);
+    double most = (double)moe_route_log_get_largest_gate(self->log, (guint)self->token);
     MoeRank rank;
     for (guint layer = 0; layer < s->n_layers; layer++) {
-        double most = largest_gate(self, layer);
         guint runners = 0;
         for (guint e = 0; e < s->n_experts; e++)
             self->fill[layer * s->n_experts + e] = palette->load[0];

@@ -245,6 +245,15 @@ gboolean moe_route_log_find(MoeRouteLog *self, guint position, guint layer, guin
     return FALSE;
 }
 
+float moe_route_log_get_largest_gate(MoeRouteLog *self, guint position)
+{
+    const struct route *r = route_of(self, position);
+    float most = 0;
+    for (size_t i = 0; r && i < (size_t)self->shape.n_layers * r->kept; i++)
+        most = MAX(most, r->gates[i]);
+    return most;
+}
+
 void moe_route_log_served(MoeRouteLog *self, guint layer, guint expert, guint from, float *weights)
 {
     MoeRank rank;

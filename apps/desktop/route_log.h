@@ -75,6 +75,8 @@ gboolean moe_route_log_get_rank(MoeRouteLog *self, guint position, guint layer, 
 /* What became of one expert for a token; FALSE where it is not among those kept. */
 gboolean moe_route_log_find(MoeRouteLog *self, guint position, guint layer, guint expert,
                             MoeRank *out);
+/* The largest gate of a token in any layer; 0 where its route is unknown. */
+float moe_route_log_get_largest_gate(MoeRouteLog *self, guint position);
 /* Per token the weight with which an expert served it: its gate over the token's largest gate in
  * that layer, 0 where it was not chosen. weights: [length - from], caller's. */
 void moe_route_log_served(MoeRouteLog *self, guint layer, guint expert, guint from, float *weights);

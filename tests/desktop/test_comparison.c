@@ -24,10 +24,10 @@ static int tear_down(void **state)
 }
 
 /* A token of one letter, which is its id. */
-static void say(MoeComparison *c, MoeSide side, const char *letters, double logprob)
+static void say(MoeComparison *c, MoeSide side, const char *letters)
 {
     for (; *letters; letters++)
-        moe_comparison_append(c, side, *letters, letters, 1, logprob);
+        moe_comparison_append(c, side, *letters, letters, 1);
 }
 
 static void sums_up(MoeComparison *c, const char *words)
@@ -41,12 +41,12 @@ static void sums_up(MoeComparison *c, const char *words)
 static void texts_part_at_the_first_token_that_differs(void **state)
 {
     MoeComparison *c = *state;
-    say(c, MOE_SIDE_LEFT, "to be", -1);
+    say(c, MOE_SIDE_LEFT, "to be");
     assert_int_equal(moe_comparison_get_parting(c), -1);
-    say(c, MOE_SIDE_RIGHT, "to", -2);
+    say(c, MOE_SIDE_RIGHT, "to");
     assert_int_equal(moe_comparison_get_parting(c), -1);
     sums_up(c, "The texts are the same so far.");
-    say(c, MOE_SIDE_RIGHT, " do", -2);
+    say(c, MOE_SIDE_RIGHT, " do");
     assert_int_equal(moe_comparison_get_parting(c), 3);
     sums_up(c, "The texts part after 3 tokens.");
     char *rest = moe_comparison_dup_text(c, MOE_SIDE_RIGHT, 3, G_MAXUINT);
@@ -60,8 +60,8 @@ static void texts_part_at_the_first_token_that_differs(void **state)
 static void a_text_that_ends_first_parts_where_it_ends(void **state)
 {
     MoeComparison *c = *state;
-    say(c, MOE_SIDE_LEFT, "ab", -1);
-    say(c, MOE_SIDE_RIGHT, "abc", -1);
+    say(c, MOE_SIDE_LEFT, "ab");
+    say(c, MOE_SIDE_RIGHT, "abc");
     assert_int_equal(moe_comparison_get_parting(c), -1); /* it may go on */
     moe_comparison_finish(c, MOE_SIDE_LEFT);
     assert_int_equal(moe_comparison_get_parting(c), 2);
@@ -70,8 +70,8 @@ static void a_text_that_ends_first_parts_where_it_ends(void **state)
 static void texts_that_are_the_same_do_not_part(void **state)
 {
     MoeComparison *c = *state;
-    say(c, MOE_SIDE_LEFT, "abc", -1);
-    say(c, MOE_SIDE_RIGHT, "abc", -1);
+    say(c, MOE_SIDE_LEFT, "abc");
+    say(c, MOE_SIDE_RIGHT, "abc");
     moe_comparison_finish(c, MOE_SIDE_LEFT);
     moe_comparison_finish(c, MOE_SIDE_RIGHT);
     assert_int_equal(moe_comparison_get_parting(c), -1);
@@ -80,12 +80,15 @@ static void texts_that_are_the_same_do_not_part(void **state)
 
 static void likelihood_is_the_mean_of_what_is_known(void **state)
 {
+    static const float left[] = {1, 2, NAN}, right[] = {0.5f, 7};
     MoeComparison *c = *state;
     assert_true(isnan(moe_comparison_get_difference(c)));
-    say(c, MOE_SIDE_LEFT, "a", -1);
-    say(c, MOE_SIDE_LEFT, "b", -2);
-    say(c, MOE_SIDE_LEFT, "c", (double)NAN);
-    say(c, MOE_SIDE_RIGHT, "x", -0.5);
+    say(c, MOE_SIDE_LEFT, "a");
+    say(c, MOE_SIDE_LEFT, "b");
+    say(c, MOE_SIDE_LEFT, "c");
+    say(c, MOE_SIDE_RIGHT, "x");
+    moe_comparison_set_losses(c, MOE_SIDE_LEFT, left, 3);
+    moe_comparison_set_losses(c, MOE_SIDE_RIGHT, right, 2); /* one more than there are tokens */
     assert_true(fabs(moe_comparison_get_mean_logprob(c, MOE_SIDE_LEFT) + 1.5) < 1e-12);
     assert_true(fabs(moe_comparison_get_difference(c) - 1) < 1e-12);
     sums_up(c, "left -1.500, right -0.500 nats per token; difference +1.000.");
@@ -95,8 +98,8 @@ static void likelihood_is_the_mean_of_what_is_known(void **state)
 static void bytes_that_are_no_text_are_replaced(void **state)
 {
     MoeComparison *c = *state;
-    moe_comparison_append(c, MOE_SIDE_LEFT, 1, "\xc3", 1, -1);
-    moe_comparison_append(c, MOE_SIDE_LEFT, 2, "\xa4", 1, -1);
+    moe_comparison_append(c, MOE_SIDE_LEFT, 1, "\xc3", 1);
+    moe_comparison_append(c, MOE_SIDE_LEFT, 2, "\xa4", 1);
     char *text = moe_comparison_dup_text(c, MOE_SIDE_LEFT, 0, 2);
     assert_string_equal(text, "ä"); /* one letter of two tokens */
     g_free(text);
@@ -108,8 +111,8 @@ static void bytes_that_are_no_text_are_replaced(void **state)
 static void beginning_anew_forgets(void **state)
 {
     MoeComparison *c = *state;
-    say(c, MOE_SIDE_LEFT, "abc", -1);
-    say(c, MOE_SIDE_RIGHT, "abd", -1);
+    say(c, MOE_SIDE_LEFT, "abc");
+    say(c, MOE_SIDE_RIGHT, "abd");
     moe_comparison_finish(c, MOE_SIDE_RIGHT);
     moe_comparison_begin(c, "l", "r");
     assert_int_equal(moe_comparison_get_length(c, MOE_SIDE_LEFT), 0);
