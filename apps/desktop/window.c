@@ -1,5 +1,6 @@
 #include "window_private.h"
 
+#include "experts.h"
 #include "settings.h"
 
 G_DEFINE_FINAL_TYPE(MoeWindow, moe_window, GTK_TYPE_APPLICATION_WINDOW)
@@ -210,6 +211,7 @@ MoeWindow *moe_window_new(MoeApplication *application)
     restore_state(self);
     moe_window_init_conversations(self);
     moe_window_connect_worker(self);
+    moe_experts_attach(self);
     gtk_widget_grab_focus(GTK_WIDGET(self->composer));
     return self;
 }
