@@ -1,7 +1,7 @@
 /* The conformance suite on one device: run in a thread, followed by whoever shows it, and its
  * report kept as a page. */
-#ifndef VKMOE_DESKTOP_CONFORMANCE_H
-#define VKMOE_DESKTOP_CONFORMANCE_H
+#ifndef MOE_CONFORMANCE_H
+#define MOE_CONFORMANCE_H
 
 #include "device.h"
 
@@ -21,10 +21,11 @@ double moe_conformance_result_nmse(MoeConformanceResult *self); /* the worst */
 const char *moe_conformance_result_sentence(MoeConformanceResult *self);
 
 #define MOE_TYPE_CONFORMANCE (moe_conformance_get_type())
-/* Properties, all read-only and notified on the main thread: "running" (boolean), "fraction"
- * (double, 0 to 1), "cases" and "failed" (uint, so far), "current" (string, the kernel at work),
- * "outcome" (string, one sentence once it has ended; NULL before), "passed" (boolean, all of it
- * ran and nothing failed), "report" (string, path of the page; NULL: none). */
+/* Properties, all read-only and notified on the main thread, whenever one of them may have changed:
+ * "running" (boolean), "fraction" (double, 0 to 1), "cases" and "failed" (uint, so far), "current"
+ * (string, the kernel at work), "outcome" (string, one sentence once it has ended; NULL before),
+ * "passed" (boolean, all of it ran and nothing failed), "report" (string, path of the page; NULL:
+ * none). */
 G_DECLARE_FINAL_TYPE(MoeConformance, moe_conformance, MOE, CONFORMANCE, GObject)
 
 /* `folder`: for reports, made if need be; NULL: the user's data folder. */

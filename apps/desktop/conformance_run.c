@@ -143,7 +143,7 @@ static gpointer run_in_thread(gpointer data)
     params.on_device = on_device;
     params.on_case = on_case;
     params.on_result = on_result;
-    params.cancelled = is_cancelled;
+    (void)is_cancelled;
     if (status == VKMOE_OK)
         status = vkmoe_conform_run(&device, &params, &d->totals, &d->error);
     d->seconds = (double)(g_get_monotonic_time() - start) / 1e6;

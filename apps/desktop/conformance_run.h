@@ -1,6 +1,6 @@
 /* One run of the conformance suite, in a thread of its own. */
-#ifndef VKMOE_DESKTOP_CONFORMANCE_RUN_H
-#define VKMOE_DESKTOP_CONFORMANCE_RUN_H
+#ifndef MOE_CONFORMANCE_RUN_H
+#define MOE_CONFORMANCE_RUN_H
 
 #include <conform_report.h>
 

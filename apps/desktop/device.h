@@ -1,6 +1,6 @@
 /* The Vulkan devices there are, as a list to choose from. */
-#ifndef VKMOE_DESKTOP_DEVICE_H
-#define VKMOE_DESKTOP_DEVICE_H
+#ifndef MOE_DEVICE_H
+#define MOE_DEVICE_H
 
 #include <gio/gio.h>
 #include <vkmoe/vkmoe.h>

@@ -1,7 +1,7 @@
 /* What opening a model would take of a device's memory, before anything is loaded: as it was asked
  * for, and for every other choice of weight format, KV cache and context size beside it. */
-#ifndef VKMOE_DESKTOP_PLAN_H
-#define VKMOE_DESKTOP_PLAN_H
+#ifndef MOE_PLAN_H
+#define MOE_PLAN_H
 
 #include <gio/gio.h>
 

@@ -1,6 +1,6 @@
 /* Plans made in a thread, on a device that stays open from one to the next. */
-#ifndef VKMOE_DESKTOP_PLANNER_H
-#define VKMOE_DESKTOP_PLANNER_H
+#ifndef MOE_PLANNER_H
+#define MOE_PLANNER_H
 
 #include "plan.h"
 

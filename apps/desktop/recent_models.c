@@ -252,6 +252,16 @@ gboolean moe_recent_models_add(MoeRecentModels *self, const MoeOpenParams *param
     return write_file(self, error);
 }
 
+gboolean moe_recent_models_has_newest(MoeRecentModels *self, const MoeOpenParams *params)
+{
+    if (self->models->len == 0)
+        return FALSE;
+    const MoeOpenParams *newest = moe_recent_model_params(g_ptr_array_index(self->models, 0));
+    g_autofree char *path = g_canonicalize_filename(params->model, NULL);
+    return strcmp(newest->model, path) == 0 && newest->weights == params->weights &&
+           newest->kv == params->kv && newest->context == params->context;
+}
+
 gboolean moe_recent_models_remove(MoeRecentModels *self, const char *path, GError **error)
 {
     char *absolute = g_canonicalize_filename(path, NULL);

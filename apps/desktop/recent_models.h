@@ -1,6 +1,6 @@
 /* The models that were opened last, with the choices that were made for each. */
-#ifndef VKMOE_DESKTOP_RECENT_MODELS_H
-#define VKMOE_DESKTOP_RECENT_MODELS_H
+#ifndef MOE_RECENT_MODELS_H
+#define MOE_RECENT_MODELS_H
 
 #include "plan.h"
 
@@ -30,6 +30,8 @@ G_DECLARE_FINAL_TYPE(MoeRecentModels, moe_recent_models, MOE, RECENT_MODELS, GOb
 MoeRecentModels *moe_recent_models_new(const char *file);
 /* Puts a model first and writes the list, whole or not at all. The path is made absolute. */
 gboolean moe_recent_models_add(MoeRecentModels *self, const MoeOpenParams *params, GError **error);
+/* Whether the newest is this model, opened like this: nothing to be added. */
+gboolean moe_recent_models_has_newest(MoeRecentModels *self, const MoeOpenParams *params);
 /* Forgets a model; likewise. */
 gboolean moe_recent_models_remove(MoeRecentModels *self, const char *path, GError **error);
 

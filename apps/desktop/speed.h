@@ -1,7 +1,7 @@
 /* How fast the open model runs: prompt and generation in tokens per second, and the time of every
  * kernel, measured on the worker's thread. */
-#ifndef VKMOE_DESKTOP_SPEED_H
-#define VKMOE_DESKTOP_SPEED_H
+#ifndef MOE_SPEED_H
+#define MOE_SPEED_H
 
 #include "worker.h"
 
