@@ -74,9 +74,9 @@ static void bind_cell(GtkSignalListItemFactory *factory, GtkListItem *item, gpoi
     gtk_label_set_label(GTK_LABEL(label), text);
     gtk_widget_set_tooltip_text(label, *sentence ? sentence : NULL);
     if (moe_conformance_result_failed(result) > 0)
-        gtk_widget_add_css_class(label, "error");
+        gtk_widget_add_css_class(label, "problem");
     else
-        gtk_widget_remove_css_class(label, "error");
+        gtk_widget_remove_css_class(label, "problem");
 }
 
 static void add_columns(MoeConformancePage *self)
@@ -128,8 +128,8 @@ static void show_outcome(MoeConformancePage *self, const char *outcome)
     g_object_get(self->conformance, "passed", &passed, NULL);
     gtk_widget_set_visible(GTK_WIDGET(self->outcome), outcome != NULL);
     gtk_label_set_label(self->outcome, outcome ? outcome : "");
-    gtk_widget_remove_css_class(GTK_WIDGET(self->outcome), passed ? "error" : "success");
-    gtk_widget_add_css_class(GTK_WIDGET(self->outcome), passed ? "success" : "error");
+    gtk_widget_remove_css_class(GTK_WIDGET(self->outcome), passed ? "problem" : "good");
+    gtk_widget_add_css_class(GTK_WIDGET(self->outcome), passed ? "good" : "problem");
 }
 
 static void update(MoeConformancePage *self)

@@ -17,11 +17,12 @@ MoeMemory moe_memory_of(const vkmoe_plan *plan, const vkmoe_device_info *device,
         const vkmoe_heap_plan *h = &plan->heaps[index];
         m.weights = h->weights;
         m.kv_cache = h->kv_cache;
-        m.scratch = h->scratch + h->unused + h->staging + h->reserve;
+        m.scratch = h->scratch + h->unused + h->staging;
+        m.others = h->reserve;
         left = MIN(h->left, heap->size);
         taken = h->total + h->staging + h->reserve;
     }
-    m.others = heap->size - left;
+    m.others += heap->size - left;
     m.free = left > taken ? left - taken : 0;
     m.missing = taken > left ? taken - left : 0;
     return m;
@@ -53,7 +54,7 @@ static GtkWidget *legend_of(const MoeMemory *m)
         {MOE_INK_WEIGHTS, "Weights", m->weights, m->weights + m->kv_cache > 0},
         {MOE_INK_KV, "KV cache", m->kv_cache, m->weights + m->kv_cache > 0},
         {MOE_INK_SCRATCH, "Scratch", m->scratch, FALSE},
-        {MOE_INK_OTHERS, "Other use", m->others, FALSE},
+        {MOE_INK_OTHERS, "Other use, reserve", m->others, FALSE},
         {MOE_INK_FREE, "Free", m->free, TRUE},
     };
     GtkWidget *legend = gtk_flow_box_new();
@@ -79,8 +80,9 @@ static char *words_of(const char *title, const MoeMemory *m)
     g_autofree char *scratch = g_format_size(m->scratch);
     g_autofree char *others = g_format_size(m->others);
     g_autofree char *free_bytes = g_format_size(m->free);
-    return g_strdup_printf("%s: weights %s, KV cache %s, scratch %s, other use %s, free %s", title,
-                           weights, kv, scratch, others, free_bytes);
+    return g_strdup_printf(
+        "%s: weights %s, KV cache %s, scratch %s, other use and reserve %s, free %s", title,
+        weights, kv, scratch, others, free_bytes);
 }
 
 static char *title_of(const vkmoe_device_info *device, uint32_t index, const MoeMemory *m)
@@ -108,7 +110,7 @@ static GtkWidget *heap_view(const MoeMemory *m, const char *title)
     GtkWidget *label = gtk_label_new(title), *bar = moe_bar_new();
     gtk_label_set_xalign(GTK_LABEL(label), 0);
     gtk_label_set_wrap(GTK_LABEL(label), TRUE);
-    gtk_widget_add_css_class(label, m->missing > 0 ? "error" : "heading");
+    gtk_widget_add_css_class(label, "heading");
     moe_bar_set(MOE_BAR(bar), segments, G_N_ELEMENTS(segments), (double)(m->size + m->missing),
                 (double)m->size);
     gtk_accessible_update_property(GTK_ACCESSIBLE(bar), GTK_ACCESSIBLE_PROPERTY_LABEL, words, -1);

@@ -18,8 +18,9 @@ void moe_memory_view_set(MoeMemoryView *self, const vkmoe_plan *plan,
 /* What one memory holds, in bytes. */
 typedef struct MoeMemory {
     uint64_t weights, kv_cache;
-    uint64_t scratch; /* with what allocations leave unused, what loading needs, and the reserve */
-    uint64_t others;  /* held by other programs, or by this one for another model */
+    uint64_t scratch; /* with what allocations leave unused, and what loading needs */
+    uint64_t others;  /* held by other programs, or by this one for another model, and what is left
+                         to the driver */
     uint64_t free;    /* 0 where there is too little */
     uint64_t missing; /* that there would have to be more */
     uint64_t size;    /* of the memory */

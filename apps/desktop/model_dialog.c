@@ -89,11 +89,12 @@ static void show_verdict(MoeModelDialog *self)
     gtk_widget_action_set_enabled(GTK_WIDGET(self), "dialog.open", good);
 }
 
-static void append_choice(GListStore *store, const MoePlanCost *cost, const char *text)
+static void append_choice(GListStore *store, const MoePlanCost *cost, const char *text,
+                          const char *with)
 {
     g_autofree char *size = g_format_size(cost->bytes);
     g_autofree char *shown =
-        cost->fits ? g_strdup(size) : g_strdup_printf("%s, does not fit", size);
+        g_strdup_printf("%s%s%s", size, with, cost->fits ? "" : ", does not fit");
     g_autoptr(MoeChoice) choice = moe_choice_new(cost->value, text, shown, cost->fits);
     g_list_store_append(store, choice);
 }
@@ -111,7 +112,7 @@ static void fill_contexts(MoeModelDialog *self)
     for (guint i = 0; i < self->plan->n_contexts; i++) {
         const MoePlanCost *cost = &self->plan->contexts[i];
         g_autofree char *text = g_strdup_printf("%u tokens", cost->value);
-        append_choice(store, cost, text);
+        append_choice(store, cost, text, " with scratch");
     }
     fill(self->context, store, self->plan->plan.context);
 }
@@ -121,7 +122,7 @@ static void fill_weights(MoeModelDialog *self)
     g_autoptr(GListStore) store = g_list_store_new(MOE_TYPE_CHOICE);
     for (guint i = 0; i < (self->plan->formats_fixed ? 1 : VKMOE_WEIGHTS_COUNT); i++) {
         g_autofree char *text = moe_plan_format_text(self->plan, (vkmoe_weights)i);
-        append_choice(store, &self->plan->formats[i], text);
+        append_choice(store, &self->plan->formats[i], text, "");
     }
     fill(self->weights, store, self->plan->formats_fixed ? 0 : self->params->weights);
     gtk_widget_set_sensitive(GTK_WIDGET(self->weights), !self->plan->formats_fixed);
@@ -131,7 +132,7 @@ static void fill_kvs(MoeModelDialog *self)
 {
     g_autoptr(GListStore) store = g_list_store_new(MOE_TYPE_CHOICE);
     for (guint i = 0; i < VKMOE_KV_COUNT; i++)
-        append_choice(store, &self->plan->kvs[i], moe_plan_kv_text((vkmoe_kv)i));
+        append_choice(store, &self->plan->kvs[i], moe_plan_kv_text((vkmoe_kv)i), "");
     fill(self->kv, store, self->params->kv);
 }
 
