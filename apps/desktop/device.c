@@ -42,6 +42,8 @@ const char *moe_device_kind_text(vkmoe_device_kind kind)
 
 static char *summary_of(MoeDevice *self)
 {
+    if (self->info.kind == VKMOE_DEVICE_REFERENCE)
+        return g_strdup("Needs no graphics driver; exact, and very slow");
     char *memory = g_format_size(moe_device_memory(self));
     char *driver = g_utf8_make_valid(self->info.driver, -1);
     char *reason = g_utf8_make_valid(self->info.reason, -1);
@@ -64,6 +66,15 @@ MoeDevice *moe_device_new(const vkmoe_device_info *info)
     g_snprintf(self->selector, sizeof(self->selector), "%u", info->index);
     self->summary = summary_of(self);
     g_free(name);
+    return self;
+}
+
+MoeDevice *moe_device_new_reference(void)
+{
+    const vkmoe_device_info info = {
+        .kind = VKMOE_DEVICE_REFERENCE, .name = "Reference", .usable = true};
+    MoeDevice *self = moe_device_new(&info);
+    g_strlcpy(self->selector, "reference", sizeof(self->selector));
     return self;
 }
 
@@ -138,8 +149,9 @@ static void moe_device_init(MoeDevice *self)
 
 const char *moe_device_advice(void)
 {
-    return "Install the Vulkan driver of your graphics card, or mesa-vulkan-drivers, which runs on "
-           "most cards and on any processor.";
+    return "Install a Vulkan 1.3 driver, which on Debian is in mesa-vulkan-drivers or comes from "
+           "the "
+           "maker of the GPU, and try again.";
 }
 
 /* Devices may come between the call that counts and the one that lists. */

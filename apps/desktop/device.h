@@ -13,6 +13,8 @@ G_DECLARE_FINAL_TYPE(MoeDevice, moe_device, MOE, DEVICE, GObject)
 
 /* Copies *info. */
 MoeDevice *moe_device_new(const vkmoe_device_info *info);
+/* vkmoe's own executor on the host, which needs no driver and is in no list. */
+MoeDevice *moe_device_new_reference(void);
 /* Owned by the device. */
 const vkmoe_device_info *moe_device_info(MoeDevice *self);
 /* Its name, as the driver words it; owned by the device. */

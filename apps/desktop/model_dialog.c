@@ -8,7 +8,7 @@
 
 struct _MoeModelDialog {
     GtkWindow parent;
-    GtkLabel *name, *place, *summary, *problem, *host;
+    GtkLabel *name, *place, *summary, *problem, *host, *driver;
     GtkWidget *problem_box;
     GtkSpinner *spinner;
     GtkDropDown *device, *context, *weights, *kv;
@@ -52,12 +52,13 @@ static void show_problem(MoeModelDialog *self, const char *sentence)
 }
 
 /* Whether it would fit into memories that nothing else used. */
-static gboolean fits_alone(const vkmoe_plan *plan, const vkmoe_device_info *device)
+static gboolean fits_alone(const MoePlan *plan)
 {
-    for (uint32_t i = 0; i < plan->n_heaps && i < device->n_heaps; i++)
-        if (plan->heaps[i].total + plan->heaps[i].staging + plan->heaps[i].reserve >
-            device->heaps[i].size)
+    for (uint32_t i = 0; i < plan->plan.n_heaps && i < plan->device.n_heaps; i++) {
+        const vkmoe_heap_plan *h = &plan->plan.heaps[i];
+        if (h->total + h->staging + h->reserve > plan->device.heaps[i].size)
             return FALSE;
+    }
     return TRUE;
 }
 
@@ -65,9 +66,8 @@ static gboolean fits_alone(const vkmoe_plan *plan, const vkmoe_device_info *devi
 static gboolean room_will_be_made(MoeModelDialog *self)
 {
     const MoeLoaded *loaded = moe_worker_get_loaded(self->worker);
-    MoeDevice *device = chosen_device(self);
-    return loaded && device && g_strcmp0(loaded->device.uuid, moe_device_info(device)->uuid) == 0 &&
-           fits_alone(&self->plan->plan, moe_device_info(device));
+    return loaded && g_strcmp0(loaded->device.uuid, self->plan->device.uuid) == 0 &&
+           fits_alone(self->plan);
 }
 
 static void show_verdict(MoeModelDialog *self)
@@ -140,14 +140,13 @@ static void show_plan(MoeModelDialog *self)
 {
     const MoePlan *plan = self->plan;
     g_autofree char *summary = moe_plan_model_text(&plan->model);
-    MoeDevice *device = chosen_device(self);
     self->filling = TRUE;
     fill_contexts(self);
     fill_weights(self);
     fill_kvs(self);
     self->filling = FALSE;
     gtk_label_set_label(self->summary, summary);
-    moe_memory_view_set(self->memory, &plan->plan, device ? moe_device_info(device) : NULL);
+    moe_memory_view_set(self->memory, &plan->plan, &plan->device);
     gtk_widget_set_visible(GTK_WIDGET(self->host), plan->plan.n_host_experts > 0);
     if (plan->plan.n_host_experts > 0) {
         g_autofree char *size = g_format_size(plan->plan.host_expert_bytes);
@@ -386,17 +385,19 @@ static void on_listed(GObject *source, GAsyncResult *result, gpointer data)
 {
     g_autoptr(GError) error = NULL;
     GListModel *devices = moe_device_list_finish(result, &error);
+    g_autoptr(MoeDevice) reference = moe_device_new_reference();
     MoeModelDialog *self = data;
     (void)source;
     if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
         return;
-    self->devices = devices;
-    if (!devices || moe_device_list_default(devices) == G_MAXUINT) {
-        g_autofree char *text = g_strdup_printf(
-            "%s. %s", error ? error->message : "No device can be used", moe_device_advice());
-        show_problem(self, text);
-        return;
+    if (!devices) {
+        g_autofree char *text = g_strdup_printf("%s. %s", error->message, moe_device_advice());
+        gtk_label_set_label(self->driver, text);
+        gtk_widget_set_visible(GTK_WIDGET(self->driver), TRUE);
+        devices = G_LIST_MODEL(g_list_store_new(MOE_TYPE_DEVICE));
     }
+    g_list_store_append(G_LIST_STORE(devices), reference);
+    self->devices = devices;
     self->filling = TRUE;
     gtk_drop_down_set_model(self->device, devices);
     select_device(self, self->wanted_device);
@@ -437,6 +438,7 @@ static void bind_children(GtkWidgetClass *widget)
     gtk_widget_class_bind_template_child(widget, MoeModelDialog, problem);
     gtk_widget_class_bind_template_child(widget, MoeModelDialog, problem_box);
     gtk_widget_class_bind_template_child(widget, MoeModelDialog, host);
+    gtk_widget_class_bind_template_child(widget, MoeModelDialog, driver);
     gtk_widget_class_bind_template_child(widget, MoeModelDialog, spinner);
     gtk_widget_class_bind_template_child(widget, MoeModelDialog, device);
     gtk_widget_class_bind_template_child(widget, MoeModelDialog, context);

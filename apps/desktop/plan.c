@@ -209,6 +209,7 @@ MoePlan *moe_plan_new(vkmoe_device *device, const MoeOpenParams *params, GCancel
     const struct planning p = {device, params, stop, plan};
     vkmoe_error err = {.message = ""};
     vkmoe_status status = vkmoe_model_describe(params->model, &plan->model, &err);
+    plan->device = *vkmoe_device_get_info(device);
     plan->reason = g_strdup("");
     if (status != VKMOE_OK)
         g_propagate_error(error, moe_error_new(status, &err));

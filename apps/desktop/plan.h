@@ -21,6 +21,7 @@ typedef struct MoePlanCost {
 /* A plan with its alternatives. Immutable; reference-counted. */
 typedef struct MoePlan {
     vkmoe_description model;                     /* what the model is */
+    vkmoe_device_info device;                    /* that it was made on */
     vkmoe_plan plan;                             /* as asked for */
     guint64 weights, kv_cache, scratch, staging; /* bytes of all heaps together; scratch with what
                                                     allocations leave unused */

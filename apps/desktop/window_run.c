@@ -1,4 +1,5 @@
 /* Generating: the actions run, stop, regenerate and edit, and what the worker says. */
+#include "device.h"
 #include "window_private.h"
 
 #define SAVE_INTERVAL_US (5 * G_USEC_PER_SEC) /* while text comes */
@@ -61,10 +62,7 @@ static void suggest_prompt(MoeWindow *self, const MoeLoaded *loaded)
 static void show_failure(MoeWindow *self, const char *error)
 {
     gboolean no_device = moe_worker_get_error_status(self->worker) == VKMOE_NO_DEVICE;
-    g_autofree char *advice = g_strdup_printf(
-        "%s. Install a Vulkan 1.3 driver, which on Debian is in mesa-vulkan-drivers or comes from "
-        "the maker of the GPU, and try again.",
-        error);
+    g_autofree char *advice = g_strdup_printf("%s. %s", error, moe_device_advice());
     moe_window_show_error(self, no_device ? advice : error, TRUE);
     gtk_widget_set_visible(self->reference, no_device);
 }
@@ -74,11 +72,8 @@ static void on_state(MoeWindow *self)
     const MoeWorkerState state = moe_worker_get_state(self->worker);
     const MoeLoaded *loaded = moe_worker_get_loaded(self->worker);
     const char *error = moe_worker_get_error(self->worker);
-    gtk_widget_set_visible(GTK_WIDGET(self->progress), state == MOE_WORKER_LOADING);
-    if (state == MOE_WORKER_LOADING) {
+    if (state == MOE_WORKER_LOADING)
         moe_window_hide_error(self);
-        gtk_progress_bar_set_fraction(self->progress, 0);
-    }
     if (error)
         show_failure(self, error);
     if (loaded) {
@@ -87,11 +82,6 @@ static void on_state(MoeWindow *self)
     }
     show_loaded(self);
     moe_window_update_actions(self);
-}
-
-static void on_load_progress(MoeWindow *self, double share)
-{
-    gtk_progress_bar_set_fraction(self->progress, share);
 }
 
 /* --- a run --- */
@@ -307,8 +297,6 @@ void moe_window_install_run_actions(GtkWidgetClass *widget)
 void moe_window_connect_worker(MoeWindow *self)
 {
     g_signal_connect_object(self->worker, "notify::state", G_CALLBACK(on_state), self,
-                            G_CONNECT_SWAPPED);
-    g_signal_connect_object(self->worker, "load-progress", G_CALLBACK(on_load_progress), self,
                             G_CONNECT_SWAPPED);
     g_signal_connect_object(self->worker, "tokens", G_CALLBACK(on_tokens), self, G_CONNECT_SWAPPED);
     g_signal_connect_object(self->worker, "finished", G_CALLBACK(on_finished), self,
