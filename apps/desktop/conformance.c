@@ -190,7 +190,7 @@ const char *moe_conformance_report(MoeConformance *self)
     return self->status.ended ? moe_conformance_run_report(self->run) : NULL;
 }
 
-/* The thread goes on until the case at work is done, and needs nothing of this. */
+/* The thread goes on until the kernel at work is done, and needs nothing of this. */
 static void finalize(GObject *object)
 {
     MoeConformance *self = MOE_CONFORMANCE(object);

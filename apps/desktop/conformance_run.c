@@ -56,9 +56,8 @@ static void on_result(void *user, const vkmoe_conform_result *r)
     g_mutex_unlock(&run->mutex);
 }
 
-static bool is_cancelled(void *user)
+static bool is_cancelled(MoeConformanceRun *run)
 {
-    MoeConformanceRun *run = user;
     return g_atomic_int_get(&run->cancelled) || run->out_of_memory;
 }
 
@@ -107,8 +106,11 @@ static char *write_report(MoeConformanceRun *run, char **sentence)
 static void finish(MoeConformanceRun *run, vkmoe_status status)
 {
     char *sentence, *report = NULL;
+    char *message = run->record.devices->error.message;
     if (status == VKMOE_OK)
-        run->record.devices->error.message[0] = '\0';
+        message[0] = '\0';
+    if (status == VKMOE_CANCELLED)
+        g_strlcpy(message, "stopped by the user", sizeof(run->record.devices->error.message));
     sentence = sentence_of(run, status);
     if (run->record.devices->n_tests > 0 && !run->out_of_memory)
         report = write_report(run, &sentence);
@@ -124,29 +126,68 @@ static void finish(MoeConformanceRun *run, vkmoe_status status)
 
 /* --- the thread --- */
 
+static void note_kernel(void *user, const vkmoe_conform_case *c)
+{
+    GPtrArray *names = user;
+    if (names->len == 0 || strcmp(g_ptr_array_index(names, names->len - 1), c->test.kernel) != 0)
+        g_ptr_array_add(names, g_strdup(c->test.kernel));
+}
+
+/* The names of all kernels and checks that are to be run, in order, and how many cases. */
+static vkmoe_status list(MoeConformanceRun *run, const vkmoe_device_params *device,
+                         const vkmoe_conform_params *params, GPtrArray *names)
+{
+    struct conform_device *d = run->record.devices;
+    vkmoe_conform_params listing = *params;
+    listing.list = true;
+    listing.on_case = note_kernel;
+    listing.on_result = NULL;
+    listing.on_device = NULL;
+    listing.user = names;
+    vkmoe_status status = vkmoe_conform_run(device, &listing, &d->totals, &d->error);
+    g_mutex_lock(&run->mutex);
+    run->status.total = d->totals.cases;
+    g_mutex_unlock(&run->mutex);
+    return status;
+}
+
+/* Each by itself: between two it can be stopped. */
+static vkmoe_status run_each(MoeConformanceRun *run, const vkmoe_device_params *device,
+                             const vkmoe_conform_params *params, const GPtrArray *names)
+{
+    struct conform_device *d = run->record.devices;
+    vkmoe_status status = VKMOE_OK;
+    d->totals = (vkmoe_conform_totals){0};
+    for (guint i = 0; i < names->len && status == VKMOE_OK; i++) {
+        vkmoe_conform_params one = *params;
+        vkmoe_conform_totals totals = {0};
+        one.kernels = g_ptr_array_index(names, i);
+        if (is_cancelled(run))
+            return VKMOE_CANCELLED;
+        status = vkmoe_conform_run(device, &one, &totals, &d->error);
+        d->totals.cases += totals.cases;
+        d->totals.failed += totals.failed;
+    }
+    return status;
+}
+
 static gpointer run_in_thread(gpointer data)
 {
     MoeConformanceRun *run = data;
     const vkmoe_device_params device = {.selector = moe_device_selector(run->device)};
-    vkmoe_conform_params params = {.kernels = run->kernels,
-                                   .level = run->level,
-                                   .list = true,
-                                   .model = run->model,
-                                   .user = run};
-    struct conform_device *d = run->record.devices;
+    const vkmoe_conform_params params = {.kernels = run->kernels,
+                                         .level = run->level,
+                                         .model = run->model,
+                                         .on_device = on_device,
+                                         .on_case = on_case,
+                                         .on_result = on_result,
+                                         .user = run};
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
     gint64 start = g_get_monotonic_time();
-    vkmoe_status status = vkmoe_conform_run(&device, &params, &d->totals, &d->error);
-    g_mutex_lock(&run->mutex);
-    run->status.total = status == VKMOE_OK ? d->totals.cases : 0;
-    g_mutex_unlock(&run->mutex);
-    params.list = false;
-    params.on_device = on_device;
-    params.on_case = on_case;
-    params.on_result = on_result;
-    (void)is_cancelled;
+    vkmoe_status status = list(run, &device, &params, names);
     if (status == VKMOE_OK)
-        status = vkmoe_conform_run(&device, &params, &d->totals, &d->error);
-    d->seconds = (double)(g_get_monotonic_time() - start) / 1e6;
+        status = run_each(run, &device, &params, names);
+    run->record.devices->seconds = (double)(g_get_monotonic_time() - start) / 1e6;
     finish(run, status);
     moe_conformance_run_unref(run);
     return NULL;

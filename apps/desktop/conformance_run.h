@@ -23,7 +23,7 @@ typedef struct MoeConformanceStatus {
 MoeConformanceRun *moe_conformance_run_new(MoeDevice *device, const MoeConformanceParams *params,
                                            const char *folder);
 void moe_conformance_run_unref(MoeConformanceRun *run);
-/* Ends it after the case at work. */
+/* Ends it after the kernel at work. */
 void moe_conformance_run_cancel(MoeConformanceRun *run);
 
 /* Where it stands, and the results (MoeConformanceResult) that came since the last call: NULL, or

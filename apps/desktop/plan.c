@@ -176,30 +176,36 @@ static gboolean plan_kvs(const struct planning *p, GError **error)
     return TRUE;
 }
 
-static gboolean plan_context(const struct planning *p, guint32 context, GError **error)
+/* Powers of two below what the model was made for, that itself, and what was asked for: by size,
+ * MOE_PLAN_MAX_CONTEXTS at most. Their number. */
+static guint context_sizes(guint32 most, guint32 asked, guint32 *sizes)
 {
-    MoePlan *plan = p->plan;
-    vkmoe_plan one;
-    if (!plan_one(p, p->params->weights, p->params->kv, context, &one, error))
-        return FALSE;
-    plan->contexts[plan->n_contexts++] = (MoePlanCost){context, working_bytes(&one), one.fits};
-    return TRUE;
+    guint32 end = MAX(most, asked), size = 256;
+    guint count = 0;
+    while (size < end && count < MOE_PLAN_MAX_CONTEXTS - 2) {
+        if (asked < size && (count == 0 || asked > sizes[count - 1]))
+            sizes[count++] = asked;
+        sizes[count++] = size;
+        size *= 2;
+    }
+    if (asked < end && (count == 0 || asked > sizes[count - 1]))
+        sizes[count++] = asked;
+    sizes[count++] = end;
+    return count;
 }
 
-/* Powers of two below what the model was made for, that itself, and what was asked for. */
 static gboolean plan_contexts(const struct planning *p, GError **error)
 {
-    guint32 most = p->plan->model.max_context, asked = p->plan->plan.context;
-    guint32 end = MAX(most, asked), size = 256;
-    while (size < end && p->plan->n_contexts < MOE_PLAN_MAX_CONTEXTS - 2) {
-        guint32 next = size * 2;
-        if (!plan_context(p, size, error))
+    MoePlan *plan = p->plan;
+    guint32 sizes[MOE_PLAN_MAX_CONTEXTS];
+    plan->n_contexts = context_sizes(plan->model.max_context, plan->plan.context, sizes);
+    for (guint i = 0; i < plan->n_contexts; i++) {
+        vkmoe_plan one;
+        if (!plan_one(p, p->params->weights, p->params->kv, sizes[i], &one, error))
             return FALSE;
-        if (asked > size && asked < next && asked < end && !plan_context(p, asked, error))
-            return FALSE;
-        size = next;
+        plan->contexts[i] = (MoePlanCost){sizes[i], working_bytes(&one), one.fits};
     }
-    return plan_context(p, end, error);
+    return TRUE;
 }
 
 MoePlan *moe_plan_new(vkmoe_device *device, const MoeOpenParams *params, GCancellable *stop,
