@@ -346,6 +346,16 @@ static int run_all(const struct options *o, struct conform_report *report)
     return code;
 }
 
+static int write_html(const struct conform_report *r, const char *path)
+{
+    size_t size = 0;
+    char *page = conform_html(r, &size);
+    int code =
+        page ? cli_write_file(path, page, size) : cli_fail("host memory ran out for %s", path);
+    free(page);
+    return code;
+}
+
 int cmd_conform(int argc, char **argv)
 {
     struct options o;
@@ -372,7 +382,7 @@ int cmd_conform(int argc, char **argv)
         code = EXIT_FAILED;
     if (o.summary && conform_write_json(&report, CONFORM_SUMMARY, o.summary) != EXIT_DONE)
         code = EXIT_FAILED;
-    if (o.html && conform_write_html(&report, o.html) != EXIT_DONE)
+    if (o.html && write_html(&report, o.html) != EXIT_DONE)
         code = EXIT_FAILED;
     conform_report_free(&report);
     return code;

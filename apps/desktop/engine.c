@@ -71,7 +71,7 @@ static bool on_progress(void *user, uint64_t done, uint64_t total)
 }
 
 static vkmoe_status load(MoeRuntime *self, const MoeOpenParams *params, const MoeListener *listener,
-                         vkmoe_error *err)
+                         vkmoe_plan *plan, vkmoe_error *err)
 {
     const vkmoe_device_params device = {.log = &engine_log, .selector = params->device};
     const vkmoe_model_params model = {.progress = on_progress,
@@ -82,6 +82,8 @@ static vkmoe_status load(MoeRuntime *self, const MoeOpenParams *params, const Mo
     vkmoe_status status = vkmoe_tokenizer_load(params->model, NULL, &self->open.tokenizer, err);
     if (status == VKMOE_OK)
         status = vkmoe_device_open(&device, &self->open.device, err);
+    if (status == VKMOE_OK)
+        status = vkmoe_model_plan(self->open.device, params->model, &model, plan, err);
     if (status == VKMOE_OK)
         status = vkmoe_model_load(self->open.device, params->model, &model, &self->open.model, err);
     return status;
@@ -142,11 +144,13 @@ vkmoe_status moe_runtime_open(MoeRuntime *self, const MoeOpenParams *params,
     const gint64 start = g_get_monotonic_time();
     const MoeRouting as_trained = {0};
     MoeOpenParams *whole = moe_open_params_copy(params);
+    vkmoe_plan plan;
     if (!whole->model)
         whole->model = moe_shipped_model();
-    vkmoe_status status = load(self, whole, listener, err);
+    vkmoe_status status = load(self, whole, listener, &plan, err);
     if (status == VKMOE_OK) {
         self->loaded = describe(self, whole);
+        self->loaded->plan = plan;
         status = make_session(self, &as_trained, err);
     }
     if (status == VKMOE_OK) {

@@ -2,6 +2,7 @@
 
 #include "experts.h"
 #include "settings.h"
+#include "window_devices.h"
 
 G_DEFINE_FINAL_TYPE(MoeWindow, moe_window, GTK_TYPE_APPLICATION_WINDOW)
 
@@ -166,7 +167,7 @@ static void bind_children(GtkWidgetClass *widget)
     gtk_widget_class_bind_template_child(widget, MoeWindow, rename_button);
     gtk_widget_class_bind_template_child(widget, MoeWindow, sidebar);
     gtk_widget_class_bind_template_child(widget, MoeWindow, list);
-    gtk_widget_class_bind_template_child(widget, MoeWindow, progress);
+    gtk_widget_class_bind_template_child(widget, MoeWindow, load_bar);
     gtk_widget_class_bind_template_child(widget, MoeWindow, paned);
     gtk_widget_class_bind_template_child(widget, MoeWindow, side);
     gtk_widget_class_bind_template_child(widget, MoeWindow, pages);
@@ -180,6 +181,7 @@ static void moe_window_class_init(MoeWindowClass *class)
     GtkWidgetClass *widget = GTK_WIDGET_CLASS(class);
     G_OBJECT_CLASS(class)->dispose = moe_window_dispose;
     GTK_WINDOW_CLASS(class)->close_request = moe_window_close_request;
+    g_type_ensure(MOE_TYPE_LOAD_BAR);
     g_type_ensure(MOE_TYPE_TRANSCRIPT);
     g_type_ensure(MOE_TYPE_COMPOSER);
     g_type_ensure(MOE_TYPE_CONVERSATION);
@@ -212,6 +214,8 @@ MoeWindow *moe_window_new(MoeApplication *application)
     moe_window_init_conversations(self);
     moe_window_connect_worker(self);
     moe_experts_attach(self);
+    moe_load_bar_set_worker(self->load_bar, self->worker);
+    moe_window_add_devices(self);
     gtk_widget_grab_focus(GTK_WIDGET(self->composer));
     return self;
 }

@@ -4,6 +4,7 @@
 
 #include "composer.h"
 #include "conversation.h"
+#include "load_bar.h"
 #include "sampler.h"
 #include "store.h"
 #include "window.h"
@@ -17,7 +18,7 @@ struct _MoeWindow {
     GtkRevealer *sidebar;
     GtkListView *list;
     GtkPaned *paned;
-    GtkProgressBar *progress;
+    MoeLoadBar *load_bar;
     GtkStack *pages;
     MoeTranscript *transcript;
     MoeComposer *composer;

@@ -1,4 +1,6 @@
 /* Generating: the actions run, stop, regenerate and edit, and what the worker says. */
+#include <string.h>
+
 #include "window_private.h"
 
 #define SAVE_INTERVAL_US (5 * G_USEC_PER_SEC) /* while text comes */
@@ -58,12 +60,15 @@ static void suggest_prompt(MoeWindow *self, const MoeLoaded *loaded)
         moe_composer_set_text(self->composer, FIRST_PROMPT);
 }
 
-/* Sentences of the library begin as a part of a longer one. */
+/* Sentences of the library begin as a part of a longer one; with a word, or with a name. */
 static char *as_sentence(const char *text)
 {
-    g_autofree char *first = g_utf8_strup(text, g_utf8_next_char(text) - text);
+    size_t word = strspn(text, "abcdefghijklmnopqrstuvwxyz");
     gboolean ended = g_str_has_suffix(text, ".");
-    return g_strconcat(first, g_utf8_next_char(text), ended ? "" : ".", NULL);
+    char *sentence = g_strconcat(text, ended ? "" : ".", NULL);
+    if (word > 0 && text[word] == ' ')
+        sentence[0] = g_ascii_toupper(sentence[0]);
+    return sentence;
 }
 
 static void show_failure(MoeWindow *self, const char *error)
@@ -79,11 +84,8 @@ static void on_state(MoeWindow *self)
     const MoeWorkerState state = moe_worker_get_state(self->worker);
     const MoeLoaded *loaded = moe_worker_get_loaded(self->worker);
     const char *error = moe_worker_get_error(self->worker);
-    gtk_widget_set_visible(GTK_WIDGET(self->progress), state == MOE_WORKER_LOADING);
-    if (state == MOE_WORKER_LOADING) {
+    if (state == MOE_WORKER_LOADING)
         moe_window_hide_error(self);
-        gtk_progress_bar_set_fraction(self->progress, 0);
-    }
     if (error)
         show_failure(self, error);
     if (loaded) {
@@ -92,11 +94,6 @@ static void on_state(MoeWindow *self)
     }
     show_loaded(self);
     moe_window_update_actions(self);
-}
-
-static void on_load_progress(MoeWindow *self, double share)
-{
-    gtk_progress_bar_set_fraction(self->progress, share);
 }
 
 /* --- a run --- */
@@ -314,8 +311,6 @@ void moe_window_install_run_actions(GtkWidgetClass *widget)
 void moe_window_connect_worker(MoeWindow *self)
 {
     g_signal_connect_object(self->worker, "notify::state", G_CALLBACK(on_state), self,
-                            G_CONNECT_SWAPPED);
-    g_signal_connect_object(self->worker, "load-progress", G_CALLBACK(on_load_progress), self,
                             G_CONNECT_SWAPPED);
     g_signal_connect_object(self->worker, "tokens", G_CALLBACK(on_tokens), self, G_CONNECT_SWAPPED);
     g_signal_connect_object(self->worker, "finished", G_CALLBACK(on_finished), self,

@@ -37,6 +37,7 @@ typedef struct MoeLoaded {
     MoeOpenParams *params;    /* as asked for, model not NULL */
     vkmoe_device_info device; /* what was opened */
     vkmoe_model_info model;   /* its shape */
+    vkmoe_plan plan;          /* of its memory, made before it was loaded */
     uint32_t *moe_layers;     /* [model.n_moe_layers]: which layer each of them is */
     vkmoe_sampling sampling;  /* as the checkpoint wants it, seed 0 */
     bool has_template;        /* the model was trained to chat, and its template is known */
