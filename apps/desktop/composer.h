@@ -18,7 +18,7 @@ gboolean moe_composer_get_chat(MoeComposer *self);
 void moe_composer_set_chat(MoeComposer *self, gboolean chat);
 /* Whether text is being generated: shows the stop button. */
 void moe_composer_set_busy(MoeComposer *self, gboolean busy);
-/* A line beside the buttons. */
+/* A line below the buttons. */
 void moe_composer_set_hint(MoeComposer *self, const char *hint);
 /* What the sampling button opens; may be NULL. */
 void moe_composer_set_popover(MoeComposer *self, GtkWidget *popover);

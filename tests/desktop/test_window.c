@@ -5,6 +5,7 @@
 
 #include "composer.h"
 #include "desktop.h"
+#include "process.h"
 
 /* --- helpers --- */
 
@@ -342,6 +343,68 @@ static void exports_are_text_or_json(void **state)
     desktop_stop(&d);
 }
 
+static void what_was_typed_can_be_undone(void **state)
+{
+    struct desktop d;
+    (void)state;
+    start_with_model(&d);
+    MoeComposer *composer = MOE_COMPOSER(desktop_find(&d, MOE_TYPE_COMPOSER));
+    GtkTextBuffer *buffer =
+        gtk_text_view_get_buffer(GTK_TEXT_VIEW(moe_composer_get_view(composer)));
+    g_autofree char *text = run_to_end(&d, "ROMEO: Ay", 4, 1);
+    g_autofree char *empty = moe_composer_get_text(composer);
+    assert_string_equal(empty, "");
+    gtk_text_buffer_undo(buffer);
+    g_autofree char *again = moe_composer_get_text(composer);
+    assert_string_equal(again, "ROMEO: Ay");
+    gtk_text_buffer_redo(buffer);
+    g_autofree char *redone = moe_composer_get_text(composer);
+    assert_string_equal(redone, "");
+    desktop_stop(&d);
+}
+
+static void the_window_opens_as_it_was_closed(void **state)
+{
+    struct desktop d;
+    int width, height;
+    (void)state;
+    desktop_start(&d, NULL);
+    desktop_screenshot(&d, 1011, 707, false, "size");
+    GtkRevealer *sidebar = GTK_REVEALER(
+        gtk_widget_get_ancestor(desktop_find(&d, GTK_TYPE_LIST_VIEW), GTK_TYPE_REVEALER));
+    gboolean shown = gtk_revealer_get_reveal_child(sidebar);
+    desktop_do(&d, "win.sidebar");
+    desktop_stop(&d);
+    desktop_start(&d, NULL);
+    gtk_window_get_default_size(GTK_WINDOW(d.window), &width, &height);
+    assert_int_equal(width, 1011);
+    assert_int_equal(height, 707);
+    sidebar = GTK_REVEALER(
+        gtk_widget_get_ancestor(desktop_find(&d, GTK_TYPE_LIST_VIEW), GTK_TYPE_REVEALER));
+    assert_int_equal(gtk_revealer_get_reveal_child(sidebar), !shown);
+    desktop_do(&d, "win.sidebar");
+    desktop_stop(&d);
+}
+
+static void the_command_line_says_version_and_options(void **state)
+{
+    struct test_process version = {0}, help = {0}, wrong = {0};
+    (void)state;
+    test_process_run(&version, (const char *const[]){VKMOE_DESKTOP_PROGRAM, "--version", NULL});
+    test_process_assert_code(&version, 0);
+    assert_string_equal(version.out, "vkmoe-desktop " VKMOE_VERSION "\n");
+    test_process_run(&help, (const char *const[]){VKMOE_DESKTOP_PROGRAM, "--help", NULL});
+    test_process_assert_code(&help, 0);
+    test_assert_part(help.out, "--model");
+    test_assert_part(help.out, "--device");
+    test_process_run(&wrong, (const char *const[]){VKMOE_DESKTOP_PROGRAM, "--bogus", NULL});
+    test_process_assert_code(&wrong, 1);
+    test_assert_part(wrong.err, "--bogus");
+    test_process_free(&version);
+    test_process_free(&help);
+    test_process_free(&wrong);
+}
+
 static void the_window_looks_as_it_should(void **state)
 {
     struct desktop d;
@@ -383,6 +446,9 @@ int main(void)
         cmocka_unit_test(without_a_device_the_window_opens_and_says_what_to_install),
         cmocka_unit_test(a_full_context_is_said_and_what_came_is_kept),
         TEST_IN_FOLDER(exports_are_text_or_json),
+        cmocka_unit_test(what_was_typed_can_be_undone),
+        cmocka_unit_test(the_window_opens_as_it_was_closed),
+        cmocka_unit_test(the_command_line_says_version_and_options),
         cmocka_unit_test(the_window_looks_as_it_should),
     };
     return DESKTOP_RUN(tests);
