@@ -18,6 +18,7 @@ struct pane {
 
 struct _MoeComparePage {
     GtkWidget parent_instance;
+    GtkWidget *box; /* all of it */
     GtkLabel *left_settings, *right_settings, *left_worth, *right_worth, *summary;
     GtkTextView *left_view, *right_view;
     GtkSpinButton *length;
@@ -236,7 +237,7 @@ static void on_steering(MoeComparePage *self)
 
 static void moe_compare_page_dispose(GObject *object)
 {
-    gtk_widget_dispose_template(GTK_WIDGET(object), MOE_TYPE_COMPARE_PAGE);
+    g_clear_pointer(&MOE_COMPARE_PAGE(object)->box, gtk_widget_unparent);
     G_OBJECT_CLASS(moe_compare_page_parent_class)->dispose(object);
 }
 
@@ -261,6 +262,7 @@ static void moe_compare_page_class_init(MoeComparePageClass *class)
     G_OBJECT_CLASS(class)->finalize = moe_compare_page_finalize;
     gtk_widget_class_set_layout_manager_type(widget, GTK_TYPE_BIN_LAYOUT);
     gtk_widget_class_set_template_from_resource(widget, MOE_RESOURCES "compare_page.ui");
+    gtk_widget_class_bind_template_child(widget, MoeComparePage, box);
     gtk_widget_class_bind_template_child(widget, MoeComparePage, left_settings);
     gtk_widget_class_bind_template_child(widget, MoeComparePage, right_settings);
     gtk_widget_class_bind_template_child(widget, MoeComparePage, left_worth);

@@ -6,6 +6,7 @@
 
 struct _MoeRoutePanel {
     GtkWidget parent_instance;
+    GtkWidget *box; /* all of it */
     GtkLabel *title;
     GtkWidget *scroller;
     GtkListView *list;
@@ -127,7 +128,7 @@ static void on_activate(MoeRoutePanel *self, guint position)
 
 static void moe_route_panel_dispose(GObject *object)
 {
-    gtk_widget_dispose_template(GTK_WIDGET(object), MOE_TYPE_ROUTE_PANEL);
+    g_clear_pointer(&MOE_ROUTE_PANEL(object)->box, gtk_widget_unparent);
     G_OBJECT_CLASS(moe_route_panel_parent_class)->dispose(object);
 }
 
@@ -149,6 +150,7 @@ static void moe_route_panel_class_init(MoeRoutePanelClass *class)
                      NULL, G_TYPE_NONE, 1, G_TYPE_UINT);
     gtk_widget_class_set_layout_manager_type(widget, GTK_TYPE_BIN_LAYOUT);
     gtk_widget_class_set_template_from_resource(widget, MOE_RESOURCES "route_panel.ui");
+    gtk_widget_class_bind_template_child(widget, MoeRoutePanel, box);
     gtk_widget_class_bind_template_child(widget, MoeRoutePanel, title);
     gtk_widget_class_bind_template_child(widget, MoeRoutePanel, scroller);
     gtk_widget_class_bind_template_child(widget, MoeRoutePanel, list);

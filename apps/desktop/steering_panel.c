@@ -4,6 +4,7 @@
 
 struct _MoeSteeringPanel {
     GtkWidget parent_instance;
+    GtkWidget *box; /* all of it */
     GtkScale *active;
     GtkDropDown *router;
     GtkCheckButton *shared;
@@ -177,7 +178,7 @@ void moe_steering_panel_set_layer(MoeSteeringPanel *self, guint layer)
 
 static void moe_steering_panel_dispose(GObject *object)
 {
-    gtk_widget_dispose_template(GTK_WIDGET(object), MOE_TYPE_STEERING_PANEL);
+    g_clear_pointer(&MOE_STEERING_PANEL(object)->box, gtk_widget_unparent);
     G_OBJECT_CLASS(moe_steering_panel_parent_class)->dispose(object);
 }
 
@@ -196,6 +197,7 @@ static void moe_steering_panel_class_init(MoeSteeringPanelClass *class)
     G_OBJECT_CLASS(class)->finalize = moe_steering_panel_finalize;
     gtk_widget_class_set_layout_manager_type(widget, GTK_TYPE_BIN_LAYOUT);
     gtk_widget_class_set_template_from_resource(widget, MOE_RESOURCES "steering_panel.ui");
+    gtk_widget_class_bind_template_child(widget, MoeSteeringPanel, box);
     gtk_widget_class_bind_template_child(widget, MoeSteeringPanel, active);
     gtk_widget_class_bind_template_child(widget, MoeSteeringPanel, active_label);
     gtk_widget_class_bind_template_child(widget, MoeSteeringPanel, router);
