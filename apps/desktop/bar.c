@@ -39,14 +39,26 @@ static void hatch(GtkSnapshot *snapshot, const graphene_rect_t *rect, const GdkR
     cairo_destroy(cairo);
 }
 
-static void fill(GtkSnapshot *snapshot, MoeInk ink, double x, double width, int height)
+/* Hatching is of the colour of text, to be seen on light and dark. */
+static GdkRGBA text_colour(GtkWidget *widget)
+{
+    GdkRGBA colour;
+    gtk_style_context_get_color(gtk_widget_get_style_context(widget), &colour);
+    colour.alpha *= 0.5f;
+    return colour;
+}
+
+static void fill(MoeBar *self, GtkSnapshot *snapshot, MoeInk ink, double x, double width,
+                 int height)
 {
     graphene_rect_t rect = GRAPHENE_RECT_INIT((float)x, 0, (float)width, (float)height);
     if (width <= 0)
         return;
     gtk_snapshot_append_color(snapshot, &inks[ink], &rect);
-    if (ink == MOE_INK_OTHERS)
-        hatch(snapshot, &rect, &(GdkRGBA){0.4f, 0.4f, 0.4f, 0.7f});
+    if (ink == MOE_INK_OTHERS) {
+        GdkRGBA lines = text_colour(GTK_WIDGET(self));
+        hatch(snapshot, &rect, &lines);
+    }
 }
 
 static void draw_limit(MoeBar *self, GtkSnapshot *snapshot, double scale, double end, int height)
@@ -76,11 +88,11 @@ static void moe_bar_snapshot(GtkWidget *widget, GtkSnapshot *snapshot)
         gtk_snapshot_scale(snapshot, -1, 1);
     }
     if (self->size == 0)
-        fill(snapshot, MOE_INK_FREE, 0, width, height);
+        fill(self, snapshot, MOE_INK_FREE, 0, width, height);
     for (guint i = 0; i < self->count; i++) {
         double value = self->segments[i].value;
         double size = value > 0 ? MAX(value * scale, LEAST) : 0;
-        fill(snapshot, self->segments[i].ink, x, size, height);
+        fill(self, snapshot, self->segments[i].ink, x, size, height);
         x += size;
     }
     draw_limit(self, snapshot, scale, x, height);

@@ -74,9 +74,9 @@ static void clear(MoeKernelChart *self)
 void moe_kernel_chart_set(MoeKernelChart *self, const vkmoe_bench_result *r, const char *step)
 {
     double all = moe_kernel_sum(r), most = r->n_kernels > 0 ? r->kernels[0].seconds : 0;
-    g_autofree char *headline =
-        g_strdup_printf("%.1f tokens/s; the kernels take %.2f ms of a %s, in %u dispatches",
-                        r->mean, 1e3 * all, step, r->dispatches);
+    g_autofree char *headline = g_strdup_printf(
+        "%.1f tokens/s. Timed one by one, the kernels take %.2f ms for a %s, in %u dispatches.",
+        r->mean, 1e3 * all, step, r->dispatches);
     clear(self);
     gtk_label_set_label(GTK_LABEL(self->headline), headline);
     add_heads(self);

@@ -9,7 +9,7 @@
 struct _MoeModelDialog {
     GtkWindow parent;
     GtkLabel *name, *place, *summary, *problem, *host, *driver;
-    GtkWidget *problem_box;
+    GtkWidget *problem_box, *none;
     GtkSpinner *spinner;
     GtkDropDown *device, *context, *weights, *kv;
     MoeMemoryView *memory;
@@ -437,6 +437,7 @@ static void bind_children(GtkWidgetClass *widget)
     gtk_widget_class_bind_template_child(widget, MoeModelDialog, summary);
     gtk_widget_class_bind_template_child(widget, MoeModelDialog, problem);
     gtk_widget_class_bind_template_child(widget, MoeModelDialog, problem_box);
+    gtk_widget_class_bind_template_child(widget, MoeModelDialog, none);
     gtk_widget_class_bind_template_child(widget, MoeModelDialog, host);
     gtk_widget_class_bind_template_child(widget, MoeModelDialog, driver);
     gtk_widget_class_bind_template_child(widget, MoeModelDialog, spinner);
@@ -493,6 +494,7 @@ MoeModelDialog *moe_model_dialog_new(GtkWindow *parent, MoeWorker *worker, MoeRe
     GtkNoSelection *rows = gtk_no_selection_new(G_LIST_MODEL(g_object_ref(recent)));
     gtk_list_view_set_model(self->recent_list, GTK_SELECTION_MODEL(rows));
     g_object_unref(rows);
+    gtk_widget_set_visible(self->none, g_list_model_get_n_items(G_LIST_MODEL(recent)) == 0);
     self->listing = g_cancellable_new();
     moe_device_list_async(self->listing, on_listed, self);
     return self;
