@@ -317,6 +317,24 @@ static bool on_token(void *user, int32_t id)
     return !r->listener->cancelled(r->listener->user);
 }
 
+/* The newest token has no route until it is computed, which otherwise the next run would do. */
+static void route_last(struct run *r)
+{
+    vkmoe_session *session = r->runtime->session;
+    uint32_t length = vkmoe_session_length(session);
+    vkmoe_routes routes = {.first = length, .count = 0};
+    if (r->runtime->ranks == 0 || length == 0)
+        return;
+    if (vkmoe_session_read_routes(session, &routes, NULL) != VKMOE_OK) {
+        const int32_t last = vkmoe_session_tokens(session)[length - 1];
+        vkmoe_session_clear_cancel(session);
+        if (vkmoe_session_rollback(session, length - 1, NULL) != VKMOE_OK ||
+            vkmoe_session_eval(session, &last, 1, NULL, NULL) != VKMOE_OK)
+            return; /* the next run finds out, and says it */
+    }
+    say_routes(r, length);
+}
+
 /* The text so far once more, for what each of its tokens was worth. */
 static vkmoe_status compute_losses(struct run *r, vkmoe_error *err)
 {
@@ -356,7 +374,8 @@ static vkmoe_status run_text(struct run *r, const MoePrompt *prompt, vkmoe_error
     if (status == VKMOE_OK)
         status = vkmoe_session_generate(r->runtime->session, &generate, NULL, err);
     result->seconds = seconds_since(r->started);
-    say_routes(r, vkmoe_session_length(r->runtime->session));
+    if (status == VKMOE_OK || status == VKMOE_CANCELLED || status == VKMOE_CONTEXT_FULL)
+        route_last(r);
     g_string_truncate(r->text, 0);
     moe_pieces_finish(&r->pieces, r->text);
     if (r->text->len > 0)

@@ -19,7 +19,7 @@ typedef struct MoeEvent {
     MoeEventKind kind;
     MoeWorkerState state; /* STATE */
     guint opens;          /* STATE: how many opens were begun by then */
-    MoeLoaded *loaded;    /* STATE: what is open now, or NULL */
+    MoeLoaded *loaded;    /* STATE: what was opened, NULL: nothing since */
     vkmoe_error error;    /* STATE: why nothing is; status OK for no reason */
     double share;         /* PROGRESS */
     MoeTokenBatch batch;  /* TOKENS, with pointers into: */

@@ -233,6 +233,11 @@ void moe_transcript_add_tokens(MoeTranscript *self, const MoeToken *tokens, guin
         mark_selected(self);
 }
 
+guint moe_transcript_get_n_tokens(MoeTranscript *self)
+{
+    return self->spans->len;
+}
+
 void moe_transcript_tint(MoeTranscript *self, guint first, const float *weights, guint count)
 {
     GtkTextIter from, to;

@@ -27,6 +27,8 @@ guint moe_transcript_get_n_messages(MoeTranscript *self);
 /* Says which characters tokens made. With `anew` those known before are forgotten. */
 void moe_transcript_add_tokens(MoeTranscript *self, const MoeToken *tokens, guint count,
                                gboolean anew);
+/* How many of them are known: one more than the last position. */
+guint moe_transcript_get_n_tokens(MoeTranscript *self);
 /* Tints tokens: weights[i], 0 (none) to 1, is that of position first + i; others have none. */
 void moe_transcript_tint(MoeTranscript *self, guint first, const float *weights, guint count);
 /* The position of the selected token, or -1. */

@@ -74,8 +74,10 @@ static void take_state(MoeWorker *self, MoeEvent *event)
         return; /* of what will not be there for long */
     self->state = event->state;
     self->error = event->error;
-    moe_loaded_free(self->loaded);
-    self->loaded = g_steal_pointer(&event->loaded);
+    if (event->loaded || event->state == MOE_WORKER_EMPTY) {
+        moe_loaded_free(self->loaded);
+        self->loaded = g_steal_pointer(&event->loaded);
+    }
     g_object_notify_by_pspec(G_OBJECT(self), properties[PROP_STATE]);
 }
 
@@ -144,15 +146,19 @@ static void tell(MoeWorker *self, MoeEvent *event)
     g_mutex_unlock(&self->lock);
 }
 
-static void tell_state(MoeWorker *self, MoeWorkerState state, const vkmoe_error *error)
+static MoeEvent *state_event(MoeWorker *self, MoeWorkerState state, const vkmoe_error *error)
 {
     MoeEvent *event = moe_event_new(MOE_EVENT_STATE);
     event->state = state;
     event->opens = self->begun;
-    event->loaded = self->runtime.loaded ? moe_loaded_copy(self->runtime.loaded) : NULL;
     if (error)
         event->error = *error;
-    tell(self, event);
+    return event;
+}
+
+static void tell_state(MoeWorker *self, MoeWorkerState state, const vkmoe_error *error)
+{
+    tell(self, state_event(self, state, error));
 }
 
 /* --- jobs, on the worker's thread --- */
@@ -224,7 +230,10 @@ static void do_open(MoeWorker *self, const struct job *job)
     moe_runtime_close(&self->runtime);
     self->begun++;
     vkmoe_status status = moe_runtime_open(&self->runtime, job->open, &listener, &err);
-    tell_state(self, resting_state(self), status == VKMOE_OK ? NULL : &err);
+    MoeEvent *event = state_event(self, resting_state(self), status == VKMOE_OK ? NULL : &err);
+    if (status == VKMOE_OK)
+        event->loaded = moe_loaded_copy(self->runtime.loaded);
+    tell(self, event);
 }
 
 static void do_generate(MoeWorker *self, const struct job *job)

@@ -123,7 +123,8 @@ MoeWorkerState moe_worker_get_state(MoeWorker *self);
 const char *moe_worker_get_error(MoeWorker *self);
 /* The status that goes with it; OK where there was no failure. */
 vkmoe_status moe_worker_get_error_status(MoeWorker *self);
-/* What is open, or NULL; owned by the worker and valid until the next notify::state. */
+/* What is open, or NULL; owned by the worker, and there until another model is opened or the device
+ * is lost. */
 const MoeLoaded *moe_worker_get_loaded(MoeWorker *self);
 /* What moe_worker_open was called with last, also if that failed; NULL before. */
 const MoeOpenParams *moe_worker_get_params(MoeWorker *self);
