@@ -5,6 +5,7 @@
 #include "device.h"
 #include "memory_view.h"
 #include "planner.h"
+#include "sentence.h"
 
 struct _MoeModelDialog {
     GtkWindow parent;
@@ -172,7 +173,7 @@ static void forget_plan(MoeModelDialog *self)
 static void show_failure(MoeModelDialog *self, const char *sentence)
 {
     MoeDevice *device = chosen_device(self);
-    g_autofree char *text = g_strdup_printf("%s.", sentence);
+    g_autofree char *text = moe_sentence(sentence);
     show_problem(self, text);
     gtk_widget_set_visible(GTK_WIDGET(self->summary), FALSE);
     gtk_widget_set_visible(GTK_WIDGET(self->host), FALSE);
@@ -433,7 +434,7 @@ static void on_listed(GObject *source, GAsyncResult *result, gpointer data)
     if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
         return;
     if (!devices) {
-        g_autofree char *text = g_strdup_printf("%s. %s", error->message, moe_device_advice());
+        g_autofree char *text = moe_sentence(error->message);
         gtk_label_set_label(self->driver, text);
         gtk_widget_set_visible(GTK_WIDGET(self->driver), TRUE);
         devices = G_LIST_MODEL(g_list_store_new(MOE_TYPE_DEVICE));
