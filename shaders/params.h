@@ -147,7 +147,8 @@
  * ranked first, unless the position lies beyond `positions`. kept_ids [sequences, positions, ranks]:
  * the k chosen in the order of ids, then the experts that are neither chosen nor off, by their rank;
  * VKM_NO_EXPERT where there are no more, and after what a table chose. kept_weights [sequences,
- * positions, ranks + k]: their probs, 0 for no expert, then the k gates. k <= ranks <= n. */
+ * positions, 2, ranks]: their probs, 0 for no expert, then their gates, 0 for those that are not
+ * chosen. k <= ranks <= n. */
 #define VKM_PARAMS_topk_kept(K, R, W, I, X, T, C, U, F)                                            \
     R(K, logits)                                                                                   \
     R(K, probs)                                                                                    \

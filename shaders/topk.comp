@@ -66,18 +66,21 @@ uint kept_row(uvec4 row)
     return row.z * p.positions + row.y;
 }
 
+void keep_gate(uvec4 row, uint slot, float gate)
+{
+    if (keeps(row))
+        st_f32(addr_row(p.kept_weights, kept_row(row), p.ranks * 8u), p.ranks + slot, gate);
+}
+
+/* All of a slot but the gate of one that is chosen. */
 void keep(uvec4 row, uint slot, uint expert, float prob)
 {
     if (slot >= p.ranks || !keeps(row))
         return;
     st_u32(addr_row(p.kept_ids, kept_row(row), p.ranks * 4u), slot, expert);
-    st_f32(addr_row(p.kept_weights, kept_row(row), (p.ranks + p.k) * 4u), slot, prob);
-}
-
-void keep_gate(uvec4 row, uint slot, float gate)
-{
-    if (keeps(row))
-        st_f32(addr_row(p.kept_weights, kept_row(row), (p.ranks + p.k) * 4u), p.ranks + slot, gate);
+    st_f32(addr_row(p.kept_weights, kept_row(row), p.ranks * 8u), slot, prob);
+    if (slot >= p.k)
+        keep_gate(row, slot, 0.0);
 }
 
 /* An expert's place among those that are kept: its slot if it is chosen, else behind all slots, in

@@ -131,6 +131,9 @@ char *cli_routing_text(const struct cli_common *common);
 /* A session of the model as the options want it. Returns an exit code, after saying why. */
 int cli_session_create(const struct cli_common *common, vkmoe_model *model,
                        vkmoe_session **session);
+/* The same with params that began as cli_session_params. */
+int cli_session_open(const struct cli_common *common, const vkmoe_session_params *params,
+                     vkmoe_model *model, vkmoe_session **session);
 
 /* Applies a common option. Returns -1 if it was one, EXIT_USAGE if it was not (which has
  * been said) or its value is wrong, EXIT_DONE after printing `help` for -h. */
@@ -239,6 +242,7 @@ int cmd_bench(int argc, char **argv);
 int cmd_perplexity(int argc, char **argv);
 int cmd_balance(int argc, char **argv);
 int cmd_study(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
 int cmd_conform(int argc, char **argv);
 
 #endif

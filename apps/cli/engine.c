@@ -181,13 +181,19 @@ vkmoe_session_params cli_session_params(const struct cli_common *common)
 int cli_session_create(const struct cli_common *common, vkmoe_model *model, vkmoe_session **session)
 {
     const vkmoe_session_params params = cli_session_params(common);
+    return cli_session_open(common, &params, model, session);
+}
+
+int cli_session_open(const struct cli_common *common, const vkmoe_session_params *params,
+                     vkmoe_model *model, vkmoe_session **session)
+{
     vkmoe_error err;
     uint8_t *states;
     *session = NULL;
     int code = cli_expert_states(common, vkmoe_model_get_info(model), &states);
     if (code != EXIT_DONE)
         return code;
-    vkmoe_status status = vkmoe_session_create(model, &params, session, &err);
+    vkmoe_status status = vkmoe_session_create(model, params, session, &err);
     if (status == VKMOE_OK && states)
         status = vkmoe_session_set_experts(*session, states, &err);
     free(states);

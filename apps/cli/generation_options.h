@@ -35,7 +35,10 @@ enum {
 };
 #define CLI_GENERATION_LONG                                                                        \
     {"tokens", required_argument, NULL, 'n'}, {"context", required_argument, NULL, 'c'},           \
-        {"temp", required_argument, NULL, CLI_OPTION_TEMP},                                        \
+        CLI_SAMPLING_LONG
+/* But for those two. */
+#define CLI_SAMPLING_LONG                                                                          \
+    {"temp", required_argument, NULL, CLI_OPTION_TEMP},                                            \
         {"top-k", required_argument, NULL, CLI_OPTION_TOP_K},                                      \
         {"top-p", required_argument, NULL, CLI_OPTION_TOP_P},                                      \
         {"min-p", required_argument, NULL, CLI_OPTION_MIN_P},                                      \
@@ -49,7 +52,9 @@ enum {
 #define CLI_GENERATION_HELP                                                                        \
     "  -n, --tokens N         at most N tokens of text (default: 256)\n"                           \
     "  -c, --context N        room for N tokens of prompt and text\n"                              \
-    "                         (default: what the model was made for, at most 4096)\n"              \
+    "                         (default: what the model was made for, at most "                     \
+    "4096)\n" CLI_SAMPLING_HELP
+#define CLI_SAMPLING_HELP                                                                          \
     "      --stop STRING      the text ends before STRING; may be given more than once\n"          \
     "      --ignore-eos       go on past the end of the document\n"                                \
     "The next token is chosen by these, in this order, each by default as the model's\n"           \

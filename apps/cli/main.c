@@ -22,6 +22,7 @@ static const struct {
     {"bench", cmd_bench, "how fast a model runs"},
     {"perplexity", cmd_perplexity, "how well a model predicts a text"},
     {"balance", cmd_balance, "how evenly a text uses the experts"},
+    {"trace", cmd_trace, "which experts each token of a text chooses"},
     {"study", cmd_study, "what its experts are worth, by taking some away"},
     {"tokenize", cmd_tokenize, "text on stdin to token ids"},
     {"detokenize", cmd_detokenize, "token ids on stdin to text"},

@@ -8,92 +8,147 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "output.h"
 
-static bool write_all(int fd, const char *data, size_t size)
+/* --- one after the other --- */
+
+/* What a name stands for. */
+static bool find_target(struct cli_file *f)
 {
-    while (size > 0) {
-        ssize_t n = write(fd, data, size);
-        if (n < 0 && errno != EINTR)
-            return false;
-        data += n > 0 ? n : 0;
-        size -= n > 0 ? (size_t)n : 0;
-    }
-    return true;
+    struct stat there;
+    char *real = realpath(f->path, NULL); /* behind symbolic links; NULL: nothing is there yet */
+    f->target = real ? real : strdup(f->path);
+    if (!f->target)
+        return false;
+    if (stat(f->target, &there) == 0 && !S_ISREG(there.st_mode))
+        return true; /* a pipe or a device, which must not be replaced */
+    size_t n = strlen(f->target) + sizeof(".XXXXXX");
+    f->beside = malloc(n);
+    if (f->beside)
+        snprintf(f->beside, n, "%s.XXXXXX", f->target);
+    return f->beside;
 }
 
-/* Writes to a new file beside the path and puts it in its place. */
-static bool replace(const char *path, char *beside, const char *data, size_t size)
+static void forget(struct cli_file *f)
 {
-    int fd = mkstemp(beside);
+    free(f->target);
+    free(f->beside);
+    *f = (struct cli_file){0};
+}
+
+static int fail_write(const struct cli_file *f, int error)
+{
+    return cli_fail("cannot write %s: %s", f->path ? f->path : "to stdout", strerror(error));
+}
+
+int cli_file_open(struct cli_file *f, const char *path)
+{
+    *f = (struct cli_file){.path = path};
+    if (!path) {
+        f->stream = stdout;
+        return EXIT_DONE;
+    }
+    if (!find_target(f)) {
+        forget(f);
+        return cli_fail("host memory ran out for the name %s", path);
+    }
+    int fd = f->beside ? mkstemp(f->beside) : open(f->target, O_WRONLY | O_CLOEXEC);
+    f->stream = fd >= 0 ? fdopen(fd, "wb") : NULL;
+    if (f->stream)
+        return EXIT_DONE;
+    int error = errno;
+    if (fd >= 0) {
+        close(fd);
+        if (f->beside)
+            unlink(f->beside);
+    }
+    int code = fail_write(f, error);
+    forget(f);
+    return code;
+}
+
+bool cli_file_write(struct cli_file *f, const char *data, size_t size)
+{
+    errno = 0;
+    if (f->error == 0 &&
+        (fwrite(data, 1, size, f->stream) != size || (f->stream == stdout && fflush(stdout) != 0)))
+        f->error = errno ? errno : EIO;
+    return f->error == 0;
+}
+
+/* Everything is on the disk, and the mode is that of a new file. */
+static bool settle(struct cli_file *f)
+{
     mode_t mask = umask(0);
     umask(mask);
-    bool good =
-        fd >= 0 && write_all(fd, data, size) && fchmod(fd, 0666 & ~mask) == 0 && fsync(fd) == 0;
-    if (fd >= 0 && close(fd) != 0)
-        good = false;
-    good = good && rename(beside, path) == 0;
-    if (fd >= 0 && !good) {
-        int error = errno;
-        unlink(beside);
-        errno = error;
-    }
-    return good;
+    if (fflush(f->stream) != 0)
+        return false;
+    return !f->beside ||
+           (fchmod(fileno(f->stream), 0666 & ~mask) == 0 && fsync(fileno(f->stream)) == 0);
 }
 
-/* Writes into a pipe or a device, which must not be replaced. */
-static bool write_into(const char *path, const char *data, size_t size)
+int cli_file_commit(struct cli_file *f)
 {
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    bool good = fd >= 0 && write_all(fd, data, size);
-    if (fd >= 0 && close(fd) != 0)
-        good = false;
-    return good;
+    int code = EXIT_DONE;
+    if (f->error == 0 && f->stream != stdout && !settle(f))
+        f->error = errno;
+    if (f->stream != stdout && fclose(f->stream) != 0 && f->error == 0)
+        f->error = errno;
+    if (f->error == 0 && f->beside && rename(f->beside, f->target) != 0)
+        f->error = errno;
+    if (f->error != 0) {
+        if (f->beside)
+            unlink(f->beside);
+        code = fail_write(f, f->error);
+    }
+    forget(f);
+    return code;
+}
+
+void cli_file_abort(struct cli_file *f)
+{
+    if (f->stream && f->stream != stdout)
+        fclose(f->stream);
+    if (f->beside)
+        unlink(f->beside);
+    forget(f);
+}
+
+/* --- at once --- */
+
+int cli_write_file(const char *path, const char *data, size_t size)
+{
+    struct cli_file f;
+    int code = cli_file_open(&f, path);
+    if (code != EXIT_DONE)
+        return code;
+    cli_file_write(&f, data, size);
+    return cli_file_commit(&f);
 }
 
 /* Opens neither a pipe, whose reader would take it for the report, nor what is there. */
-static bool could_write(const char *path, char *beside, bool is_file)
+static bool could_write(struct cli_file *f)
 {
     struct stat there;
-    if (!is_file && stat(path, &there) == 0 && S_ISDIR(there.st_mode))
+    if (!f->beside && stat(f->target, &there) == 0 && S_ISDIR(there.st_mode))
         errno = EISDIR;
-    else if (!is_file)
-        return access(path, W_OK) == 0;
+    else if (!f->beside)
+        return access(f->target, W_OK) == 0;
     else {
-        int fd = mkstemp(beside);
-        return fd >= 0 && unlink(beside) == 0 && close(fd) == 0;
+        int fd = mkstemp(f->beside);
+        return fd >= 0 && unlink(f->beside) == 0 && close(fd) == 0;
     }
     return false;
 }
 
-/* Writes the data, or where there is none finds out whether it could be. */
-static int write_or_try(const char *path, const char *data, size_t size)
-{
-    struct stat there;
-    char *real = realpath(path, NULL); /* behind symbolic links; NULL: nothing is there yet */
-    const char *target = real ? real : path;
-    size_t n = strlen(target) + sizeof(".XXXXXX");
-    char *beside = malloc(n);
-    bool is_file = stat(target, &there) != 0 || S_ISREG(there.st_mode);
-    int code = EXIT_DONE;
-    if (beside)
-        snprintf(beside, n, "%s.XXXXXX", target);
-    if (!beside)
-        code = cli_fail("host memory ran out for the name %s", path);
-    else if (!data ? !could_write(target, beside, is_file)
-                   : !(is_file ? replace(target, beside, data, size)
-                               : write_into(target, data, size)))
-        code = cli_fail("cannot write %s: %s", path, strerror(errno));
-    free(beside);
-    free(real);
-    return code;
-}
-
-int cli_write_file(const char *path, const char *data, size_t size)
-{
-    return write_or_try(path, data, size);
-}
-
 int cli_try_file(const char *path)
 {
-    return write_or_try(path, NULL, 0);
+    struct cli_file f = {.path = path};
+    int code = EXIT_DONE;
+    if (!find_target(&f))
+        code = cli_fail("host memory ran out for the name %s", path);
+    else if (!could_write(&f))
+        code = fail_write(&f, errno);
+    forget(&f);
+    return code;
 }

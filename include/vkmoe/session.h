@@ -31,7 +31,7 @@ typedef struct vkmoe_session_params {
     bool count_pairs;      /* and which pairs of experts: 4 bytes for each in every MoE layer */
     /* Experts of each token to remember in every MoE layer, the chosen ones and the runners-up, for
      * vkmoe_session_read_routes: at least as many as the session activates, at most
-     * n_routed_experts; 0: none. Forks inherit it. Takes 4 (2 keep_ranks + K) bytes of host memory
+     * n_routed_experts; 0: none. Forks inherit it. Takes 12 keep_ranks bytes of host memory
      * for each token of the context and MoE layer. */
     uint32_t keep_ranks;
     /* Tokens for which the KV cache has room, of this session and of its forks together, counted in
@@ -39,8 +39,8 @@ typedef struct vkmoe_session_params {
     uint32_t cache_tokens;
     vkmoe_kv kv; /* what the KV cache holds keys and values as; forks share it */
     /* Called after every step, from the thread of the call; false ends the call with CANCELLED. It
-     * must not call back into the session, but for vkmoe_session_read_routes. NULL: none. Forks
-     * inherit it. */
+     * must not call back into the session, but for vkmoe_session_read_routes and
+     * vkmoe_session_read_routing. NULL: none. Forks inherit it. */
     bool (*on_step)(void *user, const vkmoe_step *step);
     void *user; /* handed to on_step */
 } vkmoe_session_params;
@@ -74,9 +74,16 @@ vkmoe_status vkmoe_session_eval(vkmoe_session *session, const int32_t *tokens, s
 /* Writes tokens and a trace of them to a safetensors file, whole or not at all: `tokens` I32
  * [count], `logits` F32 [count, vocab_size], and for each MoE layer L `layers.L.topk_idx` I32 and
  * `layers.L.topk_weight` F32, both [count, n_experts_per_token] by falling weight, the lower id
- * first in a tie. All of the trace must be there. */
+ * first in a tie. What the trace has not (NULL) is left out; ids without gates, or gates without
+ * ids, stay in their order. */
 vkmoe_status vkmoe_trace_write(const vkmoe_model *model, const int32_t *tokens, size_t count,
                                const vkmoe_trace *trace, const char *path, vkmoe_error *err);
+/* The same for routes, which may be longer than any session: `tokens` I32 [count], and of each MoE
+ * layer L `layers.L.topk_idx` I32, `layers.L.topk_weight` F32 (gates) and `layers.L.topk_prob` F32,
+ * all [count, ranks], in the order that they have; what is NULL is left out. `first` is not read.
+ */
+vkmoe_status vkmoe_routes_write(const vkmoe_model *model, const int32_t *tokens,
+                                const vkmoe_routes *routes, const char *path, vkmoe_error *err);
 
 /* What is generated, and how. */
 typedef struct vkmoe_generate_params {
@@ -85,7 +92,8 @@ typedef struct vkmoe_generate_params {
     bool ignore_eos;         /* go on past the end of the document */
     /* Called with each token as it is chosen (not with the EOS token that ends it); returns false
      * to stop, the token being kept. It must not use the session, nor another one that shares its
-     * cache, but for vkmoe_session_read_routes. NULL: none. */
+     * cache, but for vkmoe_session_length, vkmoe_session_read_routes and
+     * vkmoe_session_read_routing. NULL: none. */
     bool (*on_token)(void *user, int32_t token);
     void *user; /* handed to on_token */
 } vkmoe_generate_params;
@@ -113,7 +121,7 @@ vkmoe_status vkmoe_session_rollback(vkmoe_session *session, uint32_t length, vkm
 void vkmoe_session_reset(vkmoe_session *session);
 /* Tokens in the sequence. */
 uint32_t vkmoe_session_length(const vkmoe_session *session);
-/* Routed experts that each of its tokens activates; 0 in a dense model. */
+/* Routed experts that each of its tokens activates from now on; 0 in a dense model. */
 uint32_t vkmoe_session_experts_per_token(const vkmoe_session *session);
 /* From now on: states [n_moe_layers, n_routed_experts] of enum vkmoe_expert_state; NULL: all free
  * again. What is computed already stays as it is; forks made later inherit it. Fails with
@@ -121,7 +129,18 @@ uint32_t vkmoe_session_experts_per_token(const vkmoe_session *session);
  * session activates, or fewer experts left than it activates; then nothing changes. */
 vkmoe_status vkmoe_session_set_experts(vkmoe_session *session, const uint8_t *states,
                                        vkmoe_error *err);
-/* What the session and its forks chose since it was made or vkmoe_session_reset_routing. Fails with
+/* From now on the session routes as `routing` says (NULL: as the model was trained), within what it
+ * was made for: at most as many experts of each token, and HASH only where it was made with HASH.
+ * What is computed already stays as it is, experts that are off or forced stay so, counts go on;
+ * forks made later inherit it. Fails with INVALID_ARGUMENT, or OUT_OF_HOST_MEMORY for a table that
+ * is drawn; then nothing changes. */
+vkmoe_status vkmoe_session_set_routing(vkmoe_session *session, const vkmoe_routing *routing,
+                                       vkmoe_error *err);
+/* What the session and its forks chose since it was made or vkmoe_session_reset_routing. May be
+ * called between calls, and from within on_step and on_token: `tokens` then counts the steps that
+ * the device has in hand as well, and the rest may hold a part of them. Where the device's memory
+ * is the host's nothing is waited for; elsewhere the steps in hand are, no more than some tens of
+ * milliseconds. Fails with
  * INVALID_ARGUMENT for what the session does not count, or with what the device reports. */
 vkmoe_status vkmoe_session_read_routing(vkmoe_session *session, vkmoe_routing_counts *counts,
                                         vkmoe_error *err);

@@ -252,7 +252,7 @@ static void topk_kept(struct vkm_suite *s, uint32_t n, uint32_t k, uint32_t rank
         .ids = vkm_case_output(s, (uint64_t)ROWS * k),
         .gates = vkm_case_output(s, (uint64_t)ROWS * k),
         .kept_ids = vkm_case_output(s, (uint64_t)SEQUENCES * POSITIONS * ranks),
-        .kept_weights = vkm_case_output(s, (uint64_t)SEQUENCES * POSITIONS * (ranks + k)),
+        .kept_weights = vkm_case_output(s, (uint64_t)SEQUENCES * POSITIONS * 2 * ranks),
         .n = n,
         .k = k,
         .normalise = kind % 2 == 0,

@@ -20,7 +20,8 @@ static vkmoe_status write_table(struct vkmoe_session *s, const uint32_t *table, 
     const vkmoe_allocator *a = vkm_gpu_allocator(s->model->gpu);
     const struct vkm_config *c = &s->model->weights.config;
     if (table) {
-        memcpy(words_at(s->state.table, 0), table, (size_t)s->state.table.size);
+        memcpy(words_at(s->state.table, 0), table,
+               (size_t)c->vocab_size * s->state.params.routing.k * sizeof(*table));
         return VKMOE_OK;
     }
     uint32_t *order = vkm_malloc(a, c->n_routed_experts, sizeof(*order));
@@ -46,13 +47,12 @@ static void copy_routes(struct vkmoe_session *s, const struct vkmoe_session *fro
 {
     const struct vkm_state *to = &s->state, *of = &from->state;
     size_t n = from->sequence.length, keep = to->params.routing.keep;
-    size_t row = keep + to->params.routing.k;
     for (uint32_t i = 0; i < s->model->info.n_moe_layers; i++) {
         uint64_t ids = i * to->kept_ids_stride, weights = i * to->kept_weights_stride;
         memcpy(words_at(to->kept_ids, ids), words_at(of->kept_ids, ids),
                n * keep * sizeof(uint32_t));
         memcpy(words_at(to->kept_weights, weights), words_at(of->kept_weights, weights),
-               n * row * sizeof(float));
+               n * 2 * keep * sizeof(float));
     }
 }
 
@@ -69,27 +69,39 @@ void vkm_routing_inherit(struct vkmoe_session *s, const struct vkmoe_session *fr
 
 /* --- experts off and forced --- */
 
-static vkmoe_status check_layer(const struct vkmoe_session *s, uint32_t layer,
-                                const uint8_t *states, vkmoe_error *err)
+/* What the host wants of a layer's experts. */
+struct wanted {
+    uint32_t off, forced;
+};
+
+static vkmoe_status count_wanted(const uint8_t *states, uint32_t n, uint32_t layer,
+                                 struct wanted *wanted, vkmoe_error *err)
 {
-    const struct vkm_router *routing = &s->state.params.routing;
-    uint32_t n = s->model->info.n_routed_experts, off = 0, forced = 0;
+    *wanted = (struct wanted){0};
     for (uint32_t i = 0; i < n; i++) {
         if (states[i] > VKMOE_EXPERT_FORCED)
             return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
                             "the state of expert %u in MoE layer %u is %u, expected 0 to %d", i,
                             layer, states[i], VKMOE_EXPERT_FORCED);
-        off += states[i] == VKMOE_EXPERT_OFF;
-        forced += states[i] == VKMOE_EXPERT_FORCED;
+        wanted->off += states[i] == VKMOE_EXPERT_OFF;
+        wanted->forced += states[i] == VKMOE_EXPERT_FORCED;
     }
-    if (forced > routing->k)
+    return VKMOE_OK;
+}
+
+/* Whether a router can do with that, of n experts. */
+static vkmoe_status check_wanted(const struct vkm_router *routing, uint32_t n, uint32_t layer,
+                                 const struct wanted *wanted, vkmoe_error *err)
+{
+    if (wanted->forced > routing->k)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
-                        "%u experts are forced in MoE layer %u, where a token activates %u", forced,
-                        layer, routing->k);
-    if (!routing->by_table && n - off - routing->skip < routing->k)
+                        "%u experts are forced in MoE layer %u, where a token activates %u",
+                        wanted->forced, layer, routing->k);
+    if (!routing->by_table && n - wanted->off < routing->skip + routing->k)
         return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
                         "%u of %u experts are left in MoE layer %u, where a token activates %u",
-                        n - off - routing->skip, n, layer, routing->k);
+                        n - wanted->off > routing->skip ? n - wanted->off - routing->skip : 0, n,
+                        layer, routing->k);
     return VKMOE_OK;
 }
 
@@ -102,7 +114,10 @@ vkmoe_status vkmoe_session_set_experts(vkmoe_session *session, const uint8_t *st
     uint32_t layers = session->model->info.n_moe_layers;
     bool steers = false;
     for (uint32_t i = 0; states && i < layers; i++) {
-        vkmoe_status status = check_layer(session, i, states + (size_t)i * n, err);
+        struct wanted wanted;
+        vkmoe_status status = count_wanted(states + (size_t)i * n, n, i, &wanted, err);
+        if (status == VKMOE_OK)
+            status = check_wanted(&s->params.routing, n, i, &wanted, err);
         if (status != VKMOE_OK)
             return status;
     }
@@ -114,6 +129,59 @@ vkmoe_status vkmoe_session_set_experts(vkmoe_session *session, const uint8_t *st
         }
     session->steers = steers;
     return VKMOE_OK;
+}
+
+/* --- another router --- */
+
+/* Whether it fits what memory is laid out for, and the experts that are off or forced. */
+static vkmoe_status check_router(const struct vkmoe_session *session,
+                                 const struct vkm_router *routing, vkmoe_error *err)
+{
+    const struct vkm_state *s = &session->state;
+    uint32_t n = session->model->info.n_routed_experts;
+    uint32_t most = vkm_router_most(&s->params.routing);
+    vkmoe_status status = VKMOE_OK;
+    if (routing->k > most)
+        return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
+                        "the session was made to activate at most %u experts of each token, not %u",
+                        most, routing->k);
+    if (routing->by_table && s->table.size == 0)
+        return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
+                        "the session was not made with a routing table");
+    for (uint32_t i = 0; i < session->model->info.n_moe_layers && status == VKMOE_OK; i++) {
+        const uint32_t *states = words_at(s->experts, i * s->experts_stride);
+        struct wanted wanted = {0};
+        for (uint32_t e = 0; e < n; e++) {
+            wanted.off += states[e] == VKM_EXPERT_OFF;
+            wanted.forced += states[e] == VKM_EXPERT_FORCED;
+        }
+        status = check_wanted(routing, n, i, &wanted, err);
+    }
+    return status;
+}
+
+vkmoe_status vkmoe_session_set_routing(vkmoe_session *session, const vkmoe_routing *routing,
+                                       vkmoe_error *err)
+{
+    VKM_REQUIRE(session, err);
+    struct vkm_router *now = &session->state.params.routing, before = *now, after;
+    vkmoe_status status = vkm_router_resolve(&session->model->weights.config, routing, &after, err);
+    if (status == VKMOE_OK)
+        status = check_router(session, &after, err);
+    if (status != VKMOE_OK)
+        return status;
+    after.most = vkm_router_most(&before);
+    after.count = before.count;
+    after.count_pairs = before.count_pairs;
+    after.keep = before.keep;
+    *now = after;
+    if (after.by_table)
+        status = write_table(session, routing->table, err);
+    if (status != VKMOE_OK)
+        *now = before;
+    for (uint32_t i = 0; i < VKM_STEPS_AHEAD; i++)
+        vkm_step_finish(&session->decode[i]); /* recorded for the router before */
+    return status;
 }
 
 /* --- what was chosen --- */
@@ -134,32 +202,47 @@ static vkmoe_status fetch(struct vkmoe_session *s, struct vkm_view view, const c
     return status;
 }
 
-static double mass(const uint32_t *words)
+/* Words as they were, and a moment later: steps that are in hand may be adding to them, first to
+ * the low word and then what it carries to the high one. */
+static double mass(const uint32_t *before, const uint32_t *after)
 {
-    return ((double)words[1] * 0x1p32 + words[0]) / (double)VKM_MASS_UNIT;
+    bool carries = after[0] < before[0] && after[1] == before[1];
+    return (((double)after[1] + carries) * 0x1p32 + after[0]) / (double)VKM_MASS_UNIT;
+}
+
+/* Two readings; one will do where it comes behind the steps in hand. */
+static vkmoe_status fetch_counts(struct vkmoe_session *s, uint32_t **before, uint32_t **after,
+                                 vkmoe_error *err)
+{
+    const char *what = "the router's counts";
+    vkmoe_status status = fetch(s, s->state.counts, what, before, err);
+    *after = *before;
+    if (status == VKMOE_OK && s->state.counts.buffer->mapped)
+        status = fetch(s, s->state.counts, what, after, err);
+    return status;
 }
 
 static vkmoe_status read_counts(struct vkmoe_session *s, vkmoe_routing_counts *counts,
                                 vkmoe_error *err)
 {
-    uint32_t n = s->model->info.n_routed_experts, *words;
-    vkmoe_status status = fetch(s, s->state.counts, "the router's counts", &words, err);
-    if (status != VKMOE_OK)
-        return status;
-    for (uint32_t i = 0; i < s->model->info.n_moe_layers; i++)
+    const vkmoe_allocator *a = vkm_gpu_allocator(s->model->gpu);
+    uint32_t n = s->model->info.n_routed_experts, *before = NULL, *after = NULL;
+    vkmoe_status status = fetch_counts(s, &before, &after, err);
+    for (uint32_t i = 0; i < s->model->info.n_moe_layers && status == VKMOE_OK; i++)
         for (uint32_t e = 0; e < n; e++) {
-            const uint32_t *of =
-                words + i * (s->state.counts_stride / sizeof(*words)) + e * VKM_COUNT_WORDS;
+            size_t of = i * (s->state.counts_stride / sizeof(*after)) + e * VKM_COUNT_WORDS;
             size_t at = (size_t)i * n + e;
             if (counts->chosen)
-                counts->chosen[at] = of[0];
+                counts->chosen[at] = after[of];
             if (counts->gate_mass)
-                counts->gate_mass[at] = mass(of + 1);
+                counts->gate_mass[at] = mass(before + of + 1, after + of + 1);
             if (counts->prob_mass)
-                counts->prob_mass[at] = mass(of + 3);
+                counts->prob_mass[at] = mass(before + of + 3, after + of + 3);
         }
-    vkm_free(vkm_gpu_allocator(s->model->gpu), words);
-    return VKMOE_OK;
+    if (after != before)
+        vkm_free(a, after);
+    vkm_free(a, before);
+    return status;
 }
 
 static vkmoe_status read_pairs(struct vkmoe_session *s, uint32_t *pairs, vkmoe_error *err)
@@ -227,32 +310,20 @@ vkmoe_status vkmoe_session_reset_routing(vkmoe_session *session, vkmoe_error *er
 
 /* --- which experts ranked first --- */
 
-/* A token's gates and probabilities in one layer: the record holds probabilities [keep], gates [k].
- */
-static void read_weights(const struct vkm_router *routing, const float *record, float *gates,
-                         float *probs)
-{
-    uint32_t keep = routing->keep, k = routing->k;
-    if (probs)
-        memcpy(probs, record, keep * sizeof(*probs));
-    if (!gates)
-        return;
-    memcpy(gates, record + keep, k * sizeof(*gates));
-    memset(gates + k, 0, (keep - k) * sizeof(*gates));
-}
-
 static void read_routes(const struct vkm_state *s, uint32_t layer, const vkmoe_routes *r)
 {
-    const struct vkm_router *routing = &s->params.routing;
-    size_t keep = routing->keep, row = keep + routing->k, at = (size_t)layer * r->count * keep;
-    const uint32_t *ids = words_at(s->kept_ids, layer * s->kept_ids_stride);
-    const float *weights =
-        (const float *)(const void *)words_at(s->kept_weights, layer * s->kept_weights_stride);
+    size_t keep = s->params.routing.keep, at = (size_t)layer * r->count * keep;
+    const uint32_t *ids = words_at(s->kept_ids, layer * s->kept_ids_stride) + r->first * keep;
+    const uint32_t *weights =
+        words_at(s->kept_weights, layer * s->kept_weights_stride) + r->first * 2 * keep;
     if (r->ids)
-        memcpy(r->ids + at, ids + r->first * keep, r->count * keep * sizeof(*ids));
-    for (uint32_t i = 0; i < r->count; i++, at += keep)
-        read_weights(routing, weights + ((size_t)r->first + i) * row,
-                     r->gates ? r->gates + at : NULL, r->probs ? r->probs + at : NULL);
+        memcpy(r->ids + at, ids, r->count * keep * sizeof(*ids));
+    for (uint32_t i = 0; i < r->count; i++, at += keep, weights += 2 * keep) {
+        if (r->probs)
+            memcpy(r->probs + at, weights, keep * sizeof(float));
+        if (r->gates)
+            memcpy(r->gates + at, weights + keep, keep * sizeof(float));
+    }
 }
 
 vkmoe_status vkmoe_session_read_routes(vkmoe_session *session, vkmoe_routes *routes,

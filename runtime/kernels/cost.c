@@ -58,7 +58,7 @@ static struct vkm_cost cost_topk_steered(const struct dispatch *d, const void *p
 static struct vkm_cost cost_topk_kept(const struct dispatch *d, const void *params)
 {
     const struct vkm_params_topk_kept *p = params;
-    return words(d->rows * (2.0 * vkm_ld(p->n) + 3.0 * p->k + p->n + 2.0 * p->ranks),
+    return words(d->rows * (2.0 * vkm_ld(p->n) + 2.0 * p->k + p->n + 3.0 * p->ranks),
                  d->rows * p->n * p->k);
 }
 

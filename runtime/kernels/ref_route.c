@@ -1,8 +1,6 @@
 /* The router: softmax over the experts and the choice of K of them. */
 #include "kernels/ref.h"
 
-#include <string.h>
-
 void vkm_ref_softmax(const struct vkm_ref *ref, const void *params)
 {
     const struct vkm_params_softmax *p = params;
@@ -205,12 +203,13 @@ void vkm_ref_topk_kept(const struct vkm_ref *ref, const void *params)
             continue;
         size_t at = (size_t)rows[r].sequence * p->positions + rows[r].position;
         uint32_t *kept = all_ids + at * p->ranks;
-        float *weights = all_weights + at * (p->ranks + p->k);
+        float *weights = all_weights + at * 2 * p->ranks;
         rank_row(&steered, &rows[r], logits + r * steered.ld, states, ids + r * p->k, p->ranks,
                  kept);
         for (uint32_t slot = 0; slot < p->ranks; slot++)
             weights[slot] = kept[slot] < p->n ? probs[r * steered.ld + kept[slot]] : 0;
-        memcpy(weights + p->ranks, gates + r * p->k, p->k * sizeof(*gates));
+        for (uint32_t slot = 0; slot < p->ranks; slot++)
+            weights[p->ranks + slot] = slot < p->k ? gates[r * p->k + slot] : 0;
     }
 }
 

@@ -7,7 +7,8 @@
 
 /* A vkmoe_routing, made definite by the model. */
 struct vkm_router {
-    uint32_t k; /* routed experts of each token; 0 in a dense model */
+    uint32_t k;    /* routed experts of each token; 0 in a dense model */
+    uint32_t most; /* that k may become, what memory is laid out for; 0: k */
     bool normalise;
     bool by_table; /* the token alone says which */
     float noise;   /* standard deviation, of logits */
@@ -21,6 +22,11 @@ struct vkm_router {
 /* INVALID_ARGUMENT for what the model cannot do, the option being named; routing may be NULL. */
 vkmoe_status vkm_router_resolve(const struct vkm_config *config, const vkmoe_routing *routing,
                                 struct vkm_router *out, vkmoe_error *err);
+
+static inline uint32_t vkm_router_most(const struct vkm_router *r)
+{
+    return r->most > r->k ? r->most : r->k;
+}
 
 /* Whether the plain kernel does not do. */
 static inline bool vkm_router_is_steered(const struct vkm_router *r)

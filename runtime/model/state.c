@@ -22,7 +22,7 @@ static struct vkm_view cut(struct cutter *c, uint64_t count, uint64_t size)
 static void lay_out_host(struct vkm_state *s, const struct vkm_config *c, struct cutter *host)
 {
     const struct vkm_state_params *p = &s->params;
-    uint32_t k = p->routing.by_table ? p->routing.k : 0;
+    uint32_t k = p->routing.by_table ? vkm_router_most(&p->routing) : 0;
     s->block_stride = vkm_ceil_div(p->context, VKM_KV_BLOCK);
     s->rows = cut(host, p->max_rows, sizeof(struct vkm_row));
     s->next = cut(host, p->max_logits, sizeof(struct vkm_row));
@@ -53,7 +53,7 @@ static void lay_out_kept(struct vkm_state *s, const struct vkm_config *c, struct
     const struct vkm_state_params *p = &s->params;
     uint64_t rows = p->routing.keep > 0 ? (uint64_t)p->sequences * p->context : 0;
     uint64_t id_bytes = p->routing.keep * sizeof(uint32_t);
-    uint64_t weight_bytes = ((uint64_t)p->routing.keep + p->routing.k) * sizeof(float);
+    uint64_t weight_bytes = 2 * p->routing.keep * sizeof(float);
     s->kept_ids_stride = vkm_align_up(rows * id_bytes, 256);
     s->kept_weights_stride = vkm_align_up(rows * weight_bytes, 256);
     s->kept_ids = cut(kept, vkm_config_moe_layers(c), s->kept_ids_stride);
@@ -63,7 +63,7 @@ static void lay_out_kept(struct vkm_state *s, const struct vkm_config *c, struct
 static void lay_out_moe(struct vkm_state *s, const struct vkm_config *c, struct cutter *device)
 {
     uint64_t rows = s->params.max_rows;
-    uint32_t pairs = s->params.max_rows * s->params.routing.k;
+    uint32_t pairs = s->params.max_rows * vkm_router_most(&s->params.routing);
     uint64_t sort_words = (uint64_t)vkm_moe_sort_tiles(pairs) * c->n_routed_experts;
     s->router_logits = cut(device, rows * vkm_ld(c->n_routed_experts), sizeof(float));
     s->router_probs = cut(device, rows * vkm_ld(c->n_routed_experts), sizeof(float));

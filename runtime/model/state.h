@@ -21,7 +21,8 @@ struct vkm_state_params {
     uint64_t parts; /* that attention leaves at most: vkm_attention_max_parts */
 };
 
-/* Shapes with R = max_rows, P = R * routing.k, L = max_logits; ld as in shaders/params.h.
+/* Shapes with R = max_rows, P = R * k, k = vkm_router_most, L = max_logits; ld as in
+ * shaders/params.h.
  */
 struct vkm_state {
     struct vkm_gpu *gpu;
@@ -75,7 +76,7 @@ struct vkm_state {
     uint64_t counts_stride, pairs_stride;
 
     /* which experts ranked first, where that is kept, of each MoE layer: [sequences, context, keep]
-     * uint, kept_ids_stride bytes apart, and [sequences, context, keep + k], kept_weights_stride
+     * uint, kept_ids_stride bytes apart, and [sequences, context, 2, keep], kept_weights_stride
      * apart: see topk_kept */
     struct vkm_view kept_ids, kept_weights;
     uint64_t kept_ids_stride, kept_weights_stride;

@@ -352,6 +352,23 @@ static void what_is_rolled_back_is_gone_and_what_comes_after_takes_its_place(voi
     vkmoe_session_destroy(s);
 }
 
+/* Each token's gates are those of the K that it was computed with. */
+static void tokens_of_another_k_are_kept_beside_one_another(void **state)
+{
+    static struct kept kept;
+    vkmoe_error err;
+    const vkmoe_routing most = {.experts_per_token = 6}, few = {.experts_per_token = 2};
+    vkmoe_session *s = session_of(&most, EXPERTS);
+    (void)state;
+    eval(s, 0, 20);
+    assert_ok(vkmoe_session_set_routing(s, &few, &err), &err);
+    eval(s, 20, 30);
+    read_kept(s, 0, 50, &kept);
+    for (uint32_t i = 0; i < LAYERS * 50 * EXPERTS; i++)
+        assert_int_equal(kept.gates[i] > 0, i % EXPERTS < (i / EXPERTS % 50 < 20 ? 6 : 2));
+    vkmoe_session_destroy(s);
+}
+
 /* Keeping is another variant of the kernel: the text is the same. */
 static void keeping_changes_nothing(void **state)
 {
@@ -408,6 +425,7 @@ int main(void)
         cmocka_unit_test(a_step_s_routes_are_there_when_it_is_told_of),
         cmocka_unit_test(forks_have_what_was_kept_and_go_their_own_ways),
         cmocka_unit_test(what_is_rolled_back_is_gone_and_what_comes_after_takes_its_place),
+        cmocka_unit_test(tokens_of_another_k_are_kept_beside_one_another),
         cmocka_unit_test(keeping_changes_nothing),
         cmocka_unit_test(what_cannot_be_kept_or_read_is_refused),
     };

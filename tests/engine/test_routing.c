@@ -245,6 +245,153 @@ static void generation_follows_what_is_switched(void **state)
     vkmoe_session_destroy(s);
 }
 
+/* What was counted when it was last asked. */
+struct asked {
+    vkmoe_session *session;
+    uint64_t chosen[LAYERS * EXPERTS];
+    double gates[LAYERS * EXPERTS], probs[LAYERS * EXPERTS];
+    uint32_t times;
+};
+
+/* Steps that are in hand may be there in part, but nothing goes back. */
+static bool ask(void *user, int32_t token)
+{
+    struct asked *asked = user, now = {.session = asked->session, .times = asked->times + 1};
+    vkmoe_routing_counts counts = {
+        .chosen = now.chosen, .gate_mass = now.gates, .prob_mass = now.probs};
+    vkmoe_error err;
+    (void)token;
+    assert_ok(vkmoe_session_read_routing(now.session, &counts, &err), &err);
+    for (uint32_t l = 0; l < LAYERS; l++) {
+        uint64_t sum = 0;
+        for (size_t e = l * EXPERTS; e < (l + 1) * EXPERTS; e++) {
+            assert_true(now.chosen[e] >= asked->chosen[e] && now.gates[e] >= asked->gates[e] &&
+                        now.probs[e] >= asked->probs[e]);
+            assert_true(now.probs[e] <= (double)counts.tokens);
+            sum += now.chosen[e];
+        }
+        assert_true(sum <= counts.tokens * TRAINED);
+        assert_true(sum + 4 * TRAINED >= counts.tokens * TRAINED);
+    }
+    *asked = now;
+    return true;
+}
+
+static void counts_can_be_read_while_text_is_generated(void **state)
+{
+    vkmoe_error err;
+    vkmoe_session *s = session_of(&(vkmoe_routing){0});
+    struct asked asked = {.session = s};
+    const vkmoe_generate_params params = {
+        .max_tokens = 90, .ignore_eos = true, .on_token = ask, .user = &asked};
+    (void)state;
+    assert_ok(vkmoe_session_eval(s, tokens, 4, NULL, &err), &err);
+    assert_ok(vkmoe_session_generate(s, &params, NULL, &err), &err);
+    assert_int_equal(asked.times, 90);
+    vkmoe_session_destroy(s);
+}
+
+static const struct {
+    vkmoe_routing routing;
+    uint32_t k, skip, shared;
+    bool normalise;
+} steps[] = {
+    {{.router = VKMOE_ROUTER_TOPK_NORMED, .experts_per_token = 2}, 2, 0, 1, true},
+    {{.experts_per_token = 5, .skip = 4}, 5, 4, 1, false},
+    {{.router = VKMOE_ROUTER_SWITCH, .without_shared = true}, 1, 0, 0, false},
+    {{.router = VKMOE_ROUTER_DENSE}, EXPERTS, 0, 1, false},
+    {{.router = VKMOE_ROUTER_MODEL}, TRAINED, 0, 1, false},
+};
+
+/* What was recorded and laid out for one router does not stand in the way of the next. */
+static void a_session_can_be_routed_anew_at_any_time(void **state)
+{
+    vkmoe_error err;
+    const vkmoe_sampling greedy = {0};
+    const vkmoe_routing all = {.experts_per_token = EXPERTS};
+    vkmoe_session *s = session_of(&all), *fork;
+    (void)state;
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        struct test_shape wanted = shape;
+        wanted.top_k = steps[i].k;
+        wanted.skip = steps[i].skip;
+        wanted.shared = steps[i].shared;
+        wanted.normalise = steps[i].normalise;
+        vkmoe_session_reset(s);
+        assert_ok(vkmoe_session_set_routing(s, &steps[i].routing, &err), &err);
+        assert_int_equal(vkmoe_session_experts_per_token(s), steps[i].k);
+        assert_routes(s, &wanted);
+        vkmoe_session_reset(s);
+        assert_ok(vkmoe_session_fork(s, &fork, &err), &err);
+        assert_routes(fork, &wanted);
+        vkmoe_session_destroy(fork);
+        vkmoe_session *made = session_of(&steps[i].routing);
+        vkmoe_session_reset(s);
+        assert_ok(vkmoe_session_eval(made, tokens, 9, NULL, &err), &err);
+        assert_ok(vkmoe_session_eval(s, tokens, 9, NULL, &err), &err);
+        struct engine_text want = engine_generate(made, &greedy, 20);
+        struct engine_text got = engine_generate(s, &greedy, 20);
+        assert_same_text(&want, &got);
+        vkmoe_session_destroy(made);
+    }
+    vkmoe_session_destroy(s);
+}
+
+static void a_session_with_a_table_takes_another_one(void **state)
+{
+    vkmoe_error err;
+    uint32_t table[VOCAB * 2];
+    struct test_shape wanted = shape;
+    (void)state;
+    for (uint32_t i = 0; i < VOCAB * 2; i++)
+        table[i] = (i / 2 * 7 + i % 2 * 3) % EXPERTS;
+    vkmoe_session *s = session_of(&(vkmoe_routing){.router = VKMOE_ROUTER_HASH});
+    assert_ok(
+        vkmoe_session_set_routing(
+            s,
+            &(vkmoe_routing){.router = VKMOE_ROUTER_HASH, .experts_per_token = 2, .table = table},
+            &err),
+        &err);
+    wanted.top_k = 2;
+    wanted.table = table;
+    assert_routes(s, &wanted);
+    vkmoe_session_reset(s);
+    assert_ok(vkmoe_session_set_routing(s, NULL, &err), &err);
+    assert_routes(s, &shape);
+    vkmoe_session_destroy(s);
+}
+
+static void routing_that_does_not_fit_the_session_is_refused_and_changes_nothing(void **state)
+{
+    static const struct {
+        vkmoe_routing routing;
+        const char *sentence;
+    } cases[] = {
+        {{.experts_per_token = 5}, "made to activate at most 4 experts of each token, not 5"},
+        {{.router = VKMOE_ROUTER_DENSE}, "at most 4 experts of each token, not 9"},
+        {{.router = VKMOE_ROUTER_HASH}, "was not made with a routing table"},
+        {{.experts_per_token = EXPERTS + 1}, "experts_per_token is 10, the model has 9"},
+        {{.router = VKMOE_ROUTER_SWITCH}, "2 experts are forced in MoE layer 1"},
+        {{.skip = 4}, "2 of 9 experts are left in MoE layer 0, where a token activates 3"},
+    };
+    vkmoe_error err;
+    const vkmoe_routing four = {.experts_per_token = 4};
+    vkmoe_session *s = session_of(&four);
+    struct test_shape wanted = shape;
+    (void)state;
+    memset(states, 0, sizeof(states));
+    memset(states, VKMOE_EXPERT_OFF, 3);
+    memset(states + EXPERTS, VKMOE_EXPERT_FORCED, 2);
+    assert_ok(vkmoe_session_set_experts(s, states, &err), &err);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        test_assert_fails(vkmoe_session_set_routing(s, &cases[i].routing, &err), &err,
+                          VKMOE_INVALID_ARGUMENT, cases[i].sentence);
+    wanted.top_k = 4;
+    wanted.states = states;
+    assert_routes(s, &wanted);
+    vkmoe_session_destroy(s);
+}
+
 /* Sums of the trace's own ids and gates. */
 static void counts_are_sums_over_the_tokens(void **state)
 {
@@ -362,6 +509,10 @@ int main(void)
         cmocka_unit_test(noise_changes_choices_by_its_seed_and_size),
         cmocka_unit_test(experts_can_be_switched_off_and_forced_and_freed_again),
         cmocka_unit_test(generation_follows_what_is_switched),
+        cmocka_unit_test(counts_can_be_read_while_text_is_generated),
+        cmocka_unit_test(a_session_can_be_routed_anew_at_any_time),
+        cmocka_unit_test(a_session_with_a_table_takes_another_one),
+        cmocka_unit_test(routing_that_does_not_fit_the_session_is_refused_and_changes_nothing),
         cmocka_unit_test(counts_are_sums_over_the_tokens),
         cmocka_unit_test(what_cannot_be_is_refused),
         cmocka_unit_test(states_that_cannot_be_are_refused_and_change_nothing),

@@ -416,7 +416,8 @@ static void what_must_be_given_is_asked_for(void **state)
         vkmoe_session_fork(s, NULL, &err),
         vkmoe_session_eval(s, NULL, 3, NULL, &err),
         vkmoe_session_generate(s, NULL, NULL, &err),
-        vkmoe_trace_write(engine.model, prompt, 1, &none, "file", &err),
+        vkmoe_trace_write(engine.model, prompt, 1, &none, NULL, &err),
+        vkmoe_session_read_routes(s, NULL, &err),
     };
     for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
         test_assert_fails(statuses[i], &err, VKMOE_INVALID_ARGUMENT, "NULL");

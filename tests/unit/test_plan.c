@@ -16,7 +16,8 @@ struct planned {
     struct vkm_placement placement;
 };
 
-static struct planned plan_16b(uint64_t local, uint64_t host, uint64_t limit, uint32_t context)
+static struct planned plan_16b_keeping(uint64_t local, uint64_t host, uint64_t limit,
+                                       uint32_t context, uint32_t ranks)
 {
     struct vkm_gpu gpu;
     struct vkm_config config;
@@ -31,13 +32,18 @@ static struct planned plan_16b(uint64_t local, uint64_t host, uint64_t limit, ui
                   .max_logits = 64,
                   .sequences = 1,
                   .context = context,
-                  .routing = {.k = 6}},
+                  .routing = {.k = 6, .keep = ranks}},
         .cached = context,
     };
     assert_ok(vkm_plan_make(&gpu, &params, &p.plan, &p.placement, &err), &err);
     assert_int_equal(gpu.blocks.count, 0);
     assert_int_equal(gpu.heap_used[BOOKS_LOCAL] + gpu.heap_used[BOOKS_HOST], 0);
     return p;
+}
+
+static struct planned plan_16b(uint64_t local, uint64_t host, uint64_t limit, uint32_t context)
+{
+    return plan_16b_keeping(local, host, limit, context, 0);
 }
 
 static void finish(struct planned *p)
@@ -69,6 +75,19 @@ static void a_large_device_keeps_every_expert(void **state)
     assert_in_range(p.plan.device_bytes_per_token, 2 * 2.61e9, 2 * 2.63e9);
     assert_true(p.plan.host_bytes_per_token == 0);
     finish(&p);
+}
+
+/* Of each token and MoE layer: ids, probabilities and gates of all ranks. */
+static void ranks_that_are_kept_lie_in_host_memory(void **state)
+{
+    struct planned without = plan_16b(48 * GIB, 64 * GIB, 0, 4096);
+    struct planned with = plan_16b_keeping(48 * GIB, 64 * GIB, 0, 4096, 16);
+    (void)state;
+    assert_int_equal(without.plan.heaps[BOOKS_HOST].scratch, 0);
+    assert_int_equal(with.plan.heaps[BOOKS_HOST].scratch, 4096ull * 27 * 4 * 3 * 16);
+    assert_int_equal(with.plan.device_bytes, without.plan.device_bytes);
+    finish(&without);
+    finish(&with);
 }
 
 static void what_a_device_cannot_hold_goes_to_the_host_last_layers_first(void **state)
@@ -250,6 +269,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_large_device_keeps_every_expert),
+        cmocka_unit_test(ranks_that_are_kept_lie_in_host_memory),
         cmocka_unit_test(what_a_device_cannot_hold_goes_to_the_host_last_layers_first),
         cmocka_unit_test(experts_chosen_least_go_first),
         cmocka_unit_test(a_limit_counts_like_a_smaller_device),
