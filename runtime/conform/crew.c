@@ -165,14 +165,15 @@ static bool takes(void *user)
     return true;
 }
 
-/* The caller is asked by its own thread alone. */
+/* The caller is asked by its own thread alone, and no more once it has said so. */
 static bool stops(void *user)
 {
     struct member *m = user;
-    const struct vkm_conform_params *p = m->crew->params;
-    if (m == &m->crew->members[0] && p->stops && p->stops(p->user))
-        atomic_store(&m->crew->stop, true);
-    return atomic_load(&m->crew->stop);
+    struct crew *crew = m->crew;
+    const struct vkm_conform_params *p = crew->params;
+    if (m == &crew->members[0] && p->stops && !atomic_load(&crew->stop) && p->stops(p->user))
+        atomic_store(&crew->stop, true);
+    return atomic_load(&crew->stop);
 }
 
 /* --- the members --- */
@@ -231,7 +232,8 @@ static void wait_for_others(struct crew *crew)
         more = crew->working > 0;
         pthread_mutex_unlock(&crew->lock);
         tell(crew, false);
-        (void)stops(&crew->members[0]);
+        if (more)
+            (void)stops(&crew->members[0]);
     }
 }
 
@@ -248,6 +250,7 @@ vkmoe_status vkm_crew_run(struct vkm_gpu *gpu, const struct vkm_gpu_params *open
     crew.members[0].gpu = gpu;
     if (params->on_device)
         params->on_device(params->user, vkm_gpu_info(gpu));
+    (void)stops(&crew.members[0]);
     crew.working = count - 1;
     for (uint32_t i = 1; i < count; i++) {
         struct member *m = &crew.members[i];
