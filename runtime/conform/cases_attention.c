@@ -67,6 +67,20 @@ static uint32_t qkv_width(const struct heads *h)
 
 static const char awkward[] = "awkward values";
 
+/* Ties between quants, whose largest makes the scale 0x1.e8p0: its inverse is rounded down, so that
+ * a guess from it may be one too small. */
+static float tie_of_quants(uint32_t i)
+{
+    const float scale = 0x1.e8p0f;
+    return i % 32 == 0 ? 127 * scale : ((float)(i % 120) + 0.5f) * (i % 4 < 2 ? scale : -scale);
+}
+
+/* At most the least magnitude that has a scale, or the number before it. */
+static float least_magnitude(uint32_t i, bool before)
+{
+    return i % 8 > 0 ? -0x1p-101f : before ? 0x1.fffffep-101f : 0x1p-100f;
+}
+
 /* Numbers at which rounding could go wrong: ties and their neighbours, the ends of ranges, tiny
  * ones, what is no number. A head in five has an infinity or a NaN in it. */
 static void make_awkward(const struct heads *h, uint32_t n_rows, struct vkm_view qkv)
@@ -121,6 +135,10 @@ static void make_awkward(const struct heads *h, uint32_t n_rows, struct vkm_view
             *value = numbers[(in_head + 5 * head) % VKM_COUNT(numbers)];
             if (head % 2 == 1 && fabsf(*value) > 127)
                 *value = 127;
+            if (head % 5 == 2)
+                *value = tie_of_quants(in_head);
+            if (head % 5 == 3)
+                *value = least_magnitude(in_head, head % 2);
             if (head % 5 == 4 && in_head == head % h->head_dim)
                 *value = no_numbers[head / 5 % VKM_COUNT(no_numbers)];
         }
