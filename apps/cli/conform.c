@@ -99,6 +99,7 @@ struct run {
 static int parse_own(struct options *o, int option)
 {
     uint64_t jobs;
+    vkmoe_conform_level level;
     switch (option) {
     case OPTION_KERNEL:
         o->params.kernels = optarg;
@@ -111,8 +112,11 @@ static int parse_own(struct options *o, int option)
         return cli_parse_u64("--seed", optarg, 0, INT64_MAX, &o->params.seed) ? -1 : EXIT_USAGE;
     case OPTION_QUICK:
     case OPTION_FULL:
+        level = option == OPTION_FULL ? VKMOE_CONFORM_FULL : VKMOE_CONFORM_QUICK;
+        if (o->levelled && level != o->params.level)
+            return cli_usage("conform: --quick and --full exclude each other");
         o->levelled = true;
-        o->params.level = option == OPTION_FULL ? VKMOE_CONFORM_FULL : VKMOE_CONFORM_QUICK;
+        o->params.level = level;
         return -1;
     case OPTION_JOBS:
         if (!cli_parse_u64("--jobs", optarg, 1, 4, &jobs))
