@@ -62,20 +62,28 @@ uint own_pair(uint lane, uint j)
     return (lane + j / KV_RUN * LANES) * KV_RUN + j % KV_RUN;
 }
 
+/* What lanes left in tops, in vectors: a few at a time, as many compile long. */
+const uint TOPS = LANES / 4u;
+const uint FEW = 4u;
+
 /* The largest that any lane left for row k. */
 float top_of(uint k)
 {
-    vec4 top = tops[k * (LANES / 4u)];
-    for (uint i = 1u; i < LANES / 4u; i++)
-        top = max(top, tops[k * (LANES / 4u) + i]);
+    vec4 top = vec4(-VKM_FLT_MAX);
+    [[dont_unroll]] for (uint first = 0u; first < TOPS; first += FEW) {
+        [[unroll]] for (uint i = 0u; i < min(FEW, TOPS); i++)
+            top = max(top, tops[k * TOPS + first + i]);
+    }
     return largest_of(top);
 }
 
 float sum_of(uint k)
 {
-    vec4 total = tops[k * (LANES / 4u)];
-    for (uint i = 1u; i < LANES / 4u; i++)
-        total += tops[k * (LANES / 4u) + i];
+    vec4 total = vec4(0.0);
+    [[dont_unroll]] for (uint first = 0u; first < TOPS; first += FEW) {
+        [[unroll]] for (uint i = 0u; i < min(FEW, TOPS); i++)
+            total += tops[k * TOPS + first + i];
+    }
     return dot(total, vec4(1.0));
 }
 
@@ -148,7 +156,7 @@ void main()
                 }
                 top = max(top, scores[k * QUADS + t]);
             }
-            tops[k * (LANES / 4u) + lane / 4u][lane % 4u] = largest_of(top);
+            tops[k * TOPS + lane / 4u][lane % 4u] = largest_of(top);
         }
         meet();
         [[unroll]] for (uint k = 0u; k < ROWS; k++) {
@@ -210,7 +218,7 @@ void main()
     }
 
     [[unroll]] for (uint k = 0u; k < ROWS; k++)
-        tops[k * (LANES / 4u) + lane / 4u][lane % 4u] = sum[k] + sum_rest[k];
+        tops[k * TOPS + lane / 4u][lane % 4u] = sum[k] + sum_rest[k];
     meet();
     [[unroll]] for (uint k = 0u; k < ROWS; k++) {
         if (k >= n || begin >= own + k)

@@ -16,6 +16,8 @@ static const char help[] =
     "      --seed S           of all random inputs (default 0)\n"
     "      --quick            every kernel and variant (default)\n"
     "      --full             the matrix shapes of real models and longer checks too\n"
+    "      --jobs N           test kernels on the device opened N times, side by side, at most 4\n"
+    "                         (default: on a CPU driver one for each processor, else 1)\n"
     "      --list             list the cases and run none\n"
     "      --json FILE        write a report as JSON\n"
     "      --summary FILE     write one without the cases that passed, to be kept\n"
@@ -31,8 +33,8 @@ static const char help[] =
     "      --validate         run under the Khronos validation layer\n"
     "      --no-subgroups     leave out the variants that use subgroups\n"
     "      --tiled-rows N     whole steps: tiled matrix products for more than N tokens\n"
-    "  -v, --verbose          say what was chosen and why; twice: each case before it is run,\n"
-    "                         the last of which is where a driver crashed\n"
+    "  -v, --verbose          say what was chosen and why; twice: one job, and each case before\n"
+    "                         it is run: the last one is where a driver crashed\n"
     "  -h, --help             this text\n";
 
 enum {
@@ -41,6 +43,7 @@ enum {
     OPTION_SEED,
     OPTION_QUICK,
     OPTION_FULL,
+    OPTION_JOBS,
     OPTION_LIST,
     OPTION_JSON,
     OPTION_SUMMARY,
@@ -64,6 +67,7 @@ static const struct option long_options[] = {
     {"seed", required_argument, NULL, OPTION_SEED},
     {"quick", no_argument, NULL, OPTION_QUICK},
     {"full", no_argument, NULL, OPTION_FULL},
+    {"jobs", required_argument, NULL, OPTION_JOBS},
     {"list", no_argument, NULL, OPTION_LIST},
     {"json", required_argument, NULL, OPTION_JSON},
     {"summary", required_argument, NULL, OPTION_SUMMARY},
@@ -94,6 +98,8 @@ struct run {
 
 static int parse_own(struct options *o, int option)
 {
+    uint64_t jobs;
+    vkmoe_conform_level level;
     switch (option) {
     case OPTION_KERNEL:
         o->params.kernels = optarg;
@@ -106,8 +112,16 @@ static int parse_own(struct options *o, int option)
         return cli_parse_u64("--seed", optarg, 0, INT64_MAX, &o->params.seed) ? -1 : EXIT_USAGE;
     case OPTION_QUICK:
     case OPTION_FULL:
+        level = option == OPTION_FULL ? VKMOE_CONFORM_FULL : VKMOE_CONFORM_QUICK;
+        if (o->levelled && level != o->params.level)
+            return cli_usage("conform: --quick and --full exclude each other");
         o->levelled = true;
-        o->params.level = option == OPTION_FULL ? VKMOE_CONFORM_FULL : VKMOE_CONFORM_QUICK;
+        o->params.level = level;
+        return -1;
+    case OPTION_JOBS:
+        if (!cli_parse_u64("--jobs", optarg, 1, 4, &jobs))
+            return EXIT_USAGE;
+        o->params.jobs = (uint32_t)jobs;
         return -1;
     case OPTION_LIST:
         o->params.list = true;
@@ -140,7 +154,7 @@ static int check_combination(const struct options *o)
 {
     const vkmoe_conform_params *p = &o->params;
     if (o->replay && (p->list || p->export_dir || p->kernels || p->cases || o->seeded ||
-                      o->levelled || o->common.model || o->check_addresses))
+                      o->levelled || o->common.model || o->check_addresses || p->jobs))
         return cli_usage("conform: --replay runs what is in the folder, as it is; only --device, "
                          "--json, --summary, --html, --validate and -v go with it");
     if (p->list && (o->json || o->summary || o->html || p->export_dir))
@@ -186,6 +200,12 @@ static int parse(int argc, char **argv, struct options *o)
 }
 
 /* --- what is printed --- */
+
+static bool stops(void *user)
+{
+    (void)user;
+    return cli_interrupted();
+}
 
 static void on_device(void *user, const vkmoe_device_info *d)
 {
@@ -287,6 +307,9 @@ static int run_device(const struct options *o, struct conform_report *report, si
         .check_addresses = o->check_addresses,
     };
     vkmoe_conform_params params = o->params;
+    if (o->common.verbosity > 1 && params.jobs == 0)
+        params.jobs = 1; /* so that the last case said is the one at hand */
+    params.stops = stops;
     params.on_device = on_device;
     params.on_case = on_case;
     params.on_result = on_result;
@@ -300,7 +323,8 @@ static int run_device(const struct options *o, struct conform_report *report, si
         d->error.message[0] = '\0';
     if (run.out_of_memory)
         return cli_fail("host memory ran out for the report");
-    if (status != VKMOE_OK)
+    bool interrupted = status == VKMOE_CANCELLED && cli_interrupted();
+    if (status != VKMOE_OK && !interrupted)
         cli_failed(&d->error);
     if (status == VKMOE_OK && d->totals.cases == 0)
         return cli_fail("no case fits --kernel '%s' and --case '%s'",
@@ -308,6 +332,8 @@ static int run_device(const struct options *o, struct conform_report *report, si
                         o->params.cases ? o->params.cases : "*");
     if (d->info.name[0])
         print_summary(&run);
+    if (interrupted)
+        return EXIT_INTERRUPTED;
     return status == VKMOE_OK && d->totals.failed == 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
@@ -337,8 +363,10 @@ static int run_all(const struct options *o, struct conform_report *report)
             cli_note("device %zu, %s, cannot be tested: %s", i, devices[i].name, devices[i].reason);
             continue;
         }
-        if (run_device(o, report, report->n_devices++, index) != EXIT_DONE)
-            code = EXIT_FAILED;
+        int one = run_device(o, report, report->n_devices++, index);
+        code = one != EXIT_DONE ? one : code;
+        if (code == EXIT_INTERRUPTED)
+            break;
     }
     free(devices);
     if (listed && report->n_devices == 0)
@@ -356,6 +384,13 @@ static int write_html(const struct conform_report *r, const char *path)
     return code;
 }
 
+/* A report that could not be written is a failure, but not the first thing to know of a run that
+ * was interrupted. */
+static int worse(int code)
+{
+    return code == EXIT_INTERRUPTED ? code : EXIT_FAILED;
+}
+
 int cmd_conform(int argc, char **argv)
 {
     struct options o;
@@ -370,6 +405,7 @@ int cmd_conform(int argc, char **argv)
                                     .no_subgroups = o.common.no_subgroups,
                                     .validation = o.common.validation,
                                     .tiled_rows = o.common.tiled_rows};
+    cli_catch_interrupt();
     if (o.common.device && strcmp(o.common.device, "all") == 0) {
         code = run_all(&o, &report);
     } else if (!(report.devices = calloc(1, sizeof(*report.devices)))) {
@@ -379,11 +415,11 @@ int cmd_conform(int argc, char **argv)
         code = run_device(&o, &report, 0, o.common.device);
     }
     if (o.json && conform_write_json(&report, CONFORM_EVERY_CASE, o.json) != EXIT_DONE)
-        code = EXIT_FAILED;
+        code = worse(code);
     if (o.summary && conform_write_json(&report, CONFORM_SUMMARY, o.summary) != EXIT_DONE)
-        code = EXIT_FAILED;
+        code = worse(code);
     if (o.html && write_html(&report, o.html) != EXIT_DONE)
-        code = EXIT_FAILED;
+        code = worse(code);
     conform_report_free(&report);
     return code;
 }

@@ -15,22 +15,17 @@ struct _MoeConformanceResult {
 
 G_DEFINE_TYPE(MoeConformanceResult, moe_conformance_result, G_TYPE_OBJECT)
 
-MoeConformanceResult *moe_conformance_result_new(const struct conform_test *test)
+MoeConformanceResult *moe_conformance_result_new(const char *kernel, const char *variant,
+                                                 guint cases, guint failed, double nmse,
+                                                 const char *sentence)
 {
     MoeConformanceResult *self = g_object_new(MOE_TYPE_CONFORMANCE_RESULT, NULL);
-    char path[32];
-    conform_path(test, path);
-    self->kernel = g_strdup(test->kernel);
-    self->variant =
-        test->weights[0] == '-' ? g_strdup(path) : g_strdup_printf("%s, %s", test->weights, path);
-    self->cases = (guint)test->n_cases;
-    self->failed = test->failed;
-    self->nmse = test->nmse;
-    for (size_t i = 0; i < test->n_cases && !self->sentence; i++)
-        if (!test->cases[i].passed)
-            self->sentence = g_utf8_make_valid(test->cases[i].sentence, -1);
-    if (!self->sentence)
-        self->sentence = g_strdup("");
+    self->kernel = g_utf8_make_valid(kernel, -1);
+    self->variant = g_utf8_make_valid(variant, -1);
+    self->sentence = g_utf8_make_valid(sentence, -1);
+    self->cases = cases;
+    self->failed = failed;
+    self->nmse = nmse;
     return self;
 }
 
@@ -190,12 +185,13 @@ const char *moe_conformance_report(MoeConformance *self)
     return self->status.ended ? moe_conformance_run_report(self->run) : NULL;
 }
 
-/* The thread goes on until the kernel at work is done, and needs nothing of this. */
+/* Nobody is left who would wait for the kernel at work. */
 static void finalize(GObject *object)
 {
     MoeConformance *self = MOE_CONFORMANCE(object);
     if (self->poll) {
         g_source_remove(self->poll);
+        moe_conformance_run_cancel(self->run);
         moe_conformance_run_cancel(self->run);
     }
     g_clear_pointer(&self->run, moe_conformance_run_unref);

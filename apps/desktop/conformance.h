@@ -1,5 +1,5 @@
-/* The conformance suite on one device: run in a thread, followed by whoever shows it, and its
- * report kept as a page. */
+/* The conformance suite on one device: run in a process of its own, followed by whoever shows it,
+ * and its report kept as a page. */
 #ifndef MOE_CONFORMANCE_H
 #define MOE_CONFORMANCE_H
 
@@ -41,7 +41,8 @@ typedef struct MoeConformanceParams {
 /* Begins anew, what was found before is forgotten. Does nothing while it is running. */
 void moe_conformance_start(MoeConformance *self, MoeDevice *device,
                            const MoeConformanceParams *params);
-/* Ends it after the kernel at work; what was found so far is reported. */
+/* Ends it after the kernel at work; what was found so far is reported. Called again: at once,
+ * without a report. */
 void moe_conformance_cancel(MoeConformance *self);
 
 /* Of MoeConformanceResult, as they come, those with failures before all others; owned by self. */

@@ -1,226 +1,193 @@
 #include "conformance_run.h"
 
-#include <errno.h>
-#include <stdlib.h>
+#include <gio/gio.h>
+#include <signal.h>
 #include <string.h>
 
-struct MoeConformanceRun {
-    /* set before the thread begins */
-    MoeDevice *device;
-    vkmoe_conform_level level;
-    char *kernels, *model, *folder;
-    gint cancelled; /* atomic */
+#define PROGRAM "../libexec/vkmoe/vkmoe-conformance" /* from this program's folder */
 
-    /* the thread's own */
-    struct conform_report record; /* of one device */
-    bool out_of_memory;
+struct MoeConformanceRun {
+    GSubprocess *process; /* NULL: it could not be started */
+    gint cancelled;       /* atomic: how often it was asked for */
 
     GMutex mutex; /* of what follows */
     MoeConformanceStatus status;
-    GPtrArray *fresh;       /* results that were not taken yet; NULL: none */
-    char *outcome, *report; /* set once, before status.ended */
+    GPtrArray *fresh; /* results that were not taken yet; NULL: none */
+    char *report;     /* that was written; NULL: none */
+    char *unreported; /* why it was not; NULL: it was, or there is nothing to report */
+    char *outcome;    /* set once, before status.ended */
+    int end;          /* vkmoe_status that the process told; -1: none yet */
+    char *sentence;   /* that goes with it */
+    gint64 start;     /* monotonic time */
 };
 
-/* --- callbacks of the suite, on the thread --- */
+/* --- lines of the process, on the thread --- */
 
-static void on_device(void *user, const vkmoe_device_info *info)
+static guint number(const char *word)
 {
-    MoeConformanceRun *run = user;
-    run->record.devices->info = *info;
+    return (guint)g_ascii_strtoull(word, NULL, 10);
 }
 
-static void on_case(void *user, const vkmoe_conform_case *c)
+static void take_result(MoeConformanceRun *run, char *const *words)
 {
-    MoeConformanceRun *run = user;
-    if (!conform_record_case(run->record.devices, c))
-        run->out_of_memory = true;
-    g_mutex_lock(&run->mutex);
-    run->status.cases++;
-    run->status.failed += !c->passed;
-    g_strlcpy(run->status.current, c->test.kernel, sizeof(run->status.current));
-    g_mutex_unlock(&run->mutex);
-}
-
-static void on_result(void *user, const vkmoe_conform_result *r)
-{
-    MoeConformanceRun *run = user;
-    if (run->out_of_memory)
-        return;
-    struct conform_device *d = run->record.devices;
-    conform_record_result(d, r);
-    MoeConformanceResult *result = moe_conformance_result_new(&d->tests[d->n_tests - 1]);
-    g_mutex_lock(&run->mutex);
+    MoeConformanceResult *result =
+        moe_conformance_result_new(words[1], words[2], number(words[3]), number(words[4]),
+                                   g_ascii_strtod(words[5], NULL), words[6]);
     if (!run->fresh)
         run->fresh = g_ptr_array_new_with_free_func(g_object_unref);
     g_ptr_array_add(run->fresh, result);
+}
+
+/* A line that is none of those is passed over. */
+static void take_line(MoeConformanceRun *run, const char *line)
+{
+    g_auto(GStrv) words = g_strsplit(line, "\t", -1);
+    guint count = g_strv_length(words);
+    g_mutex_lock(&run->mutex);
+    if (count == 2 && strcmp(words[0], "total") == 0) {
+        run->status.total = number(words[1]);
+    } else if (count == 3 && strcmp(words[0], "case") == 0) {
+        run->status.cases++;
+        run->status.failed += strcmp(words[2], "passed") != 0;
+        g_strlcpy(run->status.current, words[1], sizeof(run->status.current));
+    } else if (count == 7 && strcmp(words[0], "result") == 0) {
+        take_result(run, words);
+    } else if (count == 2 && strcmp(words[0], "report") == 0) {
+        g_free(run->report);
+        run->report = g_strdup(words[1]);
+    } else if (count == 2 && strcmp(words[0], "unreported") == 0) {
+        g_free(run->unreported);
+        run->unreported = g_utf8_make_valid(words[1], -1);
+    } else if (count == 3 && strcmp(words[0], "end") == 0) {
+        run->end = (int)number(words[1]);
+        g_free(run->sentence);
+        run->sentence = g_utf8_make_valid(words[2], -1);
+    }
     g_mutex_unlock(&run->mutex);
 }
 
-static bool is_cancelled(MoeConformanceRun *run)
+static void read_lines(MoeConformanceRun *run)
 {
-    return g_atomic_int_get(&run->cancelled) || run->out_of_memory;
+    g_autoptr(GDataInputStream) lines =
+        g_data_input_stream_new(g_subprocess_get_stdout_pipe(run->process));
+    char *line;
+    while ((line = g_data_input_stream_read_line(lines, NULL, NULL, NULL))) {
+        take_line(run, line);
+        g_free(line);
+    }
 }
 
 /* --- the end --- */
 
-static char *sentence_of(const MoeConformanceRun *run, vkmoe_status status)
+/* The process is gone without a word. */
+static char *crashed(const MoeConformanceRun *run)
 {
-    const struct conform_device *d = run->record.devices;
-    guint cases = run->status.cases, failed = run->status.failed;
-    if (run->out_of_memory)
-        return g_strdup("Not finished: host memory ran out for the report.");
-    if (status == VKMOE_CANCELLED)
-        return g_strdup_printf("Stopped after %u cases, of which %u failed.", cases, failed);
-    if (status != VKMOE_OK)
-        return g_strdup_printf("Not finished: %s.", d->error.message);
-    if (failed > 0)
+    const MoeConformanceStatus *s = &run->status;
+    g_autofree char *how =
+        g_subprocess_get_if_signaled(run->process)
+            ? g_strdup_printf("ended by signal %d", g_subprocess_get_term_sig(run->process))
+            : g_strdup("ended too early");
+    return s->cases > 0 ? g_strdup_printf("The driver crashed the test: it %s after %u cases, the "
+                                          "last of them of %s.",
+                                          how, s->cases, s->current)
+                        : g_strdup_printf("The driver crashed the test: it %s before the first "
+                                          "case.",
+                                          how);
+}
+
+static char *sentence_of(const MoeConformanceRun *run)
+{
+    const MoeConformanceStatus *s = &run->status;
+    if (run->end == VKMOE_CANCELLED || (run->end < 0 && g_atomic_int_get(&run->cancelled) > 0))
+        return g_strdup_printf("Stopped after %u cases, of which %u failed.", s->cases, s->failed);
+    if (run->end < 0)
+        return crashed(run);
+    if (run->end != VKMOE_OK)
+        return g_strdup_printf("Not finished: %s.", run->sentence);
+    if (s->cases == 0)
+        return g_strdup("There was nothing to test.");
+    if (s->failed > 0)
         return g_strdup_printf("%u of %u cases failed: do not trust what this device computes.",
-                               failed, cases);
-    return g_strdup_printf("All %u cases passed, in %.0f seconds.", cases, d->seconds);
+                               s->failed, s->cases);
+    return g_strdup_printf("All %u cases passed, in %.0f seconds.", s->cases,
+                           (double)(g_get_monotonic_time() - run->start) / 1e6);
 }
 
-/* Writes the page; its path, or NULL with the reason appended to *sentence. */
-static char *write_report(MoeConformanceRun *run, char **sentence)
+static void finish(MoeConformanceRun *run)
 {
-    const vkmoe_device_info *info = &run->record.devices->info;
-    char *name = g_strdup_printf("conformance-%s-%u.html", info->uuid, info->driver_id);
-    char *path = g_build_filename(run->folder, name, NULL);
-    size_t size = 0;
-    char *page = conform_html(&run->record, &size), *whole;
-    GError *error = NULL;
-    g_mkdir_with_parents(run->folder, 0700); /* if that fails, so does what follows */
-    if (!page)
-        error = g_error_new_literal(G_FILE_ERROR, G_FILE_ERROR_NOMEM, g_strerror(ENOMEM));
-    if (error || !g_file_set_contents(path, page, (gssize)size, &error)) {
-        whole = g_strdup_printf("%s There is no report: %s.", *sentence, error->message);
-        g_free(*sentence);
-        *sentence = whole;
-        g_clear_pointer(&path, g_free);
-        g_error_free(error);
-    }
-    free(page);
-    g_free(name);
-    return path;
-}
-
-static void finish(MoeConformanceRun *run, vkmoe_status status)
-{
-    char *sentence, *report = NULL;
-    char *message = run->record.devices->error.message;
-    if (status == VKMOE_OK)
-        message[0] = '\0';
-    if (status == VKMOE_CANCELLED)
-        g_strlcpy(message, "stopped by the user", sizeof(run->record.devices->error.message));
-    sentence = sentence_of(run, status);
-    if (run->record.devices->n_tests > 0 && !run->out_of_memory)
-        report = write_report(run, &sentence);
     g_mutex_lock(&run->mutex);
-    run->outcome = sentence;
-    run->report = report;
+    run->outcome = sentence_of(run);
+    if (run->unreported) {
+        char *whole = g_strdup_printf("%s There is no report: %s.", run->outcome, run->unreported);
+        g_free(run->outcome);
+        run->outcome = whole;
+    }
     run->status.current[0] = '\0';
-    run->status.passed =
-        status == VKMOE_OK && run->status.failed == 0 && run->status.cases > 0 && report;
+    run->status.passed = run->end == VKMOE_OK && run->status.failed == 0 && run->status.cases > 0;
     run->status.ended = TRUE;
     g_mutex_unlock(&run->mutex);
-}
-
-/* --- the thread --- */
-
-static void note_kernel(void *user, const vkmoe_conform_case *c)
-{
-    GPtrArray *names = user;
-    if (names->len == 0 || strcmp(g_ptr_array_index(names, names->len - 1), c->test.kernel) != 0)
-        g_ptr_array_add(names, g_strdup(c->test.kernel));
-}
-
-/* The names of all kernels and checks that are to be run, in order, and how many cases. */
-static vkmoe_status list(MoeConformanceRun *run, const vkmoe_device_params *device,
-                         const vkmoe_conform_params *params, GPtrArray *names)
-{
-    struct conform_device *d = run->record.devices;
-    vkmoe_conform_params listing = *params;
-    listing.list = true;
-    listing.on_case = note_kernel;
-    listing.on_result = NULL;
-    listing.on_device = NULL;
-    listing.user = names;
-    vkmoe_status status = vkmoe_conform_run(device, &listing, &d->totals, &d->error);
-    g_mutex_lock(&run->mutex);
-    run->status.total = d->totals.cases;
-    g_mutex_unlock(&run->mutex);
-    return status;
-}
-
-/* Each by itself: between two it can be stopped. */
-static vkmoe_status run_each(MoeConformanceRun *run, const vkmoe_device_params *device,
-                             const vkmoe_conform_params *params, const GPtrArray *names)
-{
-    struct conform_device *d = run->record.devices;
-    vkmoe_status status = VKMOE_OK;
-    d->totals = (vkmoe_conform_totals){0};
-    for (guint i = 0; i < names->len && status == VKMOE_OK; i++) {
-        vkmoe_conform_params one = *params;
-        vkmoe_conform_totals totals = {0};
-        one.kernels = g_ptr_array_index(names, i);
-        if (is_cancelled(run))
-            return VKMOE_CANCELLED;
-        status = vkmoe_conform_run(device, &one, &totals, &d->error);
-        d->totals.cases += totals.cases;
-        d->totals.failed += totals.failed;
-    }
-    return status;
 }
 
 static gpointer run_in_thread(gpointer data)
 {
     MoeConformanceRun *run = data;
-    const vkmoe_device_params device = {.selector = moe_device_selector(run->device)};
-    const vkmoe_conform_params params = {.kernels = run->kernels,
-                                         .level = run->level,
-                                         .model = run->model,
-                                         .on_device = on_device,
-                                         .on_case = on_case,
-                                         .on_result = on_result,
-                                         .user = run};
-    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
-    gint64 start = g_get_monotonic_time();
-    vkmoe_status status = list(run, &device, &params, names);
-    if (status == VKMOE_OK)
-        status = run_each(run, &device, &params, names);
-    run->record.devices->seconds = (double)(g_get_monotonic_time() - start) / 1e6;
-    finish(run, status);
+    read_lines(run);
+    g_subprocess_wait(run->process, NULL, NULL);
+    finish(run);
     moe_conformance_run_unref(run);
     return NULL;
+}
+
+/* --- what others call --- */
+
+static char *find_program(void)
+{
+    const char *named = g_getenv("VKMOE_CONFORMANCE");
+    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
+    g_autofree char *folder = self ? g_path_get_dirname(self) : g_strdup(".");
+    g_autofree char *path = g_build_filename(folder, PROGRAM, NULL);
+    return named ? g_strdup(named) : g_canonicalize_filename(path, NULL);
+}
+
+static GSubprocess *start(MoeDevice *device, const MoeConformanceParams *params, const char *folder,
+                          GError **error)
+{
+    g_autofree char *program = find_program();
+    g_mkdir_with_parents(folder, 0700); /* if that fails, there is no report, for that reason */
+    return g_subprocess_new(
+        G_SUBPROCESS_FLAGS_STDOUT_PIPE, error, program, moe_device_selector(device),
+        params->level == VKMOE_CONFORM_FULL ? "full" : "quick",
+        params->kernels ? params->kernels : "*", params->model ? params->model : "", folder, NULL);
 }
 
 MoeConformanceRun *moe_conformance_run_new(MoeDevice *device, const MoeConformanceParams *params,
                                            const char *folder)
 {
     MoeConformanceRun *run = g_atomic_rc_box_new0(MoeConformanceRun);
-    run->device = g_object_ref(device);
-    run->level = params->level;
-    run->record = (struct conform_report){.full = params->level == VKMOE_CONFORM_FULL,
-                                          .devices = g_new0(struct conform_device, 1),
-                                          .n_devices = 1};
-    run->kernels = g_strdup(params->kernels);
-    run->record.model = run->model = g_strdup(params->model);
-    run->folder = g_strdup(folder);
+    g_autoptr(GError) error = NULL;
+    run->end = -1;
+    run->start = g_get_monotonic_time();
     g_mutex_init(&run->mutex);
-    g_thread_unref(g_thread_new("conformance", run_in_thread, g_atomic_rc_box_acquire(run)));
+    run->process = start(device, params, folder, &error);
+    if (run->process) {
+        g_thread_unref(g_thread_new("conformance", run_in_thread, g_atomic_rc_box_acquire(run)));
+    } else {
+        run->end = VKMOE_NOT_FOUND;
+        run->sentence = g_strdup(error->message);
+        finish(run);
+    }
     return run;
 }
 
 static void clear(gpointer data)
 {
     MoeConformanceRun *run = data;
-    conform_report_free(&run->record);
+    g_clear_object(&run->process);
     g_clear_pointer(&run->fresh, g_ptr_array_unref);
-    g_object_unref(run->device);
-    g_free(run->kernels);
-    g_free(run->model);
-    g_free(run->folder);
-    g_free(run->outcome);
     g_free(run->report);
+    g_free(run->unreported);
+    g_free(run->outcome);
+    g_free(run->sentence);
     g_mutex_clear(&run->mutex);
 }
 
@@ -231,7 +198,12 @@ void moe_conformance_run_unref(MoeConformanceRun *run)
 
 void moe_conformance_run_cancel(MoeConformanceRun *run)
 {
-    g_atomic_int_set(&run->cancelled, 1);
+    if (!run->process)
+        return;
+    if (g_atomic_int_add(&run->cancelled, 1) == 0)
+        g_subprocess_send_signal(run->process, SIGTERM);
+    else
+        g_subprocess_force_exit(run->process);
 }
 
 GPtrArray *moe_conformance_run_poll(MoeConformanceRun *run, MoeConformanceStatus *status)

@@ -1,14 +1,13 @@
-/* One run of the conformance suite, in a thread of its own. */
+/* One run of the conformance suite: in a process of its own (apps/desktop/conformance), as a driver
+ * that is broken may crash or hang it, and a thread that listens to it. */
 #ifndef MOE_CONFORMANCE_RUN_H
 #define MOE_CONFORMANCE_RUN_H
-
-#include <conform_report.h>
 
 #include "conformance.h"
 
 G_BEGIN_DECLS
 
-/* What the thread and its owner share. Reference-counted; both hold one. */
+/* What that thread and its owner share. Reference-counted; both hold one. */
 typedef struct MoeConformanceRun MoeConformanceRun;
 
 /* Where a run stands. */
@@ -19,11 +18,12 @@ typedef struct MoeConformanceStatus {
     gboolean passed; /* it ended, all of it ran and nothing failed */
 } MoeConformanceStatus;
 
-/* Starts the thread. `folder` is for the report. */
+/* Starts it: the program is the environment's VKMOE_CONFORMANCE, else
+ * ../libexec/vkmoe/vkmoe-conformance from this one. `folder` is for the report. */
 MoeConformanceRun *moe_conformance_run_new(MoeDevice *device, const MoeConformanceParams *params,
                                            const char *folder);
 void moe_conformance_run_unref(MoeConformanceRun *run);
-/* Ends it after the kernel at work. */
+/* Ends it after the kernel at work; at once where that was asked for before. */
 void moe_conformance_run_cancel(MoeConformanceRun *run);
 
 /* Where it stands, and the results (MoeConformanceResult) that came since the last call: NULL, or
@@ -34,8 +34,10 @@ GPtrArray *moe_conformance_run_poll(MoeConformanceRun *run, MoeConformanceStatus
 const char *moe_conformance_run_outcome(MoeConformanceRun *run);
 const char *moe_conformance_run_report(MoeConformanceRun *run);
 
-/* What a result is made of; a test of the report, with its cases. */
-MoeConformanceResult *moe_conformance_result_new(const struct conform_test *test);
+/* A result made of its parts; texts are copied. */
+MoeConformanceResult *moe_conformance_result_new(const char *kernel, const char *variant,
+                                                 guint cases, guint failed, double nmse,
+                                                 const char *sentence);
 
 G_END_DECLS
 

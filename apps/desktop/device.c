@@ -147,13 +147,6 @@ static void moe_device_init(MoeDevice *self)
 
 /* --- all of them --- */
 
-const char *moe_device_advice(void)
-{
-    return "Install a Vulkan 1.3 driver, which on Debian is in mesa-vulkan-drivers or comes from "
-           "the "
-           "maker of the GPU, and try again.";
-}
-
 /* Devices may come between the call that counts and the one that lists. */
 static vkmoe_status list(GListStore *store, vkmoe_error *err)
 {

@@ -37,9 +37,6 @@ GListModel *moe_device_list_finish(GAsyncResult *result, GError **error);
 /* The one that is opened where nothing is chosen; G_MAXUINT: none is usable. */
 guint moe_device_list_default(GListModel *devices);
 
-/* What to install where nothing is usable, one sentence. Static storage. */
-const char *moe_device_advice(void);
-
 /* Errors of the library as GErrors: the domain, whose codes are vkmoe_status. */
 #define MOE_ERROR (moe_error_quark())
 GQuark moe_error_quark(void);

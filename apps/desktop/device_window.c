@@ -1,6 +1,7 @@
 #include "device_window.h"
 
 #include "application.h"
+#include "sentence.h"
 
 struct _MoeDeviceWindow {
     GtkWindow parent;
@@ -37,7 +38,7 @@ static void on_listed(GObject *source, GAsyncResult *result, gpointer data)
     if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
         return;
     if (!devices) {
-        g_autofree char *text = g_strdup_printf("%s. %s", error->message, moe_device_advice());
+        g_autofree char *text = moe_sentence(error->message);
         moe_device_page_set_devices(self->device, NULL, text);
         return;
     }

@@ -88,11 +88,12 @@ static char *words_of(const char *title, const MoeMemory *m)
 static char *title_of(const vkmoe_device_info *device, uint32_t index, const MoeMemory *m)
 {
     gboolean shared = device->kind == VKMOE_DEVICE_CPU || device->kind == VKMOE_DEVICE_INTEGRATED;
+    gboolean own = device->heaps[index].device_local && device->kind != VKMOE_DEVICE_REFERENCE;
     g_autofree char *size = g_format_size(m->size);
     g_autofree char *missing = g_format_size(m->missing);
-    const char *what = device->heaps[index].device_local && !shared ? "Memory of the device"
-                       : device->heaps[index].device_local          ? "Memory, shared with the host"
-                                                                    : "Memory of the host";
+    const char *what = own && shared ? "Memory, shared with the host"
+                       : own         ? "Memory of the device"
+                                     : "Memory of the host";
     return m->missing > 0 ? g_strdup_printf("%s, %s: %s too little", what, size, missing)
                           : g_strdup_printf("%s, %s", what, size);
 }

@@ -5,6 +5,7 @@
 #include "device.h"
 #include "memory_view.h"
 #include "planner.h"
+#include "sentence.h"
 
 struct _MoeModelDialog {
     GtkWindow parent;
@@ -172,7 +173,7 @@ static void forget_plan(MoeModelDialog *self)
 static void show_failure(MoeModelDialog *self, const char *sentence)
 {
     MoeDevice *device = chosen_device(self);
-    g_autofree char *text = g_strdup_printf("%s.", sentence);
+    g_autofree char *text = moe_sentence(sentence);
     show_problem(self, text);
     gtk_widget_set_visible(GTK_WIDGET(self->summary), FALSE);
     gtk_widget_set_visible(GTK_WIDGET(self->host), FALSE);
@@ -305,6 +306,48 @@ static void on_recent(MoeModelDialog *self, guint position)
         moe_model_dialog_set_params(self, moe_recent_model_params(model));
 }
 
+/* Delete: the chosen row goes, what it names stays where it is. */
+static gboolean forget(GtkWidget *widget, GVariant *args, gpointer data)
+{
+    MoeModelDialog *self = data;
+    GtkSelectionModel *rows = gtk_list_view_get_model(self->recent_list);
+    g_autoptr(GError) error = NULL;
+    MoeRecentModel *model = gtk_single_selection_get_selected_item(GTK_SINGLE_SELECTION(rows));
+    (void)widget;
+    (void)args;
+    if (!model)
+        return FALSE;
+    g_autofree char *path = g_strdup(moe_recent_model_params(model)->model);
+    if (!moe_recent_models_remove(self->recent, path, &error))
+        show_problem(self, error->message);
+    return TRUE;
+}
+
+static void on_recent_changed(MoeModelDialog *self)
+{
+    gtk_widget_set_visible(self->none, g_list_model_get_n_items(G_LIST_MODEL(self->recent)) == 0);
+}
+
+static void show_recent(MoeModelDialog *self)
+{
+    GtkSingleSelection *rows = gtk_single_selection_new(NULL);
+    gtk_single_selection_set_autoselect(rows, FALSE);
+    gtk_single_selection_set_can_unselect(rows, TRUE);
+    gtk_single_selection_set_model(rows, G_LIST_MODEL(self->recent));
+    gtk_list_view_set_model(self->recent_list, GTK_SELECTION_MODEL(rows));
+    g_object_unref(rows);
+    GtkEventController *keys = gtk_shortcut_controller_new();
+    gtk_event_controller_set_name(keys, "recent");
+    gtk_shortcut_controller_add_shortcut(
+        GTK_SHORTCUT_CONTROLLER(keys),
+        gtk_shortcut_new(gtk_keyval_trigger_new(GDK_KEY_Delete, 0),
+                         gtk_callback_action_new(forget, self, NULL)));
+    gtk_widget_add_controller(GTK_WIDGET(self->recent_list), keys);
+    g_signal_connect_object(self->recent, "items-changed", G_CALLBACK(on_recent_changed), self,
+                            G_CONNECT_SWAPPED);
+    on_recent_changed(self);
+}
+
 static void on_file(GtkNativeDialog *chooser, int response, gpointer data)
 {
     if (response == GTK_RESPONSE_ACCEPT) {
@@ -391,7 +434,7 @@ static void on_listed(GObject *source, GAsyncResult *result, gpointer data)
     if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
         return;
     if (!devices) {
-        g_autofree char *text = g_strdup_printf("%s. %s", error->message, moe_device_advice());
+        g_autofree char *text = moe_sentence(error->message);
         gtk_label_set_label(self->driver, text);
         gtk_widget_set_visible(GTK_WIDGET(self->driver), TRUE);
         devices = G_LIST_MODEL(g_list_store_new(MOE_TYPE_DEVICE));
@@ -491,10 +534,7 @@ MoeModelDialog *moe_model_dialog_new(GtkWindow *parent, MoeWorker *worker, MoeRe
     MoeModelDialog *self = g_object_new(MOE_TYPE_MODEL_DIALOG, "transient-for", parent, NULL);
     self->worker = g_object_ref(worker);
     self->recent = g_object_ref(recent);
-    GtkNoSelection *rows = gtk_no_selection_new(G_LIST_MODEL(g_object_ref(recent)));
-    gtk_list_view_set_model(self->recent_list, GTK_SELECTION_MODEL(rows));
-    g_object_unref(rows);
-    gtk_widget_set_visible(self->none, g_list_model_get_n_items(G_LIST_MODEL(recent)) == 0);
+    show_recent(self);
     self->listing = g_cancellable_new();
     moe_device_list_async(self->listing, on_listed, self);
     return self;

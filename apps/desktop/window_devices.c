@@ -28,19 +28,29 @@ static struct devices *devices_of(MoeWindow *window)
 
 /* --- the dialog --- */
 
+static char *selector_of(const vkmoe_device_info *device)
+{
+    g_autoptr(MoeDevice) listed = device->kind == VKMOE_DEVICE_REFERENCE
+                                      ? moe_device_new_reference()
+                                      : moe_device_new(device);
+    return g_strdup(moe_device_selector(listed));
+}
+
 MoeModelDialog *moe_window_open_model_dialog(MoeWindow *window, const MoeOpenParams *params)
 {
     struct devices *d = devices_of(window);
     MoeWorker *worker = moe_window_get_worker(window);
     const MoeLoaded *loaded = moe_worker_get_loaded(worker);
-    const MoeOpenParams shipped = {0};
-    if (!params)
-        params = loaded ? loaded->params : moe_worker_get_params(worker);
+    const MoeOpenParams *last = moe_worker_get_params(worker), shipped = {0};
+    g_autofree char *selector = loaded ? selector_of(&loaded->device) : NULL;
+    MoeOpenParams open = loaded ? *loaded->params : last ? *last : shipped;
+    open.device =
+        loaded ? selector : open.device; /* which may be the default, or a part of a name */
     if (!d->dialog) {
         MoeModelDialog *dialog = moe_model_dialog_new(GTK_WINDOW(window), worker, d->recent);
         g_set_weak_pointer(&d->dialog, GTK_WIDGET(dialog));
     }
-    moe_model_dialog_set_params(MOE_MODEL_DIALOG(d->dialog), params ? params : &shipped);
+    moe_model_dialog_set_params(MOE_MODEL_DIALOG(d->dialog), params ? params : &open);
     gtk_window_present(GTK_WINDOW(d->dialog));
     return MOE_MODEL_DIALOG(d->dialog);
 }

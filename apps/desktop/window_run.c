@@ -1,6 +1,5 @@
 /* Generating: the actions run, stop, regenerate and edit, and what the worker says. */
-#include <string.h>
-
+#include "sentence.h"
 #include "window_private.h"
 
 #define SAVE_INTERVAL_US (5 * G_USEC_PER_SEC) /* while text comes */
@@ -60,20 +59,9 @@ static void suggest_prompt(MoeWindow *self, const MoeLoaded *loaded)
         moe_composer_set_text(self->composer, FIRST_PROMPT);
 }
 
-/* Sentences of the library begin as a part of a longer one; with a word, or with a name. */
-static char *as_sentence(const char *text)
-{
-    size_t word = strspn(text, "abcdefghijklmnopqrstuvwxyz");
-    gboolean ended = g_str_has_suffix(text, ".");
-    char *sentence = g_strconcat(text, ended ? "" : ".", NULL);
-    if (word > 0 && text[word] == ' ')
-        sentence[0] = g_ascii_toupper(sentence[0]);
-    return sentence;
-}
-
 static void show_failure(MoeWindow *self, const char *error)
 {
-    g_autofree char *sentence = as_sentence(error);
+    g_autofree char *sentence = moe_sentence(error);
     moe_window_show_error(self, sentence, TRUE);
     gtk_widget_set_visible(self->reference,
                            moe_worker_get_error_status(self->worker) == VKMOE_NO_DEVICE);
@@ -153,7 +141,7 @@ static void say_outcome(MoeWindow *self, const MoeResult *result)
     /* What the worker says about itself brings a way to try again along. */
     if (result->status == VKMOE_DEVICE_LOST)
         return;
-    g_autofree char *sentence = as_sentence(result->message);
+    g_autofree char *sentence = moe_sentence(result->message);
     moe_window_show_error(self, sentence, FALSE);
 }
 

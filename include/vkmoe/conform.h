@@ -78,6 +78,13 @@ typedef struct vkmoe_conform_params {
     vkmoe_kv kv;
     const char *export_dir; /* folder, made if need be, for bundles of cases of kernels that fail,
                                the first ten of each variant; NULL: none */
+    /* Kernels are tested on so many devices opened at the same time, each in a thread of its own,
+     * at most 4; 0: on a CPU driver as many as there are processors, else one. What is found is the
+     * same, and is told in the same order. */
+    uint32_t jobs;
+    /* Asked before each case and now and then within the long ones; true ends the run with
+     * CANCELLED after what has begun. NULL: never. */
+    bool (*stops)(void *user);
     void (*on_device)(void *user, const vkmoe_device_info *device); /* first; NULL: none */
     void (*on_case)(void *user, const vkmoe_conform_case *c);       /* NULL: none */
     void (*on_result)(void *user, const vkmoe_conform_result *r); /* after its cases; NULL: none */
@@ -94,8 +101,9 @@ typedef struct vkmoe_conform_totals {
  * cache, so that every shader is compiled by the driver at hand; device->check_addresses runs the
  * kernels with every address checked. A case that fails is counted in *totals and reported; the
  * status tells only that the suite could not begin or go on: the device could not be opened or was
- * lost or is the reference itself, memory ran out, or a bundle could not be written. With a log,
- * each case is named at level DEBUG before it is run: the last one is where a driver crashed.
+ * lost or is the reference itself, memory ran out, a bundle could not be written, or params->stops
+ * said so (CANCELLED; *totals are of what was run). With a log, each case is named at level DEBUG
+ * before it is run: with one job, the last one is where a driver crashed.
  * Different devices may be tested at the same time in different threads. */
 vkmoe_status vkmoe_conform_run(const vkmoe_device_params *device,
                                const vkmoe_conform_params *params, vkmoe_conform_totals *totals,

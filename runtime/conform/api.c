@@ -1,8 +1,17 @@
 /* The public API of conformance: kernels on a device with mapped memory, then whole steps. */
 #include "conform/bundle.h"
+#include "conform/crew.h"
 #include "conform/report.h"
 #include "conform/steps.h"
 #include "engine/engine.h"
+
+/* Drivers compile on the host's processor; where it also runs the kernels, nothing is in the way of
+ * using all of it. A GPU is left to one test at a time. */
+static uint32_t jobs_for(const struct vkm_gpu *gpu, uint32_t wanted)
+{
+    const struct vkm_caps *caps = vkm_gpu_caps(gpu);
+    return wanted > 0 ? wanted : caps->cpu ? caps->cores : 1;
+}
 
 static vkmoe_status run_kernels(const struct vkm_gpu_params *device, struct vkm_report *report,
                                 vkmoe_error *err)
@@ -19,6 +28,7 @@ static vkmoe_status run_kernels(const struct vkm_gpu_params *device, struct vkm_
         .level = p->level == VKMOE_CONFORM_FULL ? VKM_CONFORM_FULL : VKM_CONFORM_QUICK,
         .list = p->list,
         .export_dir = p->export_dir,
+        .stops = vkm_report_stops,
         .on_device = vkm_report_device,
         .on_case = vkm_report_kernel_case,
         .on_variant = vkm_report_kernel_variant,
@@ -38,7 +48,8 @@ static vkmoe_status run_kernels(const struct vkm_gpu_params *device, struct vkm_
     else if (vkm_tuning_load(device, vkm_gpu_info(gpu), &tuning))
         vkm_gpu_tune(gpu, &tuning);
     if (status == VKMOE_OK)
-        status = vkm_conform_run(gpu, &params, &totals, err);
+        status =
+            vkm_crew_run(gpu, &open, p->list ? 1 : jobs_for(gpu, p->jobs), &params, &totals, err);
     vkm_gpu_close(gpu);
     return status;
 }

@@ -18,6 +18,10 @@ bool vkm_case(struct vkm_suite *s, const char *format, ...)
     va_end(args);
     if (s->params->cases && !vkm_glob(s->params->cases, s->name))
         return false;
+    if (s->params->stops && s->params->stops(s->params->user)) {
+        vkm_fail(&s->error, VKMOE_CANCELLED, "stopped before case %s", s->name);
+        return false;
+    }
     if (s->params->list) {
         vkm_case_report(s, "", &(struct vkm_lockstep){0}, NULL);
         return false;

@@ -316,7 +316,8 @@ static struct vkm_view make_masses(struct vkm_suite *s, uint64_t n, enum masses 
     return view;
 }
 
-/* Each row's experts differ, and one id of all stands for no expert. */
+/* Each row's experts differ; one id of all or two stand for no expert, such as the one after the
+ * last. */
 static struct vkm_view make_ids(struct vkm_suite *s, uint32_t n, uint32_t k, uint32_t rows)
 {
     struct vkm_view view = vkm_case_alloc(s, 4 * (uint64_t)rows * k);
@@ -325,6 +326,7 @@ static struct vkm_view make_ids(struct vkm_suite *s, uint32_t n, uint32_t k, uin
         for (uint32_t i = 0, first = vkm_random_below(&s->random, n); i < k; i++)
             ids[r * k + i] = (first + i) % n;
     ids[vkm_random_below(&s->random, rows * k)] = n + 3;
+    ids[vkm_random_below(&s->random, rows * k)] = n;
     return view;
 }
 

@@ -45,6 +45,9 @@ struct vkm_conform_params {
     /* Sees each recorded case first and may take its place: what returns true is neither run nor
      * counted. For tests of the suite itself. */
     bool (*intercept)(void *user, struct vkm_gpu *gpu, struct vkm_stream *stream);
+    /* Asked before each test, a kernel in one variant and subgroup size; false leaves it out. */
+    bool (*takes)(void *user);
+    bool (*stops)(void *user); /* asked before each case; true ends the suite with CANCELLED */
     void (*on_device)(void *user, const vkmoe_device_info *device); /* first */
     void (*on_case)(void *user, const struct vkm_conform_case *result);
     void (*on_variant)(void *user, const struct vkm_conform_variant *result);

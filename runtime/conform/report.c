@@ -10,6 +10,12 @@ void vkm_report_init(struct vkm_report *r, const vkmoe_conform_params *params)
     *r = (struct vkm_report){.params = params};
 }
 
+bool vkm_report_stops(void *report)
+{
+    const vkmoe_conform_params *p = ((const struct vkm_report *)report)->params;
+    return p->stops && p->stops(p->user);
+}
+
 void vkm_report_begin(struct vkm_report *r, const vkmoe_conform_test *test)
 {
     r->worst_case[0] = r->worst_view[0] = '\0';

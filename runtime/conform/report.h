@@ -14,6 +14,8 @@ struct vkm_report {
 };
 
 void vkm_report_init(struct vkm_report *r, const vkmoe_conform_params *params);
+/* Whether the caller wants to stop. */
+bool vkm_report_stops(void *report);
 /* A test begins, its cases come, it ends; one without cases is not reported. */
 void vkm_report_begin(struct vkm_report *r, const vkmoe_conform_test *test);
 void vkm_report_case(struct vkm_report *r, const vkmoe_conform_case *c);

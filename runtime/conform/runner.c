@@ -59,6 +59,8 @@ static struct vkm_caps caps_for(const struct vkm_gpu *gpu, enum vkm_path path,
 static void run_variant(struct vkm_suite *s, const struct vkm_variant *variant,
                         uint32_t subgroup_size, struct vkm_conform_totals *totals)
 {
+    if (s->params->takes && !s->params->takes(s->params->user))
+        return;
     s->dtype = variant->dtype;
     s->path = variant->path;
     s->caps = caps_for(s->gpu, variant->path, subgroup_size);

@@ -34,6 +34,11 @@ void vkm_finding_fail(struct vkm_finding *f, const char *format, ...)
     va_end(args);
 }
 
+vkmoe_status vkm_step_go_on(const struct vkm_steps *s, vkmoe_error *err)
+{
+    return vkm_report_stops(s->report) ? vkm_fail(err, VKMOE_CANCELLED, "stopped") : VKMOE_OK;
+}
+
 static void report_case(struct vkm_report *report, const struct check *check, const char *name,
                         const struct vkm_finding *f)
 {
@@ -59,7 +64,7 @@ static uint64_t case_key(const vkmoe_conform_params *p, const char *check, const
     return vkm_hash(key, name, strlen(name));
 }
 
-/* One check on one model. Only a lost device keeps the others from being made. */
+/* One check on one model. Only a lost device and the caller keep the others from being made. */
 static vkmoe_status run_case(struct vkm_steps *s, const struct check *check,
                              const struct subject *subject, vkmoe_error *err)
 {
@@ -78,16 +83,20 @@ static vkmoe_status run_case(struct vkm_steps *s, const struct check *check,
     vkmoe_status status = VKMOE_OK;
     if (!p->list) {
         vkm_log(s->device_params->log, VKMOE_LOG_DEBUG, "next: %s, case %s", check->name, name);
-        status = vkmoe_model_load(s->device, s->path, NULL, &s->model, &error);
+        status = vkm_step_go_on(s, &error);
+        if (status == VKMOE_OK)
+            status = vkmoe_model_load(s->device, s->path, NULL, &s->model, &error);
         if (status == VKMOE_OK)
             status = check->run(s, &f, &error);
         vkmoe_model_destroy(s->model);
         s->model = NULL;
     }
+    bool stopped = status == VKMOE_CANCELLED && vkm_report_stops(s->report);
     if (status != VKMOE_OK)
         vkm_finding_fail(&f, "%s", error.message);
-    report_case(s->report, check, name, &f);
-    if (status != VKMOE_DEVICE_LOST)
+    if (!stopped)
+        report_case(s->report, check, name, &f);
+    if (status != VKMOE_DEVICE_LOST && !stopped)
         return VKMOE_OK;
     if (err)
         *err = error;

@@ -38,6 +38,8 @@ vkm_step_check vkm_check_barriers;    /* count: repeats */
 vkm_step_check vkm_check_exhaustion;  /* count: rounds */
 vkm_step_check vkm_check_cancel;      /* count: rounds */
 
+/* Fails with CANCELLED if the caller wants to stop. */
+vkmoe_status vkm_step_go_on(const struct vkm_steps *s, vkmoe_error *err);
 /* Notes the first thing that is wrong; later ones are dropped. */
 void vkm_finding_fail(struct vkm_finding *f, const char *format, ...) VKM_PRINTF(2, 3);
 

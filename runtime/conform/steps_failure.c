@@ -108,8 +108,11 @@ vkmoe_status vkm_check_exhaustion(struct vkm_steps *s, struct vkm_finding *f, vk
         return status;
     vkm_step_draw(s, vkmoe_session_context(session), &tokens);
     status = vkm_step_eval(session, &tokens, &before, err);
-    for (uint32_t i = 0; i < s->count && status == VKMOE_OK; i++)
-        status = exhaust(s, session, &tokens, before, f, err);
+    for (uint32_t i = 0; i < s->count && status == VKMOE_OK; i++) {
+        status = vkm_step_go_on(s, err);
+        if (status == VKMOE_OK)
+            status = exhaust(s, session, &tokens, before, f, err);
+    }
     vkmoe_session_destroy(session);
     return status;
 }
@@ -183,7 +186,9 @@ vkmoe_status vkm_check_cancel(struct vkm_steps *s, struct vkm_finding *f, vkmoe_
     double seconds = vkm_seconds() - start;
     uint32_t rounds = 0, most = s->count * MORE_ROUNDS;
     for (; rounds < (cancelled ? s->count : most) && status == VKMOE_OK; rounds++) {
-        status = cancel_once(s, session, &tokens, seconds, &cancelled, f, err);
+        status = vkm_step_go_on(s, err);
+        if (status == VKMOE_OK)
+            status = cancel_once(s, session, &tokens, seconds, &cancelled, f, err);
         if (status == VKMOE_OK)
             status = expect_hash(session, &tokens, before, "after a cancelled one", f, err);
     }

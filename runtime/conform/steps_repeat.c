@@ -28,7 +28,9 @@ vkmoe_status vkm_check_determinism(struct vkm_steps *s, struct vkm_finding *f, v
         return status;
     vkm_step_draw(s, vkmoe_session_context(session) * 3 / 4, &tokens);
     for (uint32_t i = 0; i < s->count && status == VKMOE_OK; i++) {
-        status = vkm_step_eval(session, &tokens, &hash, err);
+        status = vkm_step_go_on(s, err);
+        if (status == VKMOE_OK)
+            status = vkm_step_eval(session, &tokens, &hash, err);
         if (status == VKMOE_OK)
             status = generate(session, &hash, err);
         if (status == VKMOE_OK && i > 0 && hash != first)
@@ -98,7 +100,9 @@ vkmoe_status vkm_check_barriers(struct vkm_steps *s, struct vkm_finding *f, vkmo
     for (uint32_t i = 0; i < s->count && status == VKMOE_OK; i++) {
         uint32_t most = vkm_step_capacity(session);
         vkm_step_draw(s, vkm_min_u32(most, sizes[i % VKM_COUNT(sizes)]), &tokens);
-        status = compare_barriers(session, &tokens, i, f, err);
+        status = vkm_step_go_on(s, err);
+        if (status == VKMOE_OK)
+            status = compare_barriers(session, &tokens, i, f, err);
     }
     vkmoe_session_destroy(session);
     return status;

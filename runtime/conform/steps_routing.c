@@ -294,7 +294,9 @@ static vkmoe_status run_sequences(struct vkm_steps *s, struct parity *p, struct 
     most = vkm_min_u32(most, (s->count + kinds - 1) / kinds); /* one of each kind at least */
     for (uint32_t i = 0; p->tokens < s->count && status == VKMOE_OK; i++) {
         vkm_step_draw(s, vkm_min_u32(most, s->count - p->tokens), &tokens);
-        status = eval_device(p, &tokens, pieces[i % kinds], err);
+        status = vkm_step_go_on(s, err);
+        if (status == VKMOE_OK)
+            status = eval_device(p, &tokens, pieces[i % kinds], err);
         if (status == VKMOE_OK)
             status = eval_reference(p, &tokens, err);
         if (status == VKMOE_OK)

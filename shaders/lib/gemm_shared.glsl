@@ -54,22 +54,26 @@ void tile_product()
 #endif
         }
         barrier();
-        for (uint k = 0u; k < STEP4; k++) {
-            vec4 x[LANE_ROWS];
-            [[unroll]] for (uint r = 0u; r < LANE_ROWS; r++)
-                x[r] = shared_x[(my_rows + r) * PITCH + k];
-            [[unroll]] for (uint c = 0u; c < LANE_COLS; c++) {
-                uint at = (my_col + c * COL_LANES) * PITCH + k;
-                vec4 weights = shared_w[at];
+        /* Two at a time hide the way to shared memory; all eight would compile long. */
+        [[dont_unroll]] for (uint k2 = 0u; k2 < STEP4; k2 += 2u) {
+            [[unroll]] for (uint k = k2; k < k2 + 2u; k++) {
+                vec4 x[LANE_ROWS];
+                [[unroll]] for (uint r = 0u; r < LANE_ROWS; r++)
+                    x[r] = shared_x[(my_rows + r) * PITCH + k];
+                [[unroll]] for (uint c = 0u; c < LANE_COLS; c++) {
+                    uint at = (my_col + c * COL_LANES) * PITCH + k;
+                    vec4 weights = shared_w[at];
 #ifdef SWIGLU
-                vec4 up_weights = shared_up[at];
+                    vec4 up_weights = shared_up[at];
 #endif
-                [[unroll]] for (uint r = 0u; r < LANE_ROWS; r++) {
+                    [[unroll]] for (uint r = 0u; r < LANE_ROWS; r++) {
 #ifdef SWIGLU
-                    sums[r * LANE_COLS + c] += vec2(dot4(weights, x[r]), dot4(up_weights, x[r]));
+                        sums[r * LANE_COLS + c] +=
+                            vec2(dot4(weights, x[r]), dot4(up_weights, x[r]));
 #else
-                    sums[r * LANE_COLS + c] += dot4(weights, x[r]);
+                        sums[r * LANE_COLS + c] += dot4(weights, x[r]);
 #endif
+                    }
                 }
             }
         }

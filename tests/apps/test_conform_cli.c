@@ -222,6 +222,7 @@ static void wrong_usage_is_one_sentence(void **state)
         {{"--replay", "x", "--list"}, 2, "--replay"},
         {{"--list", "--html", "x"}, 2, "--list"},
         {{"--replay", "x", "--seed", "1"}, 2, "--replay"},
+        {{"--full", "--quick"}, 2, "exclude each other"},
         {{"voodoo"}, 2, "voodoo"},
         {{"--kernal", "gemv"}, 2, "--kernal"},
         {{"--weights", "q4"}, 2, "--weights"},

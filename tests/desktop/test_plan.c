@@ -4,6 +4,7 @@
 #include "device.h"
 #include "memory_view.h"
 #include "planner.h"
+#include "sentence.h"
 #include "support.h"
 
 static vkmoe_device *open_reference(void)
@@ -169,6 +170,23 @@ static void remedies_are_worded_as_this_program_offers_them(void **state)
     assert_string_equal(none, "it needs more");
 }
 
+static void what_the_library_says_becomes_a_sentence(void **state)
+{
+    static const char *const texts[][2] = {
+        {"no Vulkan driver", "No Vulkan driver."},
+        {"config.json: it is empty", "config.json: it is empty."},
+        {"vkCreateInstance failed", "vkCreateInstance failed."},
+        {"/a b: gone.", "/a b: gone."},
+        {"the folder \xff is empty", "The folder \xef\xbf\xbd is empty."},
+        {"", "."},
+    };
+    (void)state;
+    for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
+        g_autofree char *sentence = moe_sentence(texts[i][0]);
+        assert_string_equal(sentence, texts[i][1]);
+    }
+}
+
 /* --- in a thread --- */
 
 struct answer {
@@ -244,6 +262,7 @@ int main(void)
         cmocka_unit_test(memory_adds_up_to_its_size),
         cmocka_unit_test(a_model_that_is_not_there_is_one_sentence),
         cmocka_unit_test(remedies_are_worded_as_this_program_offers_them),
+        cmocka_unit_test(what_the_library_says_becomes_a_sentence),
         cmocka_unit_test(a_planner_answers_on_the_main_thread_and_can_be_stopped),
         cmocka_unit_test(a_device_that_is_not_there_is_one_sentence),
     };

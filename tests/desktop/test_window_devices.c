@@ -3,6 +3,7 @@
 
 #include "bar.h"
 #include "desktop.h"
+#include "device_popover.h"
 #include "kernel_chart.h"
 #include "load_bar.h"
 #include "memory_view.h"
@@ -42,6 +43,17 @@ static void press(GtkWidget *window, const char *action)
     if (!can_do(window, action))
         fail_msg("%s cannot be done now", action);
     g_signal_emit_by_name(find_button(window, action), "clicked");
+}
+
+static GtkWidget *find(GtkWidget *widget, GType type)
+{
+    if (g_type_is_a(G_OBJECT_TYPE(widget), type))
+        return widget;
+    GtkWidget *found = NULL;
+    for (GtkWidget *child = gtk_widget_get_first_child(widget); child && !found;
+         child = gtk_widget_get_next_sibling(child))
+        found = find(child, type);
+    return found;
 }
 
 static guint count_widgets(GtkWidget *widget, GType type)
@@ -241,7 +253,92 @@ static void only_folders_and_gguf_files_can_be_dropped(void **state)
     assert_false(moe_model_dialog_accepts(remote));
 }
 
+static void without_a_driver_the_dialog_says_what_to_install_and_has_the_reference(void **state)
+{
+    struct desktop d;
+    g_autofree char *drivers = g_strdup(g_getenv("VK_DRIVER_FILES"));
+    (void)state;
+    start_with_model(&d);
+    const MoeOpenParams params = model_params(VKMOE_TEST_MODEL);
+    g_setenv("VK_DRIVER_FILES", "/nonexistent.json", TRUE);
+    GtkWidget *dialog = dialog_for(&d, &params);
+    const MoePlan *plan = moe_model_dialog_plan(MOE_MODEL_DIALOG(dialog));
+    assert_non_null(plan);
+    assert_int_equal(plan->device.kind, VKMOE_DEVICE_REFERENCE);
+    assert_true(can_do(dialog, "dialog.open"));
+    picture_take(dialog, false, "open-without-driver");
+    gtk_window_close(GTK_WINDOW(dialog));
+    if (drivers)
+        g_setenv("VK_DRIVER_FILES", drivers, TRUE);
+    else
+        g_unsetenv("VK_DRIVER_FILES");
+    desktop_stop(&d);
+}
+
+/* Does what the first shortcut of a widget does. */
+static void press_first_shortcut(GtkWidget *widget)
+{
+    g_autoptr(GListModel) controllers = gtk_widget_observe_controllers(widget);
+    for (guint i = 0; i < g_list_model_get_n_items(controllers); i++) {
+        g_autoptr(GtkEventController) keys = g_list_model_get_item(controllers, i);
+        const char *name = gtk_event_controller_get_name(keys);
+        if (!GTK_IS_SHORTCUT_CONTROLLER(keys) || g_strcmp0(name, "recent") != 0)
+            continue;
+        g_autoptr(GtkShortcut) shortcut = g_list_model_get_item(G_LIST_MODEL(keys), 0);
+        assert_true(
+            gtk_shortcut_action_activate(gtk_shortcut_get_action(shortcut), 0, widget, NULL));
+        return;
+    }
+    fail_msg("there is no shortcut");
+}
+
+static void a_recent_model_is_chosen_or_forgotten(void **state)
+{
+    struct desktop d;
+    (void)state;
+    MoeRecentModels *recent = moe_recent_models_new(NULL);
+    g_autofree char *path = linked_model("recent");
+    MoeOpenParams params = model_params(path), gone = model_params("/nonexistent/model");
+    params.weights = VKMOE_WEIGHTS_Q4;
+    assert_true(moe_recent_models_add(recent, &params, NULL));
+    assert_true(moe_recent_models_add(recent, &gone, NULL));
+    g_object_unref(recent);
+    start_with_model(&d);
+    GtkWidget *dialog = dialog_for(&d, NULL);
+    GtkWidget *list = find(dialog, GTK_TYPE_LIST_VIEW);
+    GtkSelectionModel *rows = gtk_list_view_get_model(GTK_LIST_VIEW(list));
+    guint count = g_list_model_get_n_items(G_LIST_MODEL(rows));
+    gtk_selection_model_select_item(rows, 0, TRUE);
+    press_first_shortcut(list);
+    assert_int_equal(g_list_model_get_n_items(G_LIST_MODEL(rows)), count - 1);
+    g_signal_emit_by_name(list, "activate", 0);
+    desktop_wait(has_verdict, dialog, "the model should be planned");
+    assert_int_equal(moe_model_dialog_plan(MOE_MODEL_DIALOG(dialog))->plan.weights,
+                     VKMOE_WEIGHTS_Q4);
+    picture_take(dialog, false, "open-recent");
+    gtk_window_close(GTK_WINDOW(dialog));
+    desktop_stop(&d);
+}
+
 /* --- the window about the device --- */
+
+static void the_title_leads_to_model_and_device(void **state)
+{
+    struct desktop d;
+    (void)state;
+    start_with_model(&d);
+    GtkWidget *popover = desktop_find(&d, MOE_TYPE_DEVICE_POPOVER);
+    gtk_popover_popup(GTK_POPOVER(popover));
+    picture_take(popover, false, "popover-light");
+    picture_take(popover, true, "popover-dark");
+    assert_true(count_widgets(popover, MOE_TYPE_BAR) > 1);
+    assert_true(can_do(popover, "win.open-model"));
+    press(popover, "win.device");
+    desktop_settle(&d);
+    gtk_popover_popdown(GTK_POPOVER(popover));
+    gtk_window_close(GTK_WINDOW(moe_window_open_device_window(d.window, "device")));
+    desktop_stop(&d);
+}
 
 static GtkWidget *device_window(struct desktop *d, const char *page)
 {
@@ -255,17 +352,6 @@ static bool has_device(void *data)
     GtkListView *list = data;
     GtkSelectionModel *rows = gtk_list_view_get_model(list);
     return rows && g_list_model_get_n_items(G_LIST_MODEL(rows)) > 0;
-}
-
-static GtkWidget *find(GtkWidget *widget, GType type)
-{
-    if (g_type_is_a(G_OBJECT_TYPE(widget), type))
-        return widget;
-    GtkWidget *found = NULL;
-    for (GtkWidget *child = gtk_widget_get_first_child(widget); child && !found;
-         child = gtk_widget_get_next_sibling(child))
-        found = find(child, type);
-    return found;
 }
 
 static void the_device_page_shows_memory_and_leads_to_the_dialog(void **state)
@@ -401,6 +487,9 @@ int main(void)
         TEST_IN_FOLDER(a_model_is_opened_as_chosen_and_is_recent_afterwards),
         TEST_IN_FOLDER(loading_can_be_cancelled_and_taken_up_again),
         TEST_IN_FOLDER(only_folders_and_gguf_files_can_be_dropped),
+        cmocka_unit_test(without_a_driver_the_dialog_says_what_to_install_and_has_the_reference),
+        TEST_IN_FOLDER(a_recent_model_is_chosen_or_forgotten),
+        cmocka_unit_test(the_title_leads_to_model_and_device),
         cmocka_unit_test(the_device_page_shows_memory_and_leads_to_the_dialog),
         cmocka_unit_test(measuring_shows_the_time_of_every_kernel),
         cmocka_unit_test(conformance_runs_on_a_device_and_leaves_a_report),

@@ -5,7 +5,10 @@
  * A run tries a few mutants of each file, and a few of those listed, always the same ones. In the
  * environment, VKMOE_MUTANTS_SEED is a number that draws others, VKMOE_MUTANTS a pattern of names
  * to try instead, listed or not (`*` for all), and VKMOE_MUTANTS_LOG a file that gets a line for
- * each. Those that it has a line for already are not tried again. */
+ * each. Those that it has a line for already are not tried again. VKMOE_MUTANTS_BEFORE is the log
+ * of a run before shaders or cases changed: who found a mutant then is tried on it first.
+ * VKMOE_MUTANTS_PATIENCE is the processor time in seconds after which one is left undecided. */
+#include "killer.h"
 #include "support.h"
 #include "survivors.h"
 #include "trial.h"
@@ -16,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -48,8 +52,13 @@ struct run {
     const char *pattern; /* NULL: those drawn */
     uint64_t seed;
     FILE *log;
-    char *tried; /* what the log held before */
-    unsigned killed, lived, equivalent, uncounted, complaints;
+    char *tried;     /* what the log held before */
+    char *before;    /* the log of an earlier run; NULL: none */
+    rlim_t patience; /* 0: none */
+    /* Who found the last one that was found, and in which file. */
+    struct killer killer;
+    unsigned killer_file;
+    unsigned killed, lived, equivalent, uncounted, undecided, complaints;
 };
 
 static double seconds(void)
@@ -100,23 +109,46 @@ static int make_file(void)
     return fd;
 }
 
+/* Who is tried first on a mutant: who found it before, else who found one of the same file. */
+static bool suspect(const struct run *r, const struct mutant *m, struct killer *killer)
+{
+    const char *line = log_find(r->before, m->name);
+    if (line && log_killer(line, killer))
+        return true;
+    *killer = r->killer;
+    return killer->kernel[0] && r->killer_file == m->file;
+}
+
+_Noreturn static void become_trial(const struct run *r, const struct worker *w,
+                                   const struct killer *first)
+{
+    char index[32], first_case[512] = "";
+    snprintf(index, sizeof(index), "%zu", w->mutant);
+    if (first)
+        snprintf(first_case, sizeof(first_case), "%s (%s, %s), case %s:", first->kernel,
+                 first->dtype, first->path, first->name);
+    struct rlimit limit = {r->patience, RLIM_INFINITY};
+    int null = open("/dev/null", O_WRONLY);
+    if (r->patience > 0)
+        setrlimit(RLIMIT_CPU, &limit);
+    dup2(w->output, STDOUT_FILENO);
+    dup2(r->log ? w->output : null, STDERR_FILENO);
+    execl("/proc/self/exe", "test_mutants", index, w->folder, first_case, (char *)NULL);
+    _exit(126);
+}
+
 static void start(struct run *r, struct worker *w, size_t mutant)
 {
-    char index[32];
-    snprintf(index, sizeof(index), "%zu", mutant);
+    struct killer killer;
+    bool any = suspect(r, &r->mutants.items[mutant], &killer);
     w->mutant = mutant;
     w->output = make_file();
     w->since = seconds();
     fflush(NULL);
     w->pid = fork();
     assert_true(w->pid >= 0);
-    if (w->pid > 0)
-        return;
-    int null = open("/dev/null", O_WRONLY);
-    dup2(w->output, STDOUT_FILENO);
-    dup2(r->log ? w->output : null, STDERR_FILENO);
-    execl("/proc/self/exe", "test_mutants", index, w->folder, (char *)NULL);
-    _exit(126);
+    if (w->pid == 0)
+        become_trial(r, w, any ? &killer : NULL);
 }
 
 /* Puts what the process said last on one line. */
@@ -161,6 +193,8 @@ static bool count(struct run *r, const char *name, int code)
         r->uncounted++;
         if (listed)
             complain(r, "changes no module, though survivors.txt lists it", name);
+    } else if (code == VERDICT_UNDECIDED) {
+        r->undecided++;
     } else {
         return false;
     }
@@ -172,15 +206,21 @@ static void judge(struct run *r, struct worker *w, int status)
     static const char *const ends[] = {[VERDICT_KILLED] = "killed",
                                        [VERDICT_SURVIVED] = "survived",
                                        [VERDICT_SAME] = "same",
-                                       [VERDICT_INVALID] = "invalid"};
+                                       [VERDICT_INVALID] = "invalid",
+                                       [VERDICT_UNDECIDED] = "undecided"};
     char words[512];
-    const char *name = r->mutants.items[w->mutant].name, *how = "could not be tried";
+    const struct mutant *m = &r->mutants.items[w->mutant];
+    const char *name = m->name, *how = "could not be tried";
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : VERDICT_KILLED;
     read_last_words(w, words, sizeof(words));
-    if (WIFSIGNALED(status))
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU)
+        code = VERDICT_UNDECIDED;
+    if (WIFSIGNALED(status) && code == VERDICT_KILLED)
         how = WTERMSIG(status) == SIGPROF ? "killed (hung)" : "killed (crashed)";
-    else if (code >= VERDICT_KILLED && code <= VERDICT_INVALID)
+    else if (code >= VERDICT_KILLED && code <= VERDICT_UNDECIDED)
         how = ends[code];
+    if (code == VERDICT_KILLED && killer_read(&r->killer, words, strlen(words)))
+        r->killer_file = m->file;
     if (!count(r, name, code)) {
         complain(r, how, name);
         print_error("exit code %d: %s\n", code, words);
@@ -224,28 +264,16 @@ static char *read_log(const char *path)
     return text;
 }
 
-static bool line_says(const char *line, const char *how)
-{
-    return strncmp(line, how, strlen(how)) == 0;
-}
-
-/* How the mutant ended according to the log; 0 if that does not have it. */
+/* How the mutant ended according to the log; 0 if that does not have it, or left it undecided. */
 static int logged(const struct run *r, const char *name)
 {
-    char field[2048];
-    int code = 0;
-    snprintf(field, sizeof(field), "\t%s\t", name);
-    for (const char *at = r->tried; at && code == 0 && (at = strstr(at, field)); at++) {
-        const char *line = at;
-        while (line > r->tried && line[-1] != '\n')
-            line--;
-        code = line_says(line, "killed")     ? VERDICT_KILLED
-               : line_says(line, "survived") ? VERDICT_SURVIVED
-               : line_says(line, "same")     ? VERDICT_SAME
-               : line_says(line, "invalid")  ? VERDICT_INVALID
-                                             : 0;
-    }
-    return code;
+    const char *line = log_find(r->tried, name);
+    return !line                        ? 0
+           : log_says(line, "killed")   ? VERDICT_KILLED
+           : log_says(line, "survived") ? VERDICT_SURVIVED
+           : log_says(line, "same")     ? VERDICT_SAME
+           : log_says(line, "invalid")  ? VERDICT_INVALID
+                                        : 0;
 }
 
 /* --- the test --- */
@@ -268,11 +296,15 @@ static void try_all(struct run *r)
 static void open_run(struct run *r)
 {
     const char *log = getenv("VKMOE_MUTANTS_LOG"), *seed = getenv("VKMOE_MUTANTS_SEED");
+    const char *before = getenv("VKMOE_MUTANTS_BEFORE");
+    const char *patience = getenv("VKMOE_MUTANTS_PATIENCE");
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     shaders_load(&r->shaders);
     shaders_mutants(&r->shaders, &r->mutants);
     survivors_load(&r->survivors);
     r->pattern = getenv("VKMOE_MUTANTS");
+    r->before = before ? read_log(before) : NULL;
+    r->patience = patience ? strtoull(patience, NULL, 10) : 0;
     r->seed = seed ? strtoull(seed, NULL, 10) : 0;
     if (log) {
         r->tried = read_log(log);
@@ -295,6 +327,7 @@ static void close_run(struct run *r)
     if (r->log)
         fclose(r->log);
     free(r->tried);
+    free(r->before);
     survivors_free(&r->survivors);
     mutants_free(&r->mutants);
     shaders_free(&r->shaders);
@@ -310,6 +343,8 @@ static void quick_cases_find_mutants(void **state)
     print_message("%u mutants, and %u that change no module: %u killed, %u survived, %u of them "
                   "equivalent\n",
                   all, r.uncounted, r.killed, r.lived + r.equivalent, r.equivalent);
+    if (r.undecided > 0)
+        print_message("%u were left undecided\n", r.undecided);
     assert_int_equal(r.complaints, 0);
     assert_true(all > 0);
     print_message("%.1f %% of all killed", 100.0 * r.killed / all);
@@ -322,15 +357,17 @@ static void quick_cases_find_mutants(void **state)
     close_run(&r);
 }
 
-static void try_one(const char *index, const char *folder)
+static void try_one(const char *index, const char *folder, const char *first_case)
 {
+    struct killer first;
+    bool any = killer_read(&first, first_case, strlen(first_case));
     struct shaders shaders;
     struct mutants mutants = {0};
     size_t i = strtoul(index, NULL, 10);
     shaders_load(&shaders);
     shaders_mutants(&shaders, &mutants);
     assert_true(i < mutants.count);
-    trial_run(&shaders, &mutants.items[i], folder);
+    trial_run(&shaders, &mutants.items[i], folder, any ? &first : NULL);
 }
 
 int main(int argc, char **argv)
@@ -338,7 +375,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quick_cases_find_mutants),
     };
-    if (argc == 3)
-        try_one(argv[1], argv[2]);
+    if (argc == 4)
+        try_one(argv[1], argv[2], argv[3]);
     return cmocka_run_group_tests_name("mutants", tests, NULL, NULL);
 }

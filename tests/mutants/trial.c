@@ -172,14 +172,18 @@ static void take_debug_modules(struct trial *t, enum vkm_kernel_id k, enum turn 
 
 /* --- cases --- */
 
-/* Ends the process if a case of the kernel fails, or the device does. */
+/* Ends the process if a case of the kernel fails, or the device does. `only` one, or NULL. */
 static void run_cases(struct vkm_gpu *gpu, const struct vkm_kernel *kernel,
-                      enum vkm_conform_level level)
+                      enum vkm_conform_level level, const struct killer *only)
 {
     vkmoe_error err = {0};
     struct vkm_conform_totals totals;
     struct vkm_conform_params params = {
         .kernels = kernel->name, .level = level, .on_case = judge_case};
+    if (only) {
+        params.cases = only->name;
+        params.path = only->path;
+    }
     limit_work(TRIAL_CASE_SECONDS);
     if (vkm_conform_run(gpu, &params, &totals, &err) != VKMOE_OK) {
         printf("%s: %s\n", kernel->name, err.message);
@@ -206,7 +210,8 @@ static struct vkm_gpu *open_device(struct changes *changes, bool check_addresses
     return gpu;
 }
 
-static void try_plain(struct trial *t, enum vkm_kernel_id k, enum turn turn)
+static void try_plain(struct trial *t, enum vkm_kernel_id k, enum turn turn,
+                      const struct killer *only)
 {
     struct changes *changes = &t->turns[turn];
     take_variants(t, k, turn);
@@ -214,7 +219,7 @@ static void try_plain(struct trial *t, enum vkm_kernel_id k, enum turn turn)
         return;
     if (!changes->gpu)
         changes->gpu = open_device(changes, false);
-    run_cases(changes->gpu, &changes->kernels[k], VKM_CONFORM_QUICK);
+    run_cases(changes->gpu, &changes->kernels[k], VKM_CONFORM_QUICK, only);
 }
 
 static void try_checked(struct trial *t, enum turn turn)
@@ -224,8 +229,29 @@ static void try_checked(struct trial *t, enum turn turn)
     for (size_t i = 0; i < VKM_COUNT(order); i++) {
         take_debug_modules(t, order[i], turn);
         if (changes->kernels[order[i]].n_variants > 0)
-            run_cases(gpu, &changes->kernels[order[i]], VKM_CONFORM_BRIEF);
+            run_cases(gpu, &changes->kernels[order[i]], VKM_CONFORM_BRIEF, NULL);
     }
+}
+
+/* The turn that has this storage type; for what is none (or none any more) the first. */
+static enum turn turn_of(const char *dtype)
+{
+    for (unsigned i = 0; i < VKM_DTYPE_COUNT; i++) {
+        struct vkm_variant variant = {.dtype = (enum vkm_dtype)i};
+        for (unsigned turn = 0; turn < TURN_COUNT; turn++)
+            if (strcmp(dtype, vkm_dtype_name(variant.dtype)) == 0 &&
+                wants(&variant, (enum turn)turn))
+                return (enum turn)turn;
+    }
+    return TURN_MAIN;
+}
+
+static void try_first(struct trial *t, const struct killer *first)
+{
+    for (size_t i = 0; i < VKM_COUNT(order); i++)
+        if (strcmp(first->kernel, vkm_kernels.kernels[order[i]].name) == 0 &&
+            shaders_reach(t->shaders, order[i], t->mutant->file))
+            try_plain(t, order[i], turn_of(first->dtype), first);
 }
 
 static void begin(struct changes *changes)
@@ -236,7 +262,8 @@ static void begin(struct changes *changes)
         changes->kernels[k].n_variants = 0;
 }
 
-_Noreturn void trial_run(const struct shaders *s, const struct mutant *m, const char *folder)
+_Noreturn void trial_run(const struct shaders *s, const struct mutant *m, const char *folder,
+                         const struct killer *first)
 {
     static struct trial t;
     char changed[4096], originals[4096];
@@ -246,13 +273,15 @@ _Noreturn void trial_run(const struct shaders *s, const struct mutant *m, const 
     for (unsigned turn = 0; turn < TURN_COUNT; turn++)
         begin(&t.turns[turn]);
     shaders_write(s, m, changed);
+    if (first)
+        try_first(&t, first);
     for (size_t i = 0; i < VKM_COUNT(order); i++) {
         if (!shaders_reach(s, order[i], m->file))
             continue;
-        try_plain(&t, order[i], TURN_MAIN);
-        try_plain(&t, order[i], TURN_QUANTISED);
+        try_plain(&t, order[i], TURN_MAIN, NULL);
+        try_plain(&t, order[i], TURN_QUANTISED, NULL);
         if (!t.turns[TURN_MAIN].any && !t.turns[TURN_QUANTISED].any)
-            try_plain(&t, order[i], TURN_OTHER);
+            try_plain(&t, order[i], TURN_OTHER, NULL);
     }
     enum turn turn = TURN_MAIN;
     while (turn < TURN_COUNT && !t.turns[turn].any)
