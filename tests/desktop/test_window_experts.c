@@ -47,6 +47,30 @@ static void press(const char *action)
     gtk_widget_activate_action(GTK_WIDGET(map), action, NULL);
 }
 
+/* What the map does for a key; FALSE where nothing. */
+static gboolean press_key(guint key, GdkModifierType modifiers)
+{
+    g_autoptr(GListModel) controllers = gtk_widget_observe_controllers(GTK_WIDGET(map));
+    for (guint i = 0; i < g_list_model_get_n_items(controllers); i++) {
+        g_autoptr(GObject) controller = g_list_model_get_item(controllers, i);
+        guint n = GTK_IS_SHORTCUT_CONTROLLER(controller)
+                      ? g_list_model_get_n_items(G_LIST_MODEL(controller))
+                      : 0;
+        for (guint k = 0; k < n; k++) {
+            g_autoptr(GtkShortcut) shortcut = g_list_model_get_item(G_LIST_MODEL(controller), k);
+            GtkShortcutTrigger *trigger = gtk_shortcut_get_trigger(shortcut);
+            if (!GTK_IS_KEYVAL_TRIGGER(trigger) ||
+                gtk_keyval_trigger_get_keyval(GTK_KEYVAL_TRIGGER(trigger)) != key ||
+                gtk_keyval_trigger_get_modifiers(GTK_KEYVAL_TRIGGER(trigger)) != modifiers)
+                continue;
+            return gtk_shortcut_action_activate(gtk_shortcut_get_action(shortcut), 0,
+                                                GTK_WIDGET(map),
+                                                gtk_shortcut_get_arguments(shortcut));
+        }
+    }
+    return FALSE;
+}
+
 /* Whether something lies behind the characters of a token, which is not selected afterwards. */
 static bool is_tinted(struct desktop *d, int position)
 {
@@ -221,6 +245,41 @@ static void the_cursor_stays_on_the_map_and_in_sight(void **state)
     desktop_stop(&d);
 }
 
+static void keys_move_select_switch_and_zoom(void **state)
+{
+    struct desktop d;
+    guint layer, expert;
+    (void)state;
+    start(&d);
+    MoeSteering *steering = moe_experts_get_steering(experts);
+    desktop_settle(&d);
+    assert_true(press_key(GDK_KEY_Down, 0) && press_key(GDK_KEY_Right, 0));
+    assert_true(press_key(GDK_KEY_Right, 0) && press_key(GDK_KEY_Left, 0));
+    moe_expert_map_get_cursor(map, &layer, &expert);
+    assert_true(layer == 1 && expert == 1);
+    assert_false(press_key(GDK_KEY_Escape, 0)); /* nothing to leave: it is the window's */
+    assert_true(press_key(GDK_KEY_Return, 0));
+    assert_true(moe_expert_map_get_selected(map, &layer, &expert));
+    assert_true(layer == 1 && expert == 1);
+    assert_true(press_key(GDK_KEY_Escape, 0));
+    assert_false(moe_expert_map_get_selected(map, &layer, &expert));
+    assert_true(press_key(GDK_KEY_space, 0));
+    assert_int_equal(moe_steering_get_state(steering, 1, 1), VKMOE_EXPERT_OFF);
+    assert_true(press_key(GDK_KEY_space, GDK_SHIFT_MASK));
+    assert_int_equal(moe_steering_get_state(steering, 1, 1), VKMOE_EXPERT_FORCED);
+    assert_true(press_key(GDK_KEY_plus, 0));
+    assert_true(moe_expert_map_get_zoom(map) > 1);
+    assert_true(press_key(GDK_KEY_minus, 0));
+    assert_true(moe_expert_map_get_zoom(map) == 1);
+    assert_true(press_key(GDK_KEY_End, 0) && press_key(GDK_KEY_Page_Up, 0));
+    moe_expert_map_get_cursor(map, &layer, &expert);
+    assert_true(layer == 0 && expert == 31);
+    assert_true(press_key(GDK_KEY_Home, 0) && press_key(GDK_KEY_Up, 0));
+    moe_expert_map_get_cursor(map, &layer, &expert);
+    assert_true(layer == 0 && expert == 0);
+    desktop_stop(&d);
+}
+
 static bool are_compared(void *data)
 {
     MoeComparison *c = data;
@@ -305,6 +364,7 @@ static void the_pages_are_drawn_in_light_and_dark(void **state)
     run(&d);
     moe_steering_toggle(steering, 0, 5, NULL);
     moe_steering_set_state(steering, 2, 9, VKMOE_EXPERT_FORCED, NULL);
+    gtk_widget_grab_focus(GTK_WIDGET(map));
     pictures(&d, "experts");
     assert_true(moe_route_log_get_rank(log, 20, 1, 0, &rank));
     moe_expert_map_select(map, 1, rank.expert);
@@ -347,6 +407,7 @@ int main(void)
         cmocka_unit_test(experts_that_are_off_serve_nobody_and_change_the_text),
         cmocka_unit_test(what_cannot_be_is_refused_in_a_sentence),
         cmocka_unit_test(the_cursor_stays_on_the_map_and_in_sight),
+        cmocka_unit_test(keys_move_select_switch_and_zoom),
         cmocka_unit_test(two_settings_run_side_by_side),
         cmocka_unit_test(the_pages_are_drawn_in_light_and_dark),
         cmocka_unit_test(a_comparison_is_drawn_in_light_and_dark),
