@@ -24,23 +24,26 @@ static void start(struct desktop *d)
     desktop_start(d, NULL);
     desktop_wait_idle(d);
     assert_null(desktop_notice(d));
+    g_object_set(moe_window_get_sampler(d->window), "max-tokens", 60, "seed", (guint64)2,
+                 "keep-seed", TRUE, NULL);
     experts = moe_experts_of(d->window);
     map = moe_experts_page_get_map(moe_experts_get_page(experts));
 }
 
-static bool has_routes(void *data)
+/* Some text, the same each time while nothing is steered. */
+static void run_by(struct desktop *d, const char *action)
 {
-    return moe_route_log_get_length(data) >= 60;
-}
-
-/* Some text; stopped, so that it does not take longer than what is looked at. */
-static void run(struct desktop *d)
-{
-    desktop_do(d, "win.run");
-    desktop_wait(has_routes, moe_experts_get_log(experts), "routes should come");
-    desktop_do(d, "win.stop");
+    desktop_do(d, action);
     desktop_wait(has_ended, d, "the run should end");
     desktop_settle(d);
+    assert_int_equal(moe_route_log_get_routed(moe_experts_get_log(experts)),
+                     moe_route_log_get_length(moe_experts_get_log(experts)));
+    assert_true(moe_route_log_get_length(moe_experts_get_log(experts)) > 40);
+}
+
+static void run(struct desktop *d)
+{
+    run_by(d, "win.run");
 }
 
 static void press(const char *action)
@@ -102,21 +105,20 @@ static bool is_tinted(struct desktop *d, int position)
 static void routes_of_a_run_fill_the_log_and_light_the_map(void **state)
 {
     struct desktop d;
-    const MoeLoaded *loaded;
     (void)state;
     start(&d);
     MoeRouteLog *log = moe_experts_get_log(experts);
-    loaded = moe_worker_get_loaded(d.worker);
-    assert_int_equal(moe_route_log_get_shape(log)->n_layers, loaded->model.n_moe_layers);
+    const vkmoe_model_info model = moe_worker_get_loaded(d.worker)->model;
+    assert_int_equal(moe_route_log_get_shape(log)->n_layers, model.n_moe_layers);
     assert_int_equal(moe_route_log_get_length(log), 0);
     run(&d);
     guint length = moe_route_log_get_length(log);
     assert_int_equal(moe_route_log_get_routed(log), length);
-    for (guint layer = 0; layer < loaded->model.n_moe_layers; layer++) {
+    for (guint layer = 0; layer < model.n_moe_layers; layer++) {
         guint64 chosen = 0;
-        for (guint e = 0; e < loaded->model.n_routed_experts; e++)
+        for (guint e = 0; e < model.n_routed_experts; e++)
             chosen += moe_route_log_get_chosen(log, layer, e);
-        assert_int_equal(chosen, (guint64)length * loaded->model.n_experts_per_token);
+        assert_int_equal(chosen, (guint64)length * model.n_experts_per_token);
     }
     assert_true(moe_expert_map_is_lit(map));
     desktop_stop(&d);
@@ -196,10 +198,7 @@ static void experts_that_are_off_serve_nobody_and_change_the_text(void **state)
         "steering.busiest-off", NULL);
     assert_int_equal(moe_steering_get_state(moe_experts_get_steering(experts), 0, busiest),
                      VKMOE_EXPERT_OFF);
-    desktop_do(&d, "win.regenerate");
-    desktop_wait(has_routes, log, "routes should come");
-    desktop_do(&d, "win.stop");
-    desktop_wait(has_ended, &d, "the run should end");
+    run_by(&d, "win.regenerate");
     assert_null(desktop_notice(&d));
     assert_int_equal(moe_route_log_get_chosen(log, 0, busiest), 0);
     g_autofree char *after = desktop_text(&d);
