@@ -323,6 +323,24 @@ static void marks_are_shapes_and_not_colours_alone(void **state)
     raster_clear(&r);
 }
 
+static void what_was_chosen_before_it_was_switched_off_shows_both(void **state)
+{
+    struct raster r;
+    int strokes = 0, fill = 0;
+    (void)state;
+    raster_init(&r, &small, 1, 1);
+    r.marks[3] = MOE_MARK_OFF | MOE_MARK_STRONG;
+    raster_draw(&r);
+    MoeMapArea a = moe_map_layout_expert(&r.layout, 0, 3);
+    for (int x = 0; x < (int)a.width - 1; x++) {
+        MoeColour at = pixel_at(&r, 0, 3, (x + 0.5) / a.width, 0.5);
+        strokes += at == moe_palette(FALSE)->soft;
+        fill += at == 0xff000003;
+    }
+    assert_true(strokes >= 2 && fill > strokes);
+    raster_clear(&r);
+}
+
 static void what_is_strong_is_seen_however_small_cells_are(void **state)
 {
     struct raster r;
@@ -428,6 +446,7 @@ int main(void)
         cmocka_unit_test(every_cell_has_its_colour_in_its_middle),
         cmocka_unit_test(a_scrolled_picture_shows_what_is_scrolled_to),
         cmocka_unit_test(marks_are_shapes_and_not_colours_alone),
+        cmocka_unit_test(what_was_chosen_before_it_was_switched_off_shows_both),
         cmocka_unit_test(what_is_strong_is_seen_however_small_cells_are),
         cmocka_unit_test(an_expert_is_described_with_gate_and_share),
         cmocka_unit_test(a_layer_is_described_by_its_load),
