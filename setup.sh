@@ -4,7 +4,9 @@
 #   ./setup.sh                          installs what is missing, builds, runs the shipped model
 #   ./setup.sh COMMAND ARGUMENT...      the same, then runs vkmoe with these, as in
 #                                       ./setup.sh run -p "12 + 7 ="
-#   ./setup.sh --packages-only [test]   only installs what is missing (for the tests too)
+#   ./setup.sh --desktop [ARGUMENT...]  the same with the desktop application, which it starts
+#   ./setup.sh --packages-only [test|desktop] only installs what is missing (for the tests too,
+#                                       which need the desktop's)
 #
 # It asks for root only if a package is missing. All it says goes to stderr.
 set -euo pipefail
@@ -12,7 +14,8 @@ set -euo pipefail
 build_packages=(build-essential cmake ninja-build pkg-config glslang-tools spirv-tools libvulkan1
     libvulkan-dev libvulkan-volk-dev libpcre2-dev libutf8proc-dev libjansson-dev
     libedit-dev libcairo2-dev)
-test_packages=(libcmocka-dev vulkan-validationlayers libspirv-cross-c-shared-dev clang-format
+desktop_packages=(libgtk-4-dev adwaita-icon-theme librsvg2-common)
+test_packages=("${desktop_packages[@]}" xvfb xauth libcmocka-dev vulkan-validationlayers libspirv-cross-c-shared-dev clang-format
     clang libclang-rt-dev doxygen)
 driver_package=mesa-vulkan-drivers # AMD, Intel, and a driver for CPUs
 
@@ -124,7 +127,10 @@ install_missing() {
 
 packages_step() {
     local packages=("${build_packages[@]}") version
-    [ "${1-}" != test ] || packages+=("${test_packages[@]}")
+    case ${1-} in
+    test) packages+=("${test_packages[@]}") ;;
+    desktop) packages+=("${desktop_packages[@]}") ;;
+    esac
     if ! have_gpu_driver; then
         packages+=("$driver_package")
         if on_debian_12 && version=$(installed $driver_package) &&
@@ -136,6 +142,7 @@ packages_step() {
     install_missing "${packages[@]}" >&2
 }
 
+desktop=
 case ${1-} in
 --install-as-root)
     shift
@@ -146,16 +153,25 @@ case ${1-} in
     packages_step "${2-}"
     exit
     ;;
+--desktop)
+    shift
+    desktop=true
+    ;;
 -*)
     echo 'usage: ./setup.sh [COMMAND ARGUMENT...], with the commands of vkmoe; or' \
-        './setup.sh --packages-only [test]' >&2
+        './setup.sh --desktop [ARGUMENT...], with those of vkmoe-desktop; or' \
+        './setup.sh --packages-only [test|desktop]' >&2
     exit 2
     ;;
 esac
 
-packages_step
+packages_step "${desktop:+desktop}"
 say "Building in build/release, which takes a few minutes the first time."
 (cd "$root" && cmake --preset release && cmake --build --preset release) >&2
+if [ -n "$desktop" ]; then
+    say "Starting build/release/bin/vkmoe-desktop"
+    exec "$root/build/release/bin/vkmoe-desktop" "$@"
+fi
 if [ $# -eq 0 ]; then
     set -- run -p "ROMEO:" -n 120
 fi

@@ -374,6 +374,16 @@ static int run_all(const struct options *o, struct conform_report *report)
     return code;
 }
 
+static int write_html(const struct conform_report *r, const char *path)
+{
+    size_t size = 0;
+    char *page = conform_html(r, &size);
+    int code =
+        page ? cli_write_file(path, page, size) : cli_fail("host memory ran out for %s", path);
+    free(page);
+    return code;
+}
+
 /* A report that could not be written is a failure, but not the first thing to know of a run that
  * was interrupted. */
 static int worse(int code)
@@ -408,7 +418,7 @@ int cmd_conform(int argc, char **argv)
         code = worse(code);
     if (o.summary && conform_write_json(&report, CONFORM_SUMMARY, o.summary) != EXIT_DONE)
         code = worse(code);
-    if (o.html && conform_write_html(&report, o.html) != EXIT_DONE)
+    if (o.html && write_html(&report, o.html) != EXIT_DONE)
         code = worse(code);
     conform_report_free(&report);
     return code;

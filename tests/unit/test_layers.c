@@ -74,7 +74,9 @@ static const char *judge_app(const char *file, const char *name, bool quoted)
     (void)file;
     if (!quoted)
         return is_vulkan(name) || layer_of(name) >= 0 ? "apps use the public API only" : NULL;
-    return strchr(name, '/') ? "apps include their own folder's headers and <vkmoe/...>" : NULL;
+    return strchr(name, '/')
+               ? "apps include the headers of their own folder, of common/ and <vkmoe/...>"
+               : NULL;
 }
 
 static const char *judge_public(const char *file, const char *name, bool quoted)

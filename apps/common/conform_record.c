@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conform.h"
+#include "conform_report.h"
 
 /* Room for one more of `size` bytes in a list; its new place, zeroed, or NULL. */
 static void *append(void **items, size_t *count, size_t *capacity, size_t size)

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "conform.h"
+#include "conform_report.h"
 #include "conform_page.h"
 
 /* --- text --- */
@@ -381,21 +381,19 @@ static void head(FILE *f, const struct conform_report *r)
     fputs("</p>\n</header>\n", f);
 }
 
-int conform_write_html(const struct conform_report *r, const char *path)
+char *conform_html(const struct conform_report *r, size_t *size)
 {
     char *page = NULL;
-    size_t size = 0;
-    FILE *f = open_memstream(&page, &size);
+    FILE *f = open_memstream(&page, size);
     if (!f)
-        return cli_fail("host memory ran out for %s", path);
+        return NULL;
     fputs(conform_page_head, f);
     head(f, r);
     for (size_t i = 0; i < r->n_devices; i++)
         device_section(f, r, i);
     fputs(conform_page_foot, f);
-    bool complete = fclose(f) == 0;
-    int code =
-        complete ? cli_write_file(path, page, size) : cli_fail("host memory ran out for %s", path);
+    if (fclose(f) == 0)
+        return page;
     free(page);
-    return code;
+    return NULL;
 }

@@ -1,6 +1,6 @@
 /* The fixed parts of the conformance page. */
-#ifndef VKMOE_CLI_CONFORM_PAGE_H
-#define VKMOE_CLI_CONFORM_PAGE_H
+#ifndef VKMOE_CONFORM_PAGE_H
+#define VKMOE_CONFORM_PAGE_H
 
 extern const char conform_page_head[]; /* up to the title within <header> */
 extern const char conform_page_foot[];

@@ -1,0 +1,21 @@
+/* The time of every kernel as bars, the longest first. */
+#ifndef MOE_KERNEL_CHART_H
+#define MOE_KERNEL_CHART_H
+
+#include <gtk/gtk.h>
+#include <vkmoe/vkmoe.h>
+
+#define MOE_TYPE_KERNEL_CHART (moe_kernel_chart_get_type())
+G_DECLARE_FINAL_TYPE(MoeKernelChart, moe_kernel_chart, MOE, KERNEL_CHART, GtkBox)
+
+/* Shows what was measured; nothing is kept of it. `step` says what the times are of: "token" or
+ * "prompt". */
+void moe_kernel_chart_set(MoeKernelChart *self, const vkmoe_bench_result *result, const char *step);
+
+/* One kernel in words: "moe_down: 1.23 ms, 40 % of the time, 12.3 GB/s, 61 % of the peak". To be
+ * freed. */
+char *moe_kernel_text(const vkmoe_bench_kernel *kernel, double all_seconds);
+/* Seconds of all kernels together. */
+double moe_kernel_sum(const vkmoe_bench_result *result);
+
+#endif

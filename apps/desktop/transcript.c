@@ -1,0 +1,323 @@
+#include "transcript.h"
+
+#include "application.h"
+
+#define N_TINTS 8 /* shades that weights are rounded to */
+
+/* Offsets are those of characters in the buffer. */
+struct block {
+    int begin; /* of what separates it from the one before, */
+    int start; /* and of its text */
+};
+
+struct span {
+    int start, end; /* equal: no characters */
+};
+
+struct _MoeTranscript {
+    GtkWidget parent;
+    GtkScrolledWindow *scroller;
+    GtkTextView *view;
+    GtkTextBuffer *buffer;
+    GtkTextTag *label, *prompt, *selection, *tints[N_TINTS];
+    GArray *blocks; /* struct block, one a message */
+    GArray *spans;  /* struct span, by position */
+    int selected;
+    gboolean labelled;
+    gboolean changing; /* the text; the cursor moves by itself */
+};
+
+G_DEFINE_FINAL_TYPE(MoeTranscript, moe_transcript, GTK_TYPE_WIDGET)
+
+enum { TOKEN_SELECTED, N_SIGNALS };
+static guint signals[N_SIGNALS];
+
+static void get_range(MoeTranscript *self, int start, int end, GtkTextIter *from, GtkTextIter *to)
+{
+    gtk_text_buffer_get_iter_at_offset(self->buffer, from, start);
+    gtk_text_buffer_get_iter_at_offset(self->buffer, to, end);
+}
+
+static const struct span *span_of(MoeTranscript *self, int position)
+{
+    return position >= 0 && (guint)position < self->spans->len
+               ? &g_array_index(self->spans, struct span, position)
+               : NULL;
+}
+
+/* --- selection --- */
+
+static void mark_selected(MoeTranscript *self)
+{
+    GtkTextIter from, to;
+    const struct span *span = span_of(self, self->selected);
+    gtk_text_buffer_get_bounds(self->buffer, &from, &to);
+    gtk_text_buffer_remove_tag(self->buffer, self->selection, &from, &to);
+    if (!span)
+        return;
+    get_range(self, span->start, span->end, &from, &to);
+    gtk_text_buffer_apply_tag(self->buffer, self->selection, &from, &to);
+}
+
+void moe_transcript_select(MoeTranscript *self, int position)
+{
+    if (!span_of(self, position))
+        position = -1;
+    if (position == self->selected)
+        return;
+    self->selected = position;
+    mark_selected(self);
+    g_signal_emit(self, signals[TOKEN_SELECTED], 0, position);
+}
+
+int moe_transcript_get_selected(MoeTranscript *self)
+{
+    return self->selected;
+}
+
+/* The token of the character after the cursor. */
+static void on_cursor(MoeTranscript *self)
+{
+    GtkTextIter cursor;
+    if (self->changing || gtk_text_buffer_get_has_selection(self->buffer))
+        return;
+    gtk_text_buffer_get_iter_at_mark(self->buffer, &cursor,
+                                     gtk_text_buffer_get_insert(self->buffer));
+    int at = gtk_text_iter_get_offset(&cursor), found = -1;
+    for (guint i = 0; i < self->spans->len && found < 0; i++) {
+        const struct span *span = &g_array_index(self->spans, struct span, i);
+        if (span->start <= at && at < span->end)
+            found = (int)i;
+    }
+    moe_transcript_select(self, found);
+}
+
+/* --- text --- */
+
+/* Whether the end is in sight, so that it should stay so. */
+static gboolean is_at_end(MoeTranscript *self)
+{
+    GtkAdjustment *a = gtk_scrolled_window_get_vadjustment(self->scroller);
+    return gtk_adjustment_get_value(a) + gtk_adjustment_get_page_size(a) >=
+           gtk_adjustment_get_upper(a) - 24;
+}
+
+static void append(MoeTranscript *self, const char *text, GtkTextTag *tag)
+{
+    GtkTextIter end, start;
+    gtk_text_buffer_get_end_iter(self->buffer, &end);
+    int offset = gtk_text_iter_get_offset(&end);
+    self->changing = TRUE;
+    gtk_text_buffer_insert(self->buffer, &end, text, -1);
+    self->changing = FALSE;
+    if (tag) {
+        gtk_text_buffer_get_iter_at_offset(self->buffer, &start, offset);
+        gtk_text_buffer_apply_tag(self->buffer, tag, &start, &end);
+    }
+}
+
+static int end_offset(MoeTranscript *self)
+{
+    return gtk_text_buffer_get_char_count(self->buffer);
+}
+
+static void scroll_to_end(MoeTranscript *self)
+{
+    GtkTextIter end;
+    gtk_text_buffer_get_end_iter(self->buffer, &end);
+    GtkTextMark *mark = gtk_text_buffer_get_mark(self->buffer, "end");
+    gtk_text_buffer_move_mark(self->buffer, mark, &end);
+    gtk_text_view_scroll_mark_onscreen(self->view, mark);
+}
+
+void moe_transcript_append(MoeTranscript *self, const char *text)
+{
+    gboolean follow = is_at_end(self);
+    if (!*text)
+        return;
+    append(self, text, NULL);
+    if (follow)
+        scroll_to_end(self);
+}
+
+static const char *label_of(vkmoe_chat_role role)
+{
+    return role == VKMOE_CHAT_SYSTEM ? "System" : role == VKMOE_CHAT_USER ? "You" : "Model";
+}
+
+void moe_transcript_add_message(MoeTranscript *self, vkmoe_chat_role role, const char *text)
+{
+    struct block block = {.begin = end_offset(self)};
+    if (self->labelled) {
+        g_autofree char *label =
+            g_strdup_printf("%s%s\n", block.begin > 0 ? "\n\n" : "", label_of(role));
+        append(self, label, self->label);
+    }
+    block.start = end_offset(self);
+    g_array_append_val(self->blocks, block);
+    append(self, text, role == VKMOE_CHAT_ASSISTANT || self->labelled ? NULL : self->prompt);
+    scroll_to_end(self);
+}
+
+void moe_transcript_truncate(MoeTranscript *self, guint count)
+{
+    GtkTextIter from, to;
+    if (count >= self->blocks->len)
+        return;
+    int begin = g_array_index(self->blocks, struct block, count).begin;
+    guint spans = self->spans->len;
+    while (spans > 0 && g_array_index(self->spans, struct span, spans - 1).end >= begin &&
+           g_array_index(self->spans, struct span, spans - 1).start >= begin)
+        spans--;
+    g_array_set_size(self->blocks, count);
+    g_array_set_size(self->spans, spans);
+    if (!span_of(self, self->selected))
+        moe_transcript_select(self, -1);
+    get_range(self, begin, end_offset(self), &from, &to);
+    self->changing = TRUE;
+    gtk_text_buffer_delete(self->buffer, &from, &to);
+    self->changing = FALSE;
+}
+
+void moe_transcript_clear(MoeTranscript *self)
+{
+    g_array_set_size(self->spans, 0);
+    g_array_set_size(self->blocks, 0);
+    moe_transcript_select(self, -1);
+    self->changing = TRUE;
+    gtk_text_buffer_set_text(self->buffer, "", 0);
+    self->changing = FALSE;
+}
+
+void moe_transcript_set_labelled(MoeTranscript *self, gboolean labelled)
+{
+    self->labelled = labelled;
+}
+
+guint moe_transcript_get_n_messages(MoeTranscript *self)
+{
+    return self->blocks->len;
+}
+
+char *moe_transcript_get_text(MoeTranscript *self)
+{
+    GtkTextIter start, end;
+    gtk_text_buffer_get_bounds(self->buffer, &start, &end);
+    return gtk_text_buffer_get_text(self->buffer, &start, &end, TRUE);
+}
+
+GtkTextView *moe_transcript_get_view(MoeTranscript *self)
+{
+    return self->view;
+}
+
+/* --- tokens --- */
+
+void moe_transcript_add_tokens(MoeTranscript *self, const MoeToken *tokens, guint count,
+                               gboolean anew)
+{
+    if (anew)
+        g_array_set_size(self->spans, 0);
+    for (guint i = 0; i < count; i++) {
+        struct span span = {0};
+        if (tokens[i].message < self->blocks->len) {
+            const struct block *b = &g_array_index(self->blocks, struct block, tokens[i].message);
+            span.start = b->start + (int)tokens[i].start;
+            span.end = span.start + (int)tokens[i].length;
+        }
+        if (tokens[i].position >= self->spans->len)
+            g_array_set_size(self->spans, tokens[i].position + 1);
+        g_array_index(self->spans, struct span, tokens[i].position) = span;
+    }
+    if (anew)
+        mark_selected(self);
+}
+
+guint moe_transcript_get_n_tokens(MoeTranscript *self)
+{
+    return self->spans->len;
+}
+
+void moe_transcript_tint(MoeTranscript *self, guint first, const float *weights, guint count)
+{
+    GtkTextIter from, to;
+    gtk_text_buffer_get_bounds(self->buffer, &from, &to);
+    for (guint i = 0; i < N_TINTS; i++)
+        gtk_text_buffer_remove_tag(self->buffer, self->tints[i], &from, &to);
+    for (guint i = 0; i < count && first + i < self->spans->len; i++) {
+        const struct span *span = &g_array_index(self->spans, struct span, first + i);
+        if (!(weights[i] > 0) || span->start == span->end)
+            continue;
+        float shade = weights[i] < 1 ? weights[i] * N_TINTS : N_TINTS - 1;
+        get_range(self, span->start, span->end, &from, &to);
+        gtk_text_buffer_apply_tag(self->buffer, self->tints[(int)shade], &from, &to);
+    }
+}
+
+/* --- the widget --- */
+
+/* Colours that are seen on light and on dark, as they let the background through. */
+static void make_tags(MoeTranscript *self)
+{
+    for (guint i = 0; i < N_TINTS; i++) {
+        const GdkRGBA shade = {0.90f, 0.45f, 0.0f, 0.15f + 0.60f * (float)i / (N_TINTS - 1)};
+        self->tints[i] =
+            gtk_text_buffer_create_tag(self->buffer, NULL, "background-rgba", &shade, NULL);
+    }
+    const GdkRGBA chosen = {0.20f, 0.50f, 0.90f, 0.45f};
+    self->label = gtk_text_buffer_create_tag(self->buffer, NULL, "weight", PANGO_WEIGHT_BOLD,
+                                             "scale", 0.85, NULL);
+    self->prompt =
+        gtk_text_buffer_create_tag(self->buffer, NULL, "weight", PANGO_WEIGHT_SEMIBOLD, NULL);
+    self->selection = gtk_text_buffer_create_tag(self->buffer, NULL, "background-rgba", &chosen,
+                                                 "underline", PANGO_UNDERLINE_SINGLE, NULL);
+}
+
+static gboolean moe_transcript_grab_focus(GtkWidget *widget)
+{
+    return gtk_widget_grab_focus(GTK_WIDGET(MOE_TRANSCRIPT(widget)->view));
+}
+
+static void moe_transcript_dispose(GObject *object)
+{
+    gtk_widget_dispose_template(GTK_WIDGET(object), MOE_TYPE_TRANSCRIPT);
+    G_OBJECT_CLASS(moe_transcript_parent_class)->dispose(object);
+}
+
+static void moe_transcript_finalize(GObject *object)
+{
+    MoeTranscript *self = MOE_TRANSCRIPT(object);
+    g_array_unref(self->blocks);
+    g_array_unref(self->spans);
+    G_OBJECT_CLASS(moe_transcript_parent_class)->finalize(object);
+}
+
+static void moe_transcript_class_init(MoeTranscriptClass *class)
+{
+    GtkWidgetClass *widget = GTK_WIDGET_CLASS(class);
+    GObjectClass *object = G_OBJECT_CLASS(class);
+    object->dispose = moe_transcript_dispose;
+    object->finalize = moe_transcript_finalize;
+    widget->grab_focus = moe_transcript_grab_focus;
+    signals[TOKEN_SELECTED] = g_signal_new("token-selected", MOE_TYPE_TRANSCRIPT, G_SIGNAL_RUN_LAST,
+                                           0, NULL, NULL, NULL, G_TYPE_NONE, 1, G_TYPE_INT);
+    gtk_widget_class_set_layout_manager_type(widget, GTK_TYPE_BIN_LAYOUT);
+    gtk_widget_class_set_template_from_resource(widget, MOE_RESOURCES "transcript.ui");
+    gtk_widget_class_bind_template_child(widget, MoeTranscript, scroller);
+    gtk_widget_class_bind_template_child(widget, MoeTranscript, view);
+}
+
+static void moe_transcript_init(MoeTranscript *self)
+{
+    GtkTextIter end;
+    gtk_widget_init_template(GTK_WIDGET(self));
+    self->blocks = g_array_new(FALSE, TRUE, sizeof(struct block));
+    self->spans = g_array_new(FALSE, TRUE, sizeof(struct span));
+    self->selected = -1;
+    self->buffer = gtk_text_view_get_buffer(self->view);
+    make_tags(self);
+    gtk_text_buffer_get_end_iter(self->buffer, &end);
+    gtk_text_buffer_create_mark(self->buffer, "end", &end, FALSE);
+    g_signal_connect_object(self->buffer, "notify::cursor-position", G_CALLBACK(on_cursor), self,
+                            G_CONNECT_SWAPPED);
+}

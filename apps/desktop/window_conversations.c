@@ -1,0 +1,229 @@
+/* Conversations: the list, switching, renaming, deleting, copying, exporting. */
+#include <string.h>
+
+#include "window_private.h"
+
+void moe_window_save(MoeWindow *self)
+{
+    self->saved = g_get_monotonic_time();
+    guint at;
+    GListModel *list = moe_store_get_list(self->store);
+    if (moe_conversation_get_messages(self->conversation)->len == 0) {
+        if (g_list_store_find(G_LIST_STORE(list), self->conversation, &at))
+            moe_store_remove(self->store, self->conversation);
+        return;
+    }
+    moe_store_save(self->store, self->conversation);
+    if (gtk_single_selection_get_selected_item(self->selection) == self->conversation ||
+        !g_list_store_find(G_LIST_STORE(list), self->conversation, &at))
+        return;
+    self->busy_switching = TRUE;
+    gtk_single_selection_set_selected(self->selection, at);
+    self->busy_switching = FALSE;
+}
+
+static void show_messages(MoeWindow *self)
+{
+    const GPtrArray *messages = moe_conversation_get_messages(self->conversation);
+    moe_transcript_set_labelled(self->transcript, moe_conversation_get_chat(self->conversation));
+    moe_transcript_clear(self->transcript);
+    for (guint i = 0; i < messages->len; i++) {
+        const MoeMessage *m = g_ptr_array_index(messages, i);
+        moe_transcript_add_message(self->transcript, m->role, m->text);
+    }
+}
+
+void moe_window_show_conversation(MoeWindow *self, MoeConversation *conversation)
+{
+    moe_window_end_run(self);
+    if (self->conversation) {
+        moe_window_save(self);
+        g_object_unref(self->conversation);
+    }
+    self->conversation = conversation;
+    self->busy_switching = TRUE;
+    moe_composer_set_chat(self->composer, moe_conversation_get_chat(conversation));
+    if (moe_conversation_get_messages(conversation)->len == 0)
+        gtk_single_selection_set_selected(self->selection, GTK_INVALID_LIST_POSITION);
+    self->busy_switching = FALSE;
+    moe_composer_set_hint(self->composer, "");
+    show_messages(self);
+    g_signal_emit_by_name(self, "cleared");
+    moe_window_update_actions(self);
+}
+
+static void on_chosen(MoeWindow *self)
+{
+    MoeConversation *chosen = gtk_single_selection_get_selected_item(self->selection);
+    if (!self->busy_switching && chosen && chosen != self->conversation)
+        moe_window_show_conversation(self, g_object_ref(chosen));
+}
+
+/* An empty one becomes one of the other kind; another kind needs another conversation. */
+static void on_mode(MoeWindow *self)
+{
+    gboolean chat = moe_composer_get_chat(self->composer);
+    if (self->busy_switching || chat == moe_conversation_get_chat(self->conversation))
+        return;
+    moe_window_show_conversation(self, moe_conversation_new(chat));
+}
+
+static void new_action(GtkWidget *widget, const char *name, GVariant *parameter)
+{
+    MoeWindow *self = MOE_WINDOW(widget);
+    (void)name;
+    (void)parameter;
+    moe_window_show_conversation(self, moe_conversation_new(moe_composer_get_chat(self->composer)));
+    gtk_widget_grab_focus(GTK_WIDGET(self->composer));
+}
+
+static void delete_action(GtkWidget *widget, const char *name, GVariant *parameter)
+{
+    MoeWindow *self = MOE_WINDOW(widget);
+    g_autoptr(MoeConversation) gone = g_object_ref(self->conversation);
+    moe_window_end_run(self);
+    moe_window_show_conversation(self, moe_conversation_new(moe_conversation_get_chat(gone)));
+    moe_store_remove(self->store, gone);
+    (void)name;
+    (void)parameter;
+}
+
+/* --- renaming --- */
+
+static void rename_now(MoeWindow *self, GtkEntry *entry)
+{
+    moe_conversation_set_title(self->conversation, gtk_editable_get_text(GTK_EDITABLE(entry)));
+    moe_window_save(self);
+    GtkWidget *popover = gtk_widget_get_ancestor(GTK_WIDGET(entry), GTK_TYPE_POPOVER);
+    gtk_popover_popdown(GTK_POPOVER(popover));
+}
+
+/* Unparented only once it is out of sight: it may be told so from its own signals. */
+static gboolean drop_popover(gpointer popover)
+{
+    gtk_widget_unparent(popover);
+    return G_SOURCE_REMOVE;
+}
+
+static void on_popover_closed(GtkWidget *popover)
+{
+    g_idle_add_full(G_PRIORITY_DEFAULT_IDLE, drop_popover, g_object_ref(popover), g_object_unref);
+}
+
+static void rename_action(GtkWidget *widget, const char *name, GVariant *parameter)
+{
+    MoeWindow *self = MOE_WINDOW(widget);
+    GtkWidget *popover = gtk_popover_new(), *entry = gtk_entry_new();
+    GtkWidget *over = gtk_revealer_get_child_revealed(self->sidebar)
+                          ? self->rename_button
+                          : GTK_WIDGET(self->title_button);
+    (void)name;
+    (void)parameter;
+    gtk_editable_set_text(GTK_EDITABLE(entry), moe_conversation_get_title(self->conversation));
+    gtk_editable_set_width_chars(GTK_EDITABLE(entry), 32);
+    gtk_accessible_update_property(GTK_ACCESSIBLE(entry), GTK_ACCESSIBLE_PROPERTY_LABEL,
+                                   "Title of the conversation", -1);
+    gtk_popover_set_child(GTK_POPOVER(popover), entry);
+    gtk_widget_set_parent(popover, over);
+    g_signal_connect_object(entry, "activate", G_CALLBACK(rename_now), self, G_CONNECT_SWAPPED);
+    g_signal_connect(popover, "closed", G_CALLBACK(on_popover_closed), NULL);
+    gtk_popover_popup(GTK_POPOVER(popover));
+    gtk_widget_grab_focus(entry);
+}
+
+/* --- copying and exporting --- */
+
+static void copy_all_action(GtkWidget *widget, const char *name, GVariant *parameter)
+{
+    g_autofree char *text = moe_conversation_to_text(MOE_WINDOW(widget)->conversation);
+    (void)name;
+    (void)parameter;
+    gdk_clipboard_set_text(gtk_widget_get_clipboard(widget), text);
+}
+
+static void copy_answer_action(GtkWidget *widget, const char *name, GVariant *parameter)
+{
+    const MoeMessage *last = moe_conversation_last(MOE_WINDOW(widget)->conversation);
+    (void)name;
+    (void)parameter;
+    gdk_clipboard_set_text(gtk_widget_get_clipboard(widget), last ? last->text : "");
+}
+
+gboolean moe_window_export(MoeWindow *self, GFile *file, GError **error)
+{
+    g_autofree char *path = g_file_get_path(file);
+    g_autofree char *text = path && g_str_has_suffix(path, ".json")
+                                ? moe_conversation_to_json(self->conversation)
+                                : moe_conversation_to_text(self->conversation);
+    return g_file_replace_contents(file, text, strlen(text), NULL, FALSE, G_FILE_CREATE_NONE, NULL,
+                                   NULL, error);
+}
+
+static void on_export_chosen(GtkNativeDialog *dialog, int response, MoeWindow *self)
+{
+    g_autoptr(GError) error = NULL;
+    if (response == GTK_RESPONSE_ACCEPT) {
+        g_autoptr(GFile) file = gtk_file_chooser_get_file(GTK_FILE_CHOOSER(dialog));
+        if (!moe_window_export(self, file, &error))
+            moe_window_show_error(self, error->message, FALSE);
+    }
+    g_object_unref(dialog);
+}
+
+static void add_filter(GtkFileChooser *chooser, const char *name, const char *suffix)
+{
+    g_autoptr(GtkFileFilter) filter = gtk_file_filter_new();
+    gtk_file_filter_set_name(filter, name);
+    gtk_file_filter_add_suffix(filter, suffix);
+    gtk_file_chooser_add_filter(chooser, filter);
+}
+
+static void export_action(GtkWidget *widget, const char *name, GVariant *parameter)
+{
+    MoeWindow *self = MOE_WINDOW(widget);
+    (void)name;
+    (void)parameter;
+    GtkFileChooserNative *dialog = gtk_file_chooser_native_new(
+        "Export", GTK_WINDOW(self), GTK_FILE_CHOOSER_ACTION_SAVE, "_Export", "_Cancel");
+    add_filter(GTK_FILE_CHOOSER(dialog), "Text (.txt)", "txt");
+    add_filter(GTK_FILE_CHOOSER(dialog), "JSON, with tokens and seeds (.json)", "json");
+    gtk_file_chooser_set_current_name(GTK_FILE_CHOOSER(dialog), "conversation.txt");
+    gtk_native_dialog_set_modal(GTK_NATIVE_DIALOG(dialog), TRUE);
+    g_signal_connect_object(dialog, "response", G_CALLBACK(on_export_chosen), self,
+                            G_CONNECT_DEFAULT);
+    gtk_native_dialog_show(GTK_NATIVE_DIALOG(dialog));
+}
+
+/* --- setting up --- */
+
+static void on_store_failed(MoeWindow *self, const char *sentence)
+{
+    moe_window_show_error(self, sentence, FALSE);
+}
+
+void moe_window_install_conversation_actions(GtkWidgetClass *widget)
+{
+    gtk_widget_class_install_action(widget, "win.new", NULL, new_action);
+    gtk_widget_class_install_action(widget, "win.delete", NULL, delete_action);
+    gtk_widget_class_install_action(widget, "win.rename", NULL, rename_action);
+    gtk_widget_class_install_action(widget, "win.copy-all", NULL, copy_all_action);
+    gtk_widget_class_install_action(widget, "win.copy-answer", NULL, copy_answer_action);
+    gtk_widget_class_install_action(widget, "win.export", NULL, export_action);
+}
+
+void moe_window_init_conversations(MoeWindow *self)
+{
+    self->selection = gtk_single_selection_new(NULL);
+    gtk_single_selection_set_autoselect(self->selection, FALSE);
+    gtk_single_selection_set_can_unselect(self->selection, TRUE);
+    gtk_single_selection_set_model(self->selection, moe_store_get_list(self->store));
+    gtk_list_view_set_model(self->list, GTK_SELECTION_MODEL(self->selection));
+    self->conversation = moe_conversation_new(moe_composer_get_chat(self->composer));
+    show_messages(self);
+    g_signal_connect_object(self->selection, "notify::selected-item", G_CALLBACK(on_chosen), self,
+                            G_CONNECT_SWAPPED);
+    g_signal_connect_object(self->composer, "notify::chat", G_CALLBACK(on_mode), self,
+                            G_CONNECT_SWAPPED);
+    g_signal_connect_object(self->store, "failed", G_CALLBACK(on_store_failed), self,
+                            G_CONNECT_SWAPPED);
+}
