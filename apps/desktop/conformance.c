@@ -185,7 +185,7 @@ const char *moe_conformance_report(MoeConformance *self)
     return self->status.ended ? moe_conformance_run_report(self->run) : NULL;
 }
 
-/* Nobody is left who would wait for the kernel at work. */
+/* Nobody is left who would wait for the cases at work. */
 static void finalize(GObject *object)
 {
     MoeConformance *self = MOE_CONFORMANCE(object);

@@ -41,7 +41,7 @@ typedef struct MoeConformanceParams {
 /* Begins anew, what was found before is forgotten. Does nothing while it is running. */
 void moe_conformance_start(MoeConformance *self, MoeDevice *device,
                            const MoeConformanceParams *params);
-/* Ends it after the kernel at work; what was found so far is reported. Called again: at once,
+/* Ends it after the cases at work; what was found so far is reported. Called again: at once,
  * without a report. */
 void moe_conformance_cancel(MoeConformance *self);
 

@@ -23,7 +23,7 @@ typedef struct MoeConformanceStatus {
 MoeConformanceRun *moe_conformance_run_new(MoeDevice *device, const MoeConformanceParams *params,
                                            const char *folder);
 void moe_conformance_run_unref(MoeConformanceRun *run);
-/* Ends it after the kernel at work; at once where that was asked for before. */
+/* Ends it after the cases at work; at once where that was asked for before. */
 void moe_conformance_run_cancel(MoeConformanceRun *run);
 
 /* Where it stands, and the results (MoeConformanceResult) that came since the last call: NULL, or

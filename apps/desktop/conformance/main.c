@@ -12,7 +12,7 @@
  *   report PATH, or unreported REASON
  *   end STATUS SENTENCE, the last one: a number of vkmoe_status
  *
- * It stops at SIGTERM, after the kernel at work. */
+ * It stops at SIGTERM, after the cases at work. */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -34,8 +34,6 @@ static void on_signal(int number)
 struct run {
     struct conform_report report; /* of one device */
     struct conform_device device; /* that one */
-    char (*names)[64];            /* of kernels and checks, in order */
-    size_t n_names;
     bool out_of_memory;
 };
 
@@ -55,18 +53,10 @@ static void end_line(void)
 
 /* --- callbacks --- */
 
-static void on_listed(void *user, const vkmoe_conform_case *c)
+static bool stops(void *user)
 {
-    struct run *run = user;
-    if (run->n_names > 0 && strcmp(run->names[run->n_names - 1], c->test.kernel) == 0)
-        return;
-    void *grown = realloc(run->names, (run->n_names + 1) * sizeof(*run->names));
-    if (!grown) {
-        run->out_of_memory = true;
-        return;
-    }
-    run->names = grown;
-    snprintf(run->names[run->n_names++], sizeof(*run->names), "%s", c->test.kernel);
+    const struct run *run = user;
+    return stopped || run->out_of_memory;
 }
 
 static void on_device(void *user, const vkmoe_device_info *info)
@@ -112,44 +102,24 @@ static void on_result(void *user, const vkmoe_conform_result *r)
 
 /* --- the run --- */
 
-static vkmoe_status list(struct run *run, const vkmoe_device_params *device,
-                         const vkmoe_conform_params *params)
-{
-    vkmoe_conform_params listing = *params;
-    listing.list = true;
-    listing.on_case = on_listed;
-    listing.user = run;
-    vkmoe_status status =
-        vkmoe_conform_run(device, &listing, &run->device.totals, &run->device.error);
-    if (status == VKMOE_OK) {
-        printf("total\t%" PRIu32, run->device.totals.cases);
-        end_line();
-    }
-    return status;
-}
-
-/* Each kernel by itself: between two it can be stopped. */
-static vkmoe_status run_each(struct run *run, const vkmoe_device_params *device,
-                             const vkmoe_conform_params *params)
+/* Counts the cases, then runs them. */
+static vkmoe_status run_suite(struct run *run, const vkmoe_device_params *device,
+                              vkmoe_conform_params *params)
 {
     struct conform_device *d = &run->device;
-    vkmoe_status status = VKMOE_OK;
-    d->totals = (vkmoe_conform_totals){0};
-    for (size_t i = 0; i < run->n_names && status == VKMOE_OK; i++) {
-        vkmoe_conform_params one = *params;
-        vkmoe_conform_totals totals = {0};
-        one.kernels = run->names[i];
-        one.on_device = on_device;
-        one.on_case = on_case;
-        one.on_result = on_result;
-        one.user = run;
-        if (stopped || run->out_of_memory)
-            return VKMOE_CANCELLED;
-        status = vkmoe_conform_run(device, &one, &totals, &d->error);
-        d->totals.cases += totals.cases;
-        d->totals.failed += totals.failed;
-    }
-    return status;
+    params->list = true;
+    vkmoe_status status = vkmoe_conform_run(device, params, &d->totals, &d->error);
+    if (status != VKMOE_OK)
+        return status;
+    printf("total\t%" PRIu32, d->totals.cases);
+    end_line();
+    params->list = false;
+    params->on_device = on_device;
+    params->on_case = on_case;
+    params->on_result = on_result;
+    params->stops = stops;
+    params->user = run;
+    return vkmoe_conform_run(device, params, &d->totals, &d->error);
 }
 
 /* Writes the report, whole or not at all, and says where it is or why it is not. */
@@ -201,7 +171,7 @@ int main(int argc, char **argv)
     sigaction(SIGTERM, &action, NULL);
     struct run run = {0};
     const vkmoe_device_params device = {.selector = argv[1]};
-    const vkmoe_conform_params params = {
+    vkmoe_conform_params params = {
         .level = strcmp(argv[2], "full") == 0 ? VKMOE_CONFORM_FULL : VKMOE_CONFORM_QUICK,
         .kernels = argv[3],
         .model = argv[4][0] ? argv[4] : NULL,
@@ -210,8 +180,5 @@ int main(int argc, char **argv)
                                          .model = params.model,
                                          .devices = &run.device,
                                          .n_devices = 1};
-    vkmoe_status status = list(&run, &device, &params);
-    if (status == VKMOE_OK)
-        status = run_each(&run, &device, &params);
-    end(&run, status, argv[5]);
+    end(&run, run_suite(&run, &device, &params), argv[5]);
 }
