@@ -269,8 +269,8 @@ static void topk_kept(struct vkm_suite *s, uint32_t n, uint32_t k, uint32_t rank
         .noise = noise ? 1.0f / VKM_NOISE_DEVIATION : 0,
     };
     if (kind == STEER_TABLE) {
-        p.table = make_table(s, n, k, p.rows);
-        p.vocab = STEER_VOCAB;
+        p.vocab = n == 2 ? 1 : STEER_VOCAB;
+        p.table = make_table(s, n, k, p.vocab, p.rows);
     }
     float *probs = vkm_case_host(p.probs);
     for (uint32_t i = 0; i < ROWS * vkm_ld(n); i++)
