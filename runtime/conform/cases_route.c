@@ -269,7 +269,7 @@ static void topk_kept(struct vkm_suite *s, uint32_t n, uint32_t k, uint32_t rank
         .noise = noise ? 1.0f / VKM_NOISE_DEVIATION : 0,
     };
     if (kind == STEER_TABLE) {
-        p.table = make_table(s, n, k, p.rows);
+        p.table = make_table(s, n, k, STEER_VOCAB, p.rows);
         p.vocab = STEER_VOCAB;
     }
     float *probs = vkm_case_host(p.probs);
