@@ -15,7 +15,7 @@ const char conform_page_head[] =
     "  --line: #363d45; --page: #15181c; --panel: #1e2329; --good: #86d79b; --good-bg: #16301e;\n"
     "  --bad: #ffa8a0; --bad-bg: #43191a; --bar: #7aa9e6; } }\n"
     "* { box-sizing: border-box; }\n"
-    "body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 72rem; color: var(--ink);\n"
+    "body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 76rem; color: var(--ink);\n"
     "  background: var(--page); font: 15px/1.5 system-ui, sans-serif; }\n"
     "h1 { font-size: 1.6rem; margin: 0; }\n"
     "h2 { font-size: 1.25rem; margin: 2rem 0 .75rem; overflow-wrap: anywhere; }\n"
