@@ -89,7 +89,7 @@ static void moe_expert_map_measure(GtkWidget *widget, GtkOrientation orientation
     } else {
         int rows = (int)MIN(self->layout.shape.n_layers, 100);
         *least = (int)height + CLAMP(rows * 2, 48, 120);
-        *natural = (int)height + CLAMP(rows * (rows > 8 ? 8 : 30), 48, 520);
+        *natural = (int)height + 6 + CLAMP(rows * (rows > 8 ? 8 : 40), 48, 520);
     }
 }
 

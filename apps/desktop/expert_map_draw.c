@@ -160,8 +160,7 @@ static void draw_shared(MoeExpertMap *self, GtkSnapshot *snapshot, const MoePale
     gboolean used = moe_steering_get_use_shared(self->steering);
     for (size_t i = 0; i < (size_t)l->shape.n_layers * l->shape.n_experts; i++)
         most = MAX(most, self->glow[i]);
-    MoeColour on =
-        moe_colour_mix(palette->load[3], palette->glow, self->token < 0 ? (double)most : 0.0);
+    MoeColour on = moe_palette_glow(palette, palette->load[3], self->token < 0 ? (double)most : 0);
     moe_map_layout_seen(l, layers, experts);
     for (guint layer = layers[0]; layer < layers[1]; layer++)
         for (guint i = 0; i < l->shape.n_shared; i++) {

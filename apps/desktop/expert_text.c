@@ -24,7 +24,7 @@ static void append_gate(GString *text, MoeRouteLog *log, int token, guint layer,
     if (length == 0 || moe_route_log_get_kept(log, position) == 0)
         return;
     if (!moe_route_log_find(log, position, layer, expert, &rank))
-        g_string_append_printf(text, " · not near %s", which);
+        g_string_append_printf(text, " · did not serve %s", which);
     else if (rank.chosen)
         g_string_append_printf(text, " · gate %.3f for %s", (double)rank.gate, which);
     else
@@ -40,8 +40,8 @@ char *moe_expert_text(MoeRouteLog *log, MoeSteering *steering, int token, guint 
     append_gate(text, log, token, layer, expert);
     if (routed > 0)
         g_string_append_printf(text,
-                               " · %.1f %% of the text (%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
-                               " tokens; even: %.1f %%)",
+                               " · %.1f\u00a0%% of the text (%" G_GUINT64_FORMAT
+                               " of %" G_GUINT64_FORMAT " tokens; even: %.1f\u00a0%%)",
                                100 * moe_route_log_get_share(log, layer, expert),
                                moe_route_log_get_chosen(log, layer, expert), routed,
                                100 * moe_route_log_get_even_share(log, layer));
@@ -75,7 +75,7 @@ char *moe_layer_text(MoeRouteLog *log, guint layer)
     if (load.tokens == 0)
         g_string_append(text, "no tokens yet");
     else {
-        g_string_append_printf(text, "busiest is expert %u, %.1f × the mean · ", load.busiest,
+        g_string_append_printf(text, "busiest is expert %u, %.1f\u00a0× the mean · ", load.busiest,
                                load.balance.busiest);
         append_load(text, &load);
     }

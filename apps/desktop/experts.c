@@ -75,6 +75,13 @@ static void on_routes(MoeExperts *self, const MoeRouteBatch *batch)
                              batch->gates, batch->probs, g_get_monotonic_time());
 }
 
+/* A run begins: what came after its prompt before is gone. */
+static void on_tokens(MoeExperts *self, const MoeTokenBatch *batch)
+{
+    if (batch->prompt && batch->run == moe_window_get_current_run(self->window))
+        moe_route_log_truncate(self->log, batch->count);
+}
+
 static void get_routing(MoeRouting *out, gpointer data)
 {
     MoeExperts *self = data;
@@ -142,6 +149,7 @@ MoeExperts *moe_experts_attach(MoeWindow *window)
     g_signal_connect_object(self->worker, "notify::state", G_CALLBACK(on_state), self,
                             G_CONNECT_SWAPPED);
     g_signal_connect_object(self->worker, "routes", G_CALLBACK(on_routes), self, G_CONNECT_SWAPPED);
+    g_signal_connect_object(self->worker, "tokens", G_CALLBACK(on_tokens), self, G_CONNECT_SWAPPED);
     g_signal_connect_object(window, "cleared", G_CALLBACK(on_cleared), self, G_CONNECT_SWAPPED);
     g_signal_connect_object(moe_window_get_transcript(window), "token-selected",
                             G_CALLBACK(on_token_selected), self, G_CONNECT_SWAPPED);

@@ -5,11 +5,14 @@
 #include "load_chart.h"
 #include "map_legend.h"
 
+#define FEW_LAYERS 8 /* that need not fill the page */
+#define TINT_INTERVAL_MS 400
+
 struct _MoeExpertsPage {
     GtkWidget parent_instance;
     GtkScrolledWindow *map_scroller;
-    GtkStack *stack;
-    GtkLabel *expert_label, *layer_label, *model_label;
+    GtkStack *stack, *detail;
+    GtkLabel *expert_label, *load_label, *layer_label, *model_label;
     GtkWidget *zoom_in, *zoom_out, *fit;
     MoeMapLegend *legend;
     MoeLoadChart *chart;
@@ -18,6 +21,7 @@ struct _MoeExpertsPage {
     MoeExpertMap *map;
     MoeRouteLog *log;
     MoeSteering *steering;
+    guint pending; /* timeout after which tints are made anew */
 };
 
 G_DEFINE_FINAL_TYPE(MoeExpertsPage, moe_experts_page, GTK_TYPE_WIDGET)
@@ -50,8 +54,12 @@ static void show_words(MoeExpertsPage *self)
         self->log, self->steering, moe_expert_map_get_token(self->map), layer, expert);
     g_autofree char *about_layer = moe_layer_text(self->log, layer);
     g_autofree char *about_model = moe_model_text(self->log);
+    g_autofree char *load = g_strdup_printf(
+        "Load of layer %u by expert. Click a word of the text to see which experts it woke.",
+        layer);
     g_autofree char *all = g_strdup_printf("All layers: %s", about_model);
     gtk_label_set_label(self->expert_label, about_expert);
+    gtk_label_set_label(self->load_label, load);
     gtk_label_set_label(self->layer_label, about_layer);
     gtk_label_set_label(self->model_label, all);
 }
@@ -66,6 +74,13 @@ static void show_legend(MoeExpertsPage *self)
     moe_map_legend_show(self->legend, largest, even, shape->n_shared > 0);
 }
 
+/* A route while a token is looked at, which ends where it is gone. */
+static void show_detail(MoeExpertsPage *self)
+{
+    gtk_stack_set_visible_child_name(
+        self->detail, moe_route_panel_get_token(self->route) >= 0 ? "route" : "load");
+}
+
 static void on_cursor(MoeExpertsPage *self)
 {
     guint layer, expert;
@@ -75,15 +90,26 @@ static void on_cursor(MoeExpertsPage *self)
     show_words(self);
 }
 
+/* Tinting a long text takes a while: as tokens come, only now and then. */
+static gboolean tell_served(gpointer data)
+{
+    MoeExpertsPage *self = data;
+    self->pending = 0;
+    g_signal_emit(self, signals[SERVED_CHANGED], 0);
+    return G_SOURCE_REMOVE;
+}
+
 static void on_log_changed(MoeExpertsPage *self)
 {
     guint layer, expert;
-    gtk_stack_set_visible_child_name(
-        self->stack, moe_route_log_get_shape(self->log)->n_experts > 0 ? "experts" : "none");
+    const MoeShape *shape = moe_route_log_get_shape(self->log);
+    gtk_stack_set_visible_child_name(self->stack, shape->n_experts > 0 ? "experts" : "none");
+    gtk_widget_set_vexpand(GTK_WIDGET(self->map_scroller), shape->n_layers > FEW_LAYERS);
     show_words(self);
     show_legend(self);
-    if (moe_expert_map_get_selected(self->map, &layer, &expert))
-        g_signal_emit(self, signals[SERVED_CHANGED], 0);
+    show_detail(self);
+    if (moe_expert_map_get_selected(self->map, &layer, &expert) && self->pending == 0)
+        self->pending = g_timeout_add(TINT_INTERVAL_MS, tell_served, self);
 }
 
 static void on_selection(MoeExpertsPage *self)
@@ -108,6 +134,7 @@ void moe_experts_page_set_token(MoeExpertsPage *self, int token)
     gboolean known = token >= 0 && moe_route_log_get_kept(self->log, (guint)token) > 0;
     moe_expert_map_set_token(self->map, known ? token : -1);
     moe_route_panel_set_token(self->route, token);
+    show_detail(self);
     show_words(self);
     show_legend(self);
 }
@@ -137,6 +164,7 @@ static void on_zoom(MoeExpertsPage *self, GtkWidget *button)
 
 static void moe_experts_page_dispose(GObject *object)
 {
+    g_clear_handle_id(&MOE_EXPERTS_PAGE(object)->pending, g_source_remove);
     gtk_widget_dispose_template(GTK_WIDGET(object), MOE_TYPE_EXPERTS_PAGE);
     G_OBJECT_CLASS(moe_experts_page_parent_class)->dispose(object);
 }
@@ -165,6 +193,8 @@ static void moe_experts_page_class_init(MoeExpertsPageClass *class)
     gtk_widget_class_bind_template_child(widget, MoeExpertsPage, stack);
     gtk_widget_class_bind_template_child(widget, MoeExpertsPage, map_scroller);
     gtk_widget_class_bind_template_child(widget, MoeExpertsPage, expert_label);
+    gtk_widget_class_bind_template_child(widget, MoeExpertsPage, detail);
+    gtk_widget_class_bind_template_child(widget, MoeExpertsPage, load_label);
     gtk_widget_class_bind_template_child(widget, MoeExpertsPage, layer_label);
     gtk_widget_class_bind_template_child(widget, MoeExpertsPage, model_label);
     gtk_widget_class_bind_template_child(widget, MoeExpertsPage, zoom_in);

@@ -56,7 +56,7 @@ MoeColour moe_palette_gate(const MoePalette *self, double gate)
     return on_scale(self->gate, gate);
 }
 
-#define EMBER 0.35 /* how bright it is */
+#define EMBER 0.2 /* how bright it is */
 
 MoeColour moe_palette_glow(const MoePalette *self, MoeColour load, double glow)
 {

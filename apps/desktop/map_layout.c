@@ -4,9 +4,9 @@
 
 /* Sizes of a cell: the least, the most where all is seen, and the most of all. */
 #define LEAST 1.0
-#define MOST_WIDTH 26.0
-#define MOST_HEIGHT 30.0
-#define ZOOMED_WIDTH 44.0
+#define MOST_WIDTH 40.0
+#define MOST_HEIGHT 40.0
+#define ZOOMED_WIDTH 60.0
 
 #define SHARED_MOST 14.0
 #define SHARED_LEAST 5.0

@@ -78,16 +78,25 @@ static void put_frame(struct pen *pen, double x, double y, float thick, MoeColou
 
 /* --- the scale --- */
 
+/* Loads lie at their square roots, as moe_palette_load has them. */
+static void put_gradient(struct pen *pen, const MoeColour stops[MOE_SCALE_STOPS])
+{
+    const graphene_rect_t bar =
+        GRAPHENE_RECT_INIT((float)pen->x, (float)pen->y, (float)BAR, (float)THICK);
+    GskColorStop colours[MOE_SCALE_STOPS];
+    for (int i = 0; i < MOE_SCALE_STOPS; i++)
+        colours[i] = (GskColorStop){(float)i / (MOE_SCALE_STOPS - 1), moe_colour_rgba(stops[i])};
+    if (pen->snapshot)
+        gtk_snapshot_append_linear_gradient(
+            pen->snapshot, &bar, &bar.origin,
+            &GRAPHENE_POINT_INIT((float)(pen->x + BAR), (float)pen->y), colours, MOE_SCALE_STOPS);
+}
+
 static void put_scale(struct pen *pen, double largest, double even)
 {
     static const double marks[] = {0, 0.25, 1, 2, 4};
     char text[64];
-    for (int i = 0; i < (int)BAR; i++) {
-        double t = i / (BAR - 1);
-        put_colour(pen, pen->x + i, pen->y, 1, THICK,
-                   largest > 0 ? moe_palette_gate(pen->palette, t)
-                               : moe_palette_load(pen->palette, t * t * MOE_LOAD_MOST));
-    }
+    put_gradient(pen, largest > 0 ? pen->palette->gate : pen->palette->load);
     for (size_t i = 0; i < G_N_ELEMENTS(marks); i++) {
         double t = largest > 0 ? (double)i / 4 : sqrt(marks[i] / MOE_LOAD_MOST);
         if (largest > 0)

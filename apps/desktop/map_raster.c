@@ -60,12 +60,12 @@ static void frame(const struct picture *p, struct box b, int thickness, MoeColou
 }
 
 /* Lines at an angle, one part of ink in three; of cells that are too small for them, one of two. */
-static void hatch(const struct picture *p, struct box outside)
+static void hatch(const struct picture *p, struct box outside, MoeColour ground)
 {
     struct box b = within(p, outside);
     int scale = p->cells->scale;
     int period = MIN(outside.x1 - outside.x0, outside.y1 - outside.y0) < 4 * scale ? 2 : 4;
-    fill(p, outside, p->cells->palette->off);
+    fill(p, outside, ground);
     for (int y = b.y0; y < b.y1; y++)
         for (int x = b.x0; x < b.x1; x++)
             if ((x - outside.x0 + y - outside.y0) / scale % period == 0)
@@ -101,12 +101,13 @@ static void draw_marks(const struct picture *p, guint layer, guint expert, guint
 {
     const MoeMapCells *c = p->cells;
     struct box b = box_of(p, layer, expert);
-    if (marks & MOE_MARK_OFF)
-        hatch(p, b);
-    if (marks & MOE_MARK_STRONG) {
+    MoeColour colour = c->fill[(size_t)layer * c->layout->shape.n_experts + expert];
+    if (marks & MOE_MARK_STRONG)
         b = widened(b, 3 * c->scale);
-        fill(p, b, c->fill[(size_t)layer * c->layout->shape.n_experts + expert]);
-    }
+    if (marks & MOE_MARK_OFF)
+        hatch(p, b, marks & MOE_MARK_STRONG ? colour : c->palette->off);
+    else if (marks & MOE_MARK_STRONG)
+        fill(p, b, colour);
     if (marks & MOE_MARK_RUNNER_UP)
         frame(p, widened(b, 3 * c->scale), c->scale, moe_palette_gate(c->palette, 0.6));
     if (marks & MOE_MARK_FORCED)

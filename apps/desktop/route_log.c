@@ -123,6 +123,12 @@ static float faded(const MoeRouteLog *self, gint64 now)
     return seconds > 0 ? (float)exp2(-seconds / MOE_ROUTE_LOG_HALF_LIFE) : 1;
 }
 
+/* How bright a token is still with so many after it. */
+static float outshone(guint tokens)
+{
+    return (float)exp2(-(double)tokens / MOE_ROUTE_LOG_HALF_TOKENS);
+}
+
 /* Even a small gate is seen: the least that is chosen begins at three tenths. */
 static void light(MoeRouteLog *self, const struct route *r, float brightness)
 {
@@ -163,7 +169,7 @@ guint moe_route_log_append(MoeRouteLog *self, guint first, guint count, guint ra
         g_ptr_array_set_size(self->routes, (gint)first);
         add_all(self);
     }
-    float factor = faded(self, now);
+    float factor = MIN(faded(self, now), outshone(count));
     for (size_t i = 0; i < cells(self); i++)
         self->glow[i] *= factor;
     self->lit_at = now;
@@ -181,7 +187,7 @@ guint moe_route_log_append(MoeRouteLog *self, guint first, guint count, guint ra
             }
         self->routes->pdata[first + t] = r;
         add(self, r);
-        light(self, r, (float)exp2(-(double)(count - 1 - t) / MOE_ROUTE_LOG_HALF_TOKENS));
+        light(self, r, outshone(count - 1 - t));
     }
     g_signal_emit(self, signals[CHANGED], 0);
     return strange;

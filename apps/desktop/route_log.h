@@ -16,7 +16,7 @@ G_DECLARE_FINAL_TYPE(MoeRouteLog, moe_route_log, MOE, ROUTE_LOG, GObject)
 #define MOE_ROUTE_LOG_KEPT 64
 /* Seconds in which what was lit fades to a half. */
 #define MOE_ROUTE_LOG_HALF_LIFE 0.45
-/* Of tokens that come together the last is brightest; so many before it, it is half as bright. */
+/* However fast tokens come: one with so many after it is at most half as bright as the last. */
 #define MOE_ROUTE_LOG_HALF_TOKENS 3
 /* What glows less is dark. */
 #define MOE_ROUTE_LOG_DARK 0.02f

@@ -93,6 +93,11 @@ void moe_route_panel_set_token(MoeRoutePanel *self, int token)
     show(self);
 }
 
+int moe_route_panel_get_token(MoeRoutePanel *self)
+{
+    return self->token;
+}
+
 /* A token that is gone is looked at no more. */
 static void on_log_changed(MoeRoutePanel *self)
 {

@@ -16,6 +16,7 @@ G_DECLARE_FINAL_TYPE(MoeRoutePanel, moe_route_panel, MOE, ROUTE_PANEL, GtkWidget
 void moe_route_panel_set_log(MoeRoutePanel *self, MoeRouteLog *log);
 /* Shows the token at a position; -1: says how to choose one. */
 void moe_route_panel_set_token(MoeRoutePanel *self, int token);
+int moe_route_panel_get_token(MoeRoutePanel *self);
 /* All that it shows, a line for each layer; the caller frees it. */
 char *moe_route_panel_get_text(MoeRoutePanel *self);
 

@@ -2,6 +2,7 @@
  * side; and the map of a model that would fill it. */
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "desktop.h"
 #include "experts.h"
@@ -23,28 +24,55 @@ static void start(struct desktop *d)
     desktop_start(d, NULL);
     desktop_wait_idle(d);
     assert_null(desktop_notice(d));
+    g_object_set(moe_window_get_sampler(d->window), "max-tokens", 60, "seed", (guint64)2,
+                 "keep-seed", TRUE, NULL);
     experts = moe_experts_of(d->window);
     map = moe_experts_page_get_map(moe_experts_get_page(experts));
 }
 
-static bool has_routes(void *data)
+/* Some text, the same each time while nothing is steered. */
+static void run_by(struct desktop *d, const char *action)
 {
-    return moe_route_log_get_length(data) >= 60;
-}
-
-/* Some text; stopped, so that it does not take longer than what is looked at. */
-static void run(struct desktop *d)
-{
-    desktop_do(d, "win.run");
-    desktop_wait(has_routes, moe_experts_get_log(experts), "routes should come");
-    desktop_do(d, "win.stop");
+    desktop_do(d, action);
     desktop_wait(has_ended, d, "the run should end");
     desktop_settle(d);
+    assert_int_equal(moe_route_log_get_routed(moe_experts_get_log(experts)),
+                     moe_route_log_get_length(moe_experts_get_log(experts)));
+    assert_true(moe_route_log_get_length(moe_experts_get_log(experts)) > 40);
+}
+
+static void run(struct desktop *d)
+{
+    run_by(d, "win.run");
 }
 
 static void press(const char *action)
 {
     gtk_widget_activate_action(GTK_WIDGET(map), action, NULL);
+}
+
+/* What the map does for a key; FALSE where nothing. */
+static gboolean press_key(guint key, GdkModifierType modifiers)
+{
+    g_autoptr(GListModel) controllers = gtk_widget_observe_controllers(GTK_WIDGET(map));
+    for (guint i = 0; i < g_list_model_get_n_items(controllers); i++) {
+        g_autoptr(GObject) controller = g_list_model_get_item(controllers, i);
+        guint n = GTK_IS_SHORTCUT_CONTROLLER(controller)
+                      ? g_list_model_get_n_items(G_LIST_MODEL(controller))
+                      : 0;
+        for (guint k = 0; k < n; k++) {
+            g_autoptr(GtkShortcut) shortcut = g_list_model_get_item(G_LIST_MODEL(controller), k);
+            GtkShortcutTrigger *trigger = gtk_shortcut_get_trigger(shortcut);
+            if (!GTK_IS_KEYVAL_TRIGGER(trigger) ||
+                gtk_keyval_trigger_get_keyval(GTK_KEYVAL_TRIGGER(trigger)) != key ||
+                gtk_keyval_trigger_get_modifiers(GTK_KEYVAL_TRIGGER(trigger)) != modifiers)
+                continue;
+            return gtk_shortcut_action_activate(gtk_shortcut_get_action(shortcut), 0,
+                                                GTK_WIDGET(map),
+                                                gtk_shortcut_get_arguments(shortcut));
+        }
+    }
+    return FALSE;
 }
 
 /* Whether something lies behind the characters of a token, which is not selected afterwards. */
@@ -77,21 +105,20 @@ static bool is_tinted(struct desktop *d, int position)
 static void routes_of_a_run_fill_the_log_and_light_the_map(void **state)
 {
     struct desktop d;
-    const MoeLoaded *loaded;
     (void)state;
     start(&d);
     MoeRouteLog *log = moe_experts_get_log(experts);
-    loaded = moe_worker_get_loaded(d.worker);
-    assert_int_equal(moe_route_log_get_shape(log)->n_layers, loaded->model.n_moe_layers);
+    const vkmoe_model_info model = moe_worker_get_loaded(d.worker)->model;
+    assert_int_equal(moe_route_log_get_shape(log)->n_layers, model.n_moe_layers);
     assert_int_equal(moe_route_log_get_length(log), 0);
     run(&d);
     guint length = moe_route_log_get_length(log);
     assert_int_equal(moe_route_log_get_routed(log), length);
-    for (guint layer = 0; layer < loaded->model.n_moe_layers; layer++) {
+    for (guint layer = 0; layer < model.n_moe_layers; layer++) {
         guint64 chosen = 0;
-        for (guint e = 0; e < loaded->model.n_routed_experts; e++)
+        for (guint e = 0; e < model.n_routed_experts; e++)
             chosen += moe_route_log_get_chosen(log, layer, e);
-        assert_int_equal(chosen, (guint64)length * loaded->model.n_experts_per_token);
+        assert_int_equal(chosen, (guint64)length * model.n_experts_per_token);
     }
     assert_true(moe_expert_map_is_lit(map));
     desktop_stop(&d);
@@ -171,10 +198,7 @@ static void experts_that_are_off_serve_nobody_and_change_the_text(void **state)
         "steering.busiest-off", NULL);
     assert_int_equal(moe_steering_get_state(moe_experts_get_steering(experts), 0, busiest),
                      VKMOE_EXPERT_OFF);
-    desktop_do(&d, "win.regenerate");
-    desktop_wait(has_routes, log, "routes should come");
-    desktop_do(&d, "win.stop");
-    desktop_wait(has_ended, &d, "the run should end");
+    run_by(&d, "win.regenerate");
     assert_null(desktop_notice(&d));
     assert_int_equal(moe_route_log_get_chosen(log, 0, busiest), 0);
     g_autofree char *after = desktop_text(&d);
@@ -218,6 +242,41 @@ static void the_cursor_stays_on_the_map_and_in_sight(void **state)
     assert_true(area.x >= 0 && area.x + area.width <= gtk_widget_get_width(GTK_WIDGET(map)));
     moe_expert_map_set_zoom(map, 1);
     assert_true(moe_expert_map_get_zoom(map) == 1);
+    desktop_stop(&d);
+}
+
+static void keys_move_select_switch_and_zoom(void **state)
+{
+    struct desktop d;
+    guint layer, expert;
+    (void)state;
+    start(&d);
+    MoeSteering *steering = moe_experts_get_steering(experts);
+    desktop_settle(&d);
+    assert_true(press_key(GDK_KEY_Down, 0) && press_key(GDK_KEY_Right, 0));
+    assert_true(press_key(GDK_KEY_Right, 0) && press_key(GDK_KEY_Left, 0));
+    moe_expert_map_get_cursor(map, &layer, &expert);
+    assert_true(layer == 1 && expert == 1);
+    assert_false(press_key(GDK_KEY_Escape, 0)); /* nothing to leave: it is the window's */
+    assert_true(press_key(GDK_KEY_Return, 0));
+    assert_true(moe_expert_map_get_selected(map, &layer, &expert));
+    assert_true(layer == 1 && expert == 1);
+    assert_true(press_key(GDK_KEY_Escape, 0));
+    assert_false(moe_expert_map_get_selected(map, &layer, &expert));
+    assert_true(press_key(GDK_KEY_space, 0));
+    assert_int_equal(moe_steering_get_state(steering, 1, 1), VKMOE_EXPERT_OFF);
+    assert_true(press_key(GDK_KEY_space, GDK_SHIFT_MASK));
+    assert_int_equal(moe_steering_get_state(steering, 1, 1), VKMOE_EXPERT_FORCED);
+    assert_true(press_key(GDK_KEY_plus, 0));
+    assert_true(moe_expert_map_get_zoom(map) > 1);
+    assert_true(press_key(GDK_KEY_minus, 0));
+    assert_true(moe_expert_map_get_zoom(map) == 1);
+    assert_true(press_key(GDK_KEY_End, 0) && press_key(GDK_KEY_Page_Up, 0));
+    moe_expert_map_get_cursor(map, &layer, &expert);
+    assert_true(layer == 0 && expert == 31);
+    assert_true(press_key(GDK_KEY_Home, 0) && press_key(GDK_KEY_Up, 0));
+    moe_expert_map_get_cursor(map, &layer, &expert);
+    assert_true(layer == 0 && expert == 0);
     desktop_stop(&d);
 }
 
@@ -277,6 +336,55 @@ static void feed(MoeRouteLog *log, const MoeShape *shape, guint count)
                          g_get_monotonic_time());
 }
 
+/* Seconds of this thread alone, as a busy machine would not tell. */
+static double processor_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void draw_map(void)
+{
+    GtkWidget *widget = GTK_WIDGET(map);
+    GtkSnapshot *snapshot = gtk_snapshot_new();
+    GTK_WIDGET_GET_CLASS(widget)->snapshot(widget, snapshot);
+    GskRenderNode *node = gtk_snapshot_free_to_node(snapshot);
+    assert_non_null(node);
+    g_object_unref(gsk_renderer_render_texture(
+        gtk_native_get_renderer(gtk_widget_get_native(widget)), node, NULL));
+    gsk_render_node_unref(node);
+}
+
+static void a_large_map_keeps_up_with_thirty_batches_a_second(void **state)
+{
+    static const MoeShape large = {62, 256, 8, 1};
+    enum { BATCHES = 40 };
+    double took[2] = {0};
+    struct desktop d;
+    (void)state;
+    start(&d);
+    MoeRouteLog *log = moe_experts_get_log(experts);
+    moe_steering_set_shape(moe_experts_get_steering(experts), &large);
+    moe_route_log_set_shape(log, &large);
+    feed(log, &large, 1000);
+    desktop_settle(&d);
+    for (int i = 0; i < BATCHES; i++) {
+        double begin = processor_seconds();
+        feed(log, &large, 2);
+        double drawing = processor_seconds();
+        draw_map();
+        took[0] += (drawing - begin) * 1e3 / BATCHES;
+        took[1] += (processor_seconds() - drawing) * 1e3 / BATCHES;
+    }
+    print_message(
+        "62 x 256 experts, 1000 tokens before: a batch of 2 takes %.2f ms, drawing the map "
+        "%.2f ms\n",
+        took[0], took[1]);
+    assert_true(took[0] + took[1] < 33); /* or it could not */
+    desktop_stop(&d);
+}
+
 static void pictures(struct desktop *d, const char *what)
 {
     static const struct {
@@ -305,6 +413,7 @@ static void the_pages_are_drawn_in_light_and_dark(void **state)
     run(&d);
     moe_steering_toggle(steering, 0, 5, NULL);
     moe_steering_set_state(steering, 2, 9, VKMOE_EXPERT_FORCED, NULL);
+    gtk_widget_grab_focus(GTK_WIDGET(map));
     pictures(&d, "experts");
     assert_true(moe_route_log_get_rank(log, 20, 1, 0, &rank));
     moe_expert_map_select(map, 1, rank.expert);
@@ -347,7 +456,9 @@ int main(void)
         cmocka_unit_test(experts_that_are_off_serve_nobody_and_change_the_text),
         cmocka_unit_test(what_cannot_be_is_refused_in_a_sentence),
         cmocka_unit_test(the_cursor_stays_on_the_map_and_in_sight),
+        cmocka_unit_test(keys_move_select_switch_and_zoom),
         cmocka_unit_test(two_settings_run_side_by_side),
+        cmocka_unit_test(a_large_map_keeps_up_with_thirty_batches_a_second),
         cmocka_unit_test(the_pages_are_drawn_in_light_and_dark),
         cmocka_unit_test(a_comparison_is_drawn_in_light_and_dark),
     };
