@@ -15,8 +15,8 @@ build_packages=(build-essential cmake ninja-build pkg-config glslang-tools spirv
     libvulkan-dev libvulkan-volk-dev libpcre2-dev libutf8proc-dev libjansson-dev
     libedit-dev libcairo2-dev)
 desktop_packages=(libgtk-4-dev adwaita-icon-theme librsvg2-common)
-test_packages=("${desktop_packages[@]}" xvfb xauth libcmocka-dev vulkan-validationlayers libspirv-cross-c-shared-dev clang-format
-    clang libclang-rt-dev doxygen)
+test_packages=("${desktop_packages[@]}" xvfb xauth libcmocka-dev vulkan-validationlayers
+    libspirv-cross-c-shared-dev clang-format clang libclang-rt-dev doxygen)
 driver_package=mesa-vulkan-drivers # AMD, Intel, and a driver for CPUs
 
 # Debian 12's own Mesa is old: its CPU driver is about ten times slower at matrix products.
