@@ -25,6 +25,11 @@ uint32_t vkm_gemm_threshold(const struct vkm_caps *caps)
                                 : vkm_launch_setting(caps, VKM_SETTING_tiled_rows);
 }
 
+static bool cpu_subgroups(const struct vkm_caps *caps)
+{
+    return caps->cpu && vkm_launch_team_path(caps) != VKM_PATH_BASE;
+}
+
 /* Tiled products go by the best path that the weights have, and through shared memory, except on
  * CPU drivers, for which that is slow. */
 static enum vkm_path gemm_path(const struct vkm_caps *caps, enum vkm_dtype dtype)
@@ -33,7 +38,7 @@ static enum vkm_path gemm_path(const struct vkm_caps *caps, enum vkm_dtype dtype
         return VKM_PATH_INT8;
     if (caps->paths[VKM_PATH_COOPMAT] && (dtype == VKM_DTYPE_F16 || dtype == VKM_DTYPE_BF16))
         return VKM_PATH_COOPMAT;
-    return vkm_launch_class(caps) == VKM_LAUNCH_CPU_SUBGROUP ? VKM_PATH_SUBGROUP : VKM_PATH_BASE;
+    return cpu_subgroups(caps) ? vkm_launch_team_path(caps) : VKM_PATH_BASE;
 }
 
 enum { GEMM_MATRICES = 4 }; /* of a tile in lib/gemm_coopmat.glsl, each by a subgroup */
@@ -96,13 +101,15 @@ static void set_gemv(const struct vkm_caps *caps, struct vkm_dispatch *d, uint32
                      uint32_t row_block, uint32_t n_rows)
 {
     struct vkm_geometry g = vkm_launch_geometry(caps, d->kernel, row_block == 1);
-    bool panels = row_block == 1 && vkm_dtype_is_quantised(d->dtype);
-    uint32_t outputs = panels ? g.panels : g.outputs, teams = 1;
-    if (caps->paths[VKM_PATH_SUBGROUP]) {
-        d->path = VKM_PATH_SUBGROUP;
+    uint32_t outputs = row_block > 1                      ? g.several
+                       : vkm_dtype_is_quantised(d->dtype) ? g.panels
+                                                          : g.outputs;
+    uint32_t lanes = vkm_max_u32(g.lanes, caps->subgroup_size), teams = 1;
+    d->path = vkm_launch_team_path(caps);
+    if (d->path == VKM_PATH_WIDE)
+        lanes = teams = caps->subgroup_size; /* each of them is one */
+    else if (d->path != VKM_PATH_BASE)
         teams = vkm_max_u32(1, g.lanes / caps->subgroup_size);
-    }
-    uint32_t lanes = vkm_max_u32(g.lanes, caps->subgroup_size);
     set_groups(d, lanes, vkm_ceil_div(n_out, outputs * teams), vkm_ceil_div(n_rows, row_block));
     fold_groups(caps, d);
     d->spec[1] = outputs;
@@ -154,8 +161,10 @@ static uint32_t set_gemm_path(const struct vkm_caps *caps, struct vkm_dispatch *
     d->path = gemm_path(caps, d->dtype);
     if (d->path == VKM_PATH_COOPMAT)
         return GEMM_MATRICES * caps->subgroup_size;
-    if (d->path != VKM_PATH_SUBGROUP)
+    if (d->path == VKM_PATH_BASE || d->path == VKM_PATH_INT8)
         return lanes;
+    if (d->path == VKM_PATH_WIDE)
+        return caps->subgroup_size;
     return vkm_max_u32(caps->subgroup_size,
                        vkm_min_u32(GEMM_SUBGROUPS * caps->subgroup_size, lanes));
 }
@@ -249,7 +258,7 @@ static void geometry_probe_fma(const struct vkm_caps *caps, const struct vkm_lau
  * one of them would have too many sums. */
 static bool attention_by_subgroup(const struct vkm_caps *caps)
 {
-    return vkm_launch_class(caps) == VKM_LAUNCH_CPU_SUBGROUP;
+    return cpu_subgroups(caps);
 }
 
 static uint32_t attention_lanes(const struct vkm_caps *caps, uint32_t head_dim)
@@ -291,7 +300,7 @@ static void geometry_attention(const struct vkm_caps *caps, const struct vkm_lau
     uint32_t rows = attention_rows(caps, &shape), lanes = attention_lanes(caps, p->head_dim);
     set_groups(d, lanes, p->n_heads, vkm_ceil_div(p->n_rows, rows));
     d->groups[2] = p->n_splits;
-    d->path = attention_by_subgroup(caps) ? VKM_PATH_SUBGROUP : VKM_PATH_BASE;
+    d->path = attention_by_subgroup(caps) ? vkm_launch_team_path(caps) : VKM_PATH_BASE;
     d->spec[1] = attention_pairs(caps, &shape);
     d->spec[2] = rows;
 }
