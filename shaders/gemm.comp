@@ -12,6 +12,10 @@
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
 #include "lib/math.glsl"
+
+/* Rows of a tile that share a weight at a time, where lanes or subgroups make blocks of it. */
+layout(constant_id = 1) const uint BLOCK_ROWS = 8;
+
 #if defined(PATH_WIDE)
 #define GROUPS
 #elif defined(PATH_SUBGROUP) /* columns of a block in lib/gemm_team.glsl */

@@ -9,7 +9,6 @@ static const struct {
     const char *name;
     double memory, arithmetic;
 } rows[] = {
-    {"NVIDIA B200", 8000, 80000},
     {"NVIDIA H200", 4800, 67000},
     {"H100 80GB HBM3", 3350, 67000},
     {"H100 PCIe", 2000, 51000},
@@ -25,7 +24,7 @@ static const struct {
     {"Radeon RX 7900 XTX", 960, 61400},
     {"Radeon RX 6900 XT", 512, 23000},
     {"Radeon RX 6800 XT", 512, 20700},
-    {"Arc(tm) A770 Graphics", 560, 19700},
+    {"Arc(tm) A770 Graphics", 512, 19700},
 };
 
 struct vkm_nominal vkm_nominal_peaks(const char *device_name)

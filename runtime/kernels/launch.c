@@ -58,6 +58,7 @@ static const struct vkm_geometry table[VKM_KERNEL_COUNT][VKM_LAUNCH_CLASSES] = {
 
 static const uint32_t settings[VKM_SETTING_COUNT][VKM_LAUNCH_CLASSES] = {
     [VKM_SETTING_tiled_rows] = {16, 16, 32, 32, 16},
+    [VKM_SETTING_grouped_rows] = {16, 3, 32, 32, 3},
     /* Two on CPU drivers, as LLVM 19 ends the process at four, for want of mask registers. */
     [VKM_SETTING_attention_rows] = {2, 2, 4, 4, 2},
     /* As many as there are registers for; a subgroup alone on a CPU has none to run out of. */
@@ -162,6 +163,7 @@ bool vkm_launch_setting_fits(enum vkm_setting setting, uint32_t value)
 {
     switch (setting) {
     case VKM_SETTING_tiled_rows:
+    case VKM_SETTING_grouped_rows:
         return value > 0 && value <= 1024;
     case VKM_SETTING_attention_rows:
         return value <= 4 && is_power_of_two(value);

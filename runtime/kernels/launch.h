@@ -32,6 +32,7 @@ struct vkm_geometry {
 /* What is chosen for the device, not for a kernel. */
 #define VKM_SETTINGS(S)                                                                            \
     S(tiled_rows)     /* rows above which products are tiled */                                    \
+    S(grouped_rows)   /* rows above which routed experts are, if fewer */                          \
     S(attention_rows) /* that one attention workgroup takes, at most */                            \
     S(attention_sums) /* pairs of elements times rows that one of its lanes sums up */             \
     S(split_groups)   /* attention workgroups that keep the device busy, or each core of a CPU */  \

@@ -1,6 +1,6 @@
 /* gemm.comp's tile with a lane for each column, as in gemv.comp: one subgroup makes blocks of
  * WIDE_ROWS rows by as many columns as its lanes have. */
-const uint WIDE_ROWS = 8u;
+#define WIDE_ROWS BLOCK_ROWS
 #ifdef SWIGLU
 const uint LANE_COLS = 2u; /* columns of a lane */
 const uint WIDE_COLS = 2u * LANE_COLS; /* gates, then up alike */
