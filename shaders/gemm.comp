@@ -6,13 +6,19 @@
  *            scattered through order
  * A workgroup makes a tile of VKM_TILE_ROWS rows by VKM_TILE_COLS columns, through shared memory
  * (lib/gemm_shared.glsl), with subgroup arithmetic and lanes along K (lib/gemm_team.glsl), which
- * suits CPU drivers, or with products of 8-bit integers (lib/gemm_int8.glsl). Workgroups: column
+ * suits CPU drivers, as does a lane for each column (lib/gemm_wide.glsl), or with products of 8-bit integers (lib/gemm_int8.glsl). Workgroups: column
  * tiles on x, folded into z where x does not suffice; row tiles on y. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
 #include "lib/math.glsl"
-#ifdef PATH_SUBGROUP /* columns of a block in lib/gemm_team.glsl */
+
+/* Rows of a tile that share a weight at a time, where lanes or subgroups make blocks of it. */
+layout(constant_id = 1) const uint BLOCK_ROWS = 8;
+
+#if defined(PATH_WIDE)
+#define GROUPS
+#elif defined(PATH_SUBGROUP) /* columns of a block in lib/gemm_team.glsl */
 #ifdef SWIGLU
 #define RUN_ROWS 4u
 #else
@@ -132,7 +138,9 @@ void tile_store(uint r, uint c, VKM_SUM sum)
 #endif
 }
 
-#if defined(PATH_SUBGROUP)
+#if defined(PATH_WIDE)
+#include "lib/gemm_wide.glsl"
+#elif defined(PATH_SUBGROUP)
 #include "lib/gemm_team.glsl"
 #elif defined(PATH_INT8)
 #include "lib/gemm_int8.glsl"

@@ -3,8 +3,9 @@
  *   SWIGLU   h[r, o] = silu(gate[o] . x[r]) * (up[o] . x[r]) for one FFN
  *   EXPERTS  with SWIGLU: each row is a (row, slot) pair with an expert's FFN of its own
  * A team (lib/team.glsl) owns NR outputs of RB batch rows; its lanes stride along K four elements
- * at a time, so that each weight is loaded and decoded once for RB rows. Workgroups: teams on x,
- * folded into z where x does not suffice; blocks of RB rows (or pairs, with RB = 1) on y. */
+ * at a time, so that each weight is loaded and decoded once for RB rows. On the path WIDE each lane
+ * (lib/wide.glsl) owns NR outputs of RB rows. Workgroups: teams on x, folded into z where x does not
+ * suffice; blocks of RB rows (or pairs, with RB = 1) on y. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
@@ -13,7 +14,11 @@
 layout(constant_id = 1) const uint NR = 4;
 layout(constant_id = 2) const uint RB = 1;
 
+#ifdef PATH_WIDE
+#define GROUPS
+#else
 #define RUN_ROWS NR
+#endif
 #include "lib/weights.glsl"
 
 #ifdef SWIGLU
@@ -33,16 +38,18 @@ layout(constant_id = 2) const uint RB = 1;
 #define N_ROWS p.n_rows
 #endif
 
-const uint VKM_SUMS = NR * RB;
-#include "lib/team.glsl"
-
-void team_result(uint index, VKM_SUM sum)
+uint first_row()
 {
-    uint r = gl_WorkGroupID.y * RB + index / NR;
-    uint o = team_index() * NR + index % NR;
-    if (r >= N_ROWS || o >= OUT_LD)
+    return gl_WorkGroupID.y * RB;
+}
+
+/* Finishes output o of the block's row r, and stores it if there is one. */
+void store(uint r, uint o, VKM_SUM sum)
+{
+    uint row = first_row() + r;
+    if (row >= N_ROWS || o >= OUT_LD)
         return;
-    uvec2 out_row = addr_row(OUT, r, OUT_LD * 4u);
+    uvec2 out_row = addr_row(OUT, row, OUT_LD * 4u);
     if (o >= N_OUT) {
 #ifndef ADD
         st_f32(out_row, o, 0.0);
@@ -61,33 +68,91 @@ void team_result(uint index, VKM_SUM sum)
 #endif
 }
 
+/* Row r of the block. Rows past the end repeat the last one; their sums are not stored. */
+uvec2 x_row(uint r)
+{
+    uint row = min(first_row() + r, N_ROWS - 1u);
+#ifdef EXPERTS
+    row /= p.k;
+#endif
+    return addr_row(p.x, row, p.k_ld * 4u);
+}
+
+/* The weights of the block; false where its expert is none, and all sums are 0. */
+bool find_weights(out uvec2 w)
+{
+#ifdef EXPERTS
+    uint expert = ld_u32(p.ids, first_row());
+    w = uvec2(0u);
+    if (expert >= p.n_experts)
+        return false;
+    w = ld_uvec2(p.experts, expert);
+#else
+    w = p.w;
+#endif
+    return true;
+}
+
+#ifdef PATH_WIDE
+#ifdef SWIGLU
+const uint WIDE_COLS = 2u * NR; /* gates, then up alike */
+#else
+const uint WIDE_COLS = NR;
+#endif
+#define WIDE_ROWS RB
+#include "lib/wide.glsl"
+
+void main()
+{
+    uint first_out = wide_index() * WIDE_LANES * NR + wide_lane();
+    if (wide_index() * WIDE_LANES * NR >= OUT_LD)
+        return;
+    uvec2 x[RB], w;
+    [[unroll]] for (uint r = 0u; r < RB; r++)
+        x[r] = x_row(r);
+    uint n_groups = find_weights(w) ? p.k_ld / 32u : 0u;
+    weight_row rows[WIDE_COLS];
+    [[unroll]] for (uint n = 0u; n < NR; n++) {
+        rows[n] = row_within(w, first_out + n * WIDE_LANES, N_OUT, p.k_ld);
+#ifdef SWIGLU
+        rows[NR + n] = row_within(ffn_up(w, p.width, p.k_ld), first_out + n * WIDE_LANES, N_OUT,
+                                  p.k_ld);
+#endif
+    }
+    float sums[WIDE_SUMS];
+    [[unroll]] for (uint i = 0u; i < WIDE_SUMS; i++)
+        sums[i] = 0.0;
+    wide_product(rows, x, n_groups, sums);
+    [[unroll]] for (uint i = 0u; i < NR * RB; i++) {
+        uint r = i / NR, n = i % NR;
+        uint o = first_out + n * WIDE_LANES;
+#ifdef SWIGLU
+        store(r, o, vec2(sums[r * WIDE_COLS + n], sums[r * WIDE_COLS + NR + n]));
+#else
+        store(r, o, sums[i]);
+#endif
+    }
+}
+
+#else
+const uint VKM_SUMS = NR * RB;
+#include "lib/team.glsl"
+
+void team_result(uint index, VKM_SUM sum)
+{
+    store(index / NR, team_index() * NR + index % NR, sum);
+}
+
 void main()
 {
     uint first_out = team_index() * NR;
-    uint first_row = gl_WorkGroupID.y * RB;
     if (first_out >= OUT_LD)
         return;
 
-    /* Rows past the end repeat the last one; their sums are not stored. */
-    uvec2 x[RB];
-    [[unroll]] for (uint r = 0u; r < RB; r++) {
-        uint row = min(first_row + r, N_ROWS - 1u);
-#ifdef EXPERTS
-        row /= p.k;
-#endif
-        x[r] = addr_row(p.x, row, p.k_ld * 4u);
-    }
-    uint n_runs = row_runs(p.k_ld);
-#ifdef EXPERTS
-    uint expert = ld_u32(p.ids, first_row);
-    uvec2 w = uvec2(0u);
-    if (expert < p.n_experts)
-        w = ld_uvec2(p.experts, expert);
-    else
-        n_runs = 0u;
-#else
-    uvec2 w = p.w;
-#endif
+    uvec2 x[RB], w;
+    [[unroll]] for (uint r = 0u; r < RB; r++)
+        x[r] = x_row(r);
+    uint n_runs = find_weights(w) ? row_runs(p.k_ld) : 0u;
     weight_row rows[NR];
 #ifdef SWIGLU
     weight_row up_rows[NR];
@@ -149,3 +214,4 @@ void main()
     }
     team_finish(sums);
 }
+#endif

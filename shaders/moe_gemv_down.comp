@@ -1,6 +1,6 @@
 /* x[r, o] += sum over slots s of gates[r, s] * (down_s[o] . h[r * k + s]) + down_shared[o] .
  * shared_h[r]: the down projections of a row's experts as one long dot product per output.
- * A team (lib/team.glsl) owns NR outputs of one batch row. Workgroups: teams on x, folded into z
+ * A team (lib/team.glsl), or on the path WIDE each lane (lib/wide.glsl), owns NR outputs of one batch row. Workgroups: teams on x, folded into z
  * where x does not suffice; rows on y. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -9,32 +9,67 @@
 
 layout(constant_id = 1) const uint NR = 4;
 
+#ifdef PATH_WIDE
+#define GROUPS
+#else
 #define RUN_ROWS NR
+#endif
 #include "lib/weights.glsl"
 
-#define VKM_SUM float
-const uint VKM_SUMS = NR;
-#include "lib/team.glsl"
-
-void team_result(uint index, float sum)
+void add(uint o, float sum)
 {
-    uint o = team_index() * NR + index;
     if (o >= p.n_out)
         return;
     uvec2 x = addr_row(p.x, gl_WorkGroupID.y, p.x_ld * 4u);
     st_f32(x, o, ld_f32(x, o) + sum);
 }
 
-/* sums[n] += gate * (down[first_out + n] . h) for one FFN. */
-void add_ffn(inout float sums[NR], uvec2 ffn, uint width, uvec2 h, uint width_ld, float gate)
+#ifdef PATH_WIDE
+#define WIDE_COLS NR
+#define WIDE_ROWS 1u
+#define WIDE_SUMS NR /* of the very type of its callers' arrays */
+#include "lib/wide.glsl"
+
+uint first_output()
 {
-    weight_row rows[NR];
-    uvec2 down = ffn_down(ffn, width, p.x_ld);
-    float dots[NR];
-    [[unroll]] for (uint n = 0u; n < NR; n++) {
-        rows[n] = row_within(down, team_index() * NR + n, p.n_out, width_ld);
-        dots[n] = 0.0;
-    }
+    return wide_index() * NR * WIDE_LANES;
+}
+
+/* Number n of the lane's outputs. */
+uint output_of(uint n)
+{
+    return first_output() + n * WIDE_LANES + wide_lane();
+}
+
+void dots_of(weight_row rows[NR], uvec2 h, uint width_ld, inout float dots[NR])
+{
+    uvec2 x[WIDE_ROWS] = {h};
+    wide_product(rows, x, width_ld / 32u, dots);
+}
+
+void finish(float sums[NR])
+{
+    [[unroll]] for (uint n = 0u; n < NR; n++)
+        add(output_of(n), sums[n]);
+}
+
+#else
+#define VKM_SUM float
+const uint VKM_SUMS = NR;
+#include "lib/team.glsl"
+
+uint first_output()
+{
+    return team_index() * NR;
+}
+
+uint output_of(uint n)
+{
+    return first_output() + n;
+}
+
+void dots_of(weight_row rows[NR], uvec2 h, uint width_ld, inout float dots[NR])
+{
     for (uint run = team_lane(); run < row_runs(width_ld); run += team_lanes()) {
         weight_run runs[NR];
         ld_runs(rows, run, runs);
@@ -43,6 +78,30 @@ void add_ffn(inout float sums[NR], uvec2 ffn, uint width, uvec2 h, uint width_ld
         [[unroll]] for (uint n = 0u; n < NR; n++)
             dots[n] += run_dot(runs[n], v, v_sum);
     }
+}
+
+void team_result(uint index, float sum)
+{
+    add(output_of(index), sum);
+}
+
+void finish(float sums[NR])
+{
+    team_finish(sums);
+}
+#endif
+
+/* sums[n] += gate * (down[first_out + n] . h) for one FFN. */
+void add_ffn(inout float sums[NR], uvec2 ffn, uint width, uvec2 h, uint width_ld, float gate)
+{
+    weight_row rows[NR];
+    uvec2 down = ffn_down(ffn, width, p.x_ld);
+    float dots[NR];
+    [[unroll]] for (uint n = 0u; n < NR; n++) {
+        rows[n] = row_within(down, output_of(n), p.n_out, width_ld);
+        dots[n] = 0.0;
+    }
+    dots_of(rows, h, width_ld, dots);
     [[unroll]] for (uint n = 0u; n < NR; n++)
         sums[n] += gate * dots[n];
 }
@@ -50,7 +109,7 @@ void add_ffn(inout float sums[NR], uvec2 ffn, uint width, uvec2 h, uint width_ld
 void main()
 {
     uint r = gl_WorkGroupID.y;
-    if (team_index() * NR >= p.n_out)
+    if (first_output() >= p.n_out)
         return;
     float sums[NR];
     [[unroll]] for (uint n = 0u; n < NR; n++)
@@ -65,5 +124,5 @@ void main()
     if (p.shared_width > 0u)
         add_ffn(sums, p.shared_w, p.shared_width, addr_row(p.shared_h, r, p.shared_ld * 4u),
                 p.shared_ld, 1.0);
-    team_finish(sums);
+    finish(sums);
 }

@@ -73,13 +73,13 @@ static void run_variant(struct vkm_suite *s, const struct vkm_variant *variant,
         s->params->on_variant(s->params->user, &s->variant);
 }
 
-/* Once, or on the subgroup path once for each size. */
+/* Once, or where the host chooses the size of subgroups once for each. */
 static void run_sizes(struct vkm_suite *s, const struct vkm_variant *variant,
                       struct vkm_conform_totals *totals)
 {
     uint32_t own = vkm_gpu_caps(s->gpu)->subgroup_size;
     uint32_t sizes = vkm_gpu_info(s->gpu)->subgroup_sizes;
-    if (variant->path != VKM_PATH_SUBGROUP) {
+    if (variant->path != VKM_PATH_SUBGROUP && variant->path != VKM_PATH_WIDE) {
         run_variant(s, variant, vkm_path_is_sized(variant->path) ? own : 0, totals);
         return;
     }

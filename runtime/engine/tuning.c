@@ -12,12 +12,15 @@
 /* What of the device's capabilities the launch table goes by, whether it is open or not. */
 static struct vkm_caps caps_of(const struct vkm_gpu_params *params, const vkmoe_device_info *info)
 {
-    bool subgroup = info->subgroup_arithmetic && !params->no_subgroups;
+    bool subgroup = info->subgroup_arithmetic && !params->no_subgroups &&
+                    params->wishes[VKM_PATH_SUBGROUP] != VKM_WISH_OFF;
+    bool wide = subgroup && info->paths[VKM_PATH_WIDE].suits &&
+                params->wishes[VKM_PATH_WIDE] != VKM_WISH_OFF;
     return (struct vkm_caps){
         .max_invocations = info->max_invocations,
         .shared_bytes = info->shared_memory,
         .subgroup_size = subgroup ? info->subgroup_size : 0,
-        .paths = {[VKM_PATH_BASE] = true, [VKM_PATH_SUBGROUP] = subgroup},
+        .paths = {[VKM_PATH_BASE] = true, [VKM_PATH_SUBGROUP] = subgroup, [VKM_PATH_WIDE] = wide},
         .cpu = info->kind == VKMOE_DEVICE_CPU,
     };
 }

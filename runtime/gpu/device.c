@@ -134,6 +134,9 @@ static vkmoe_status create_device(struct vkm_gpu *gpu, vkmoe_error *err)
     bool matrices = gpu->info.paths[VKM_PATH_COOPMAT].state != VKMOE_PATH_MISSING;
     if (matrices)
         v12.vulkanMemoryModel = v12.shaderFloat16 = VK_TRUE;
+    const VkPhysicalDeviceFeatures features = {
+        .shaderInt64 = gpu->info.paths[VKM_PATH_WIDE].state != VKMOE_PATH_MISSING,
+    };
     const char *extensions[2];
     uint32_t n_extensions = 0;
     if (gpu->info.memory_budget)
@@ -147,6 +150,7 @@ static vkmoe_status create_device(struct vkm_gpu *gpu, vkmoe_error *err)
         .pQueueCreateInfos = queues,
         .enabledExtensionCount = n_extensions,
         .ppEnabledExtensionNames = extensions,
+        .pEnabledFeatures = &features,
     };
     vkmoe_status status = VKMOE_OK;
     VK_MAKE(&gpu->device, CreateDevice(gpu->physical, &info, NULL, &gpu->device));

@@ -30,7 +30,7 @@ const char *vkm_path_name(enum vkm_path path)
 
 bool vkm_path_is_sized(enum vkm_path path)
 {
-    return path == VKM_PATH_SUBGROUP || path == VKM_PATH_COOPMAT;
+    return path == VKM_PATH_SUBGROUP || path == VKM_PATH_WIDE || path == VKM_PATH_COOPMAT;
 }
 
 /* --- wishes --- */
@@ -111,6 +111,21 @@ static void vkm_need_subgroups(const struct vkm_path_probe *probe, vkmoe_path_in
                  "it lacks subgroup arithmetic with subgroups of a known size");
 }
 
+/* A GPU loads 16 bytes at a time and shares what lanes load alike; CPU drivers gather word by word,
+ * or eight bytes. */
+static void vkm_need_wide_loads(const struct vkm_path_probe *probe, vkmoe_path_info *info)
+{
+    const char *missing = probe->info->kind != VKMOE_DEVICE_CPU
+                              ? "it is no CPU driver, for which the path is made"
+                          : !probe->int64  ? "it lacks shaderInt64"
+                          : !probe->ballot ? "it lacks subgroup operations of the kind ballot"
+                                           : NULL;
+    if (missing)
+        snprintf(info->reason, sizeof(info->reason), "%s", missing);
+    else
+        vkm_need_subgroups(probe, info);
+}
+
 static void vkm_need_int8_dot(const struct vkm_path_probe *probe, vkmoe_path_info *info)
 {
     info->suits = probe->int8_dot && probe->int8_dot_fast;
@@ -165,7 +180,7 @@ void vkm_paths_probe(const struct vkm_path_probe *probe, vkmoe_device_info *info
 
 /* --- what an opened device uses --- */
 
-/* Whether a path that needs a self-test is used. */
+/* Whether a path is used. */
 static vkmoe_status choose(struct vkm_gpu *gpu, enum vkm_path path, enum vkm_wish wish, bool *used,
                            vkmoe_error *err)
 {
@@ -177,10 +192,11 @@ static vkmoe_status choose(struct vkm_gpu *gpu, enum vkm_path path, enum vkm_wis
                    ? VKMOE_OK
                    : vkm_fail(err, VKMOE_UNSUPPORTED, "%s cannot run the path %s: %s",
                               gpu->info.name, info->name, info->reason);
-    if (info->state == VKMOE_PATH_TRUSTED || wish == VKM_WISH_FORCE || gpu->params.all_paths)
+    if (wish == VKM_WISH_FORCE || gpu->params.all_paths)
         *used = true;
     else if (info->suits || wish == VKM_WISH_ON)
-        *used = gpu->params.admit && gpu->params.admit(gpu, path);
+        *used = info->state == VKMOE_PATH_TRUSTED ||
+                (gpu->params.admit && gpu->params.admit(gpu, path));
     return VKMOE_OK;
 }
 
@@ -189,6 +205,7 @@ vkmoe_status vkm_paths_choose(struct vkm_gpu *gpu, vkmoe_error *err)
     vkmoe_status status = VKMOE_OK;
     for (uint32_t i = 0; i < VKM_PATH_COUNT && status == VKMOE_OK; i++) {
         bool used = false, off = i == VKM_PATH_SUBGROUP && gpu->params.no_subgroups;
+        off |= i == VKM_PATH_WIDE && !gpu->caps.paths[VKM_PATH_SUBGROUP]; /* a form of it */
         status =
             choose(gpu, (enum vkm_path)i, off ? VKM_WISH_OFF : gpu->params.wishes[i], &used, err);
         gpu->caps.paths[i] = gpu->info.paths[i].used = used;

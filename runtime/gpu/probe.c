@@ -205,14 +205,18 @@ static void probe_paths(const struct vkm_gpu_params *params, const struct vkm_vk
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES};
     VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
                                           .pNext = &v13};
+    VkPhysicalDeviceVulkan11Properties p11 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES};
     VkPhysicalDeviceVulkan13Properties p13 = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES};
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES, .pNext = &p11};
     VkPhysicalDeviceProperties2 properties = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &p13};
     vk->GetPhysicalDeviceFeatures2(device, &features);
     vk->GetPhysicalDeviceProperties2(device, &properties);
     struct vkm_path_probe probe = {
         .info = info,
+        .int64 = features.features.shaderInt64,
+        .ballot = p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_BALLOT_BIT,
         .int8_dot = v13.shaderIntegerDotProduct,
         .int8_dot_fast = p13.integerDotProduct4x8BitPackedSignedAccelerated,
         .matrices = has_matrices(params, vk, device),

@@ -161,6 +161,8 @@ struct vkm_gpu {
 /* What the paths need to know of a device. */
 struct vkm_path_probe {
     const vkmoe_device_info *info; /* its subgroups */
+    bool int64;                    /* 64-bit integers in shaders */
+    bool ballot;                   /* a lane's values for all, as one of the subgroup operations */
     bool int8_dot;                 /* products of four packed 8-bit integers, */
     bool int8_dot_fast;            /* which the driver calls accelerated */
     bool matrices;                 /* VK_KHR_cooperative_matrix and the features it needs here, */

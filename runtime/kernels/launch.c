@@ -11,36 +11,15 @@ enum {
     LANES_GEMM = 128, /* fixed by lib/gemm_shared.glsl; lib/gemm_team.glsl takes fewer */
 };
 
-#define EVERYWHERE(n)                                                                              \
-    {                                                                                              \
-        {.lanes = (n)}, {.lanes = (n)}, {.lanes = (n)},                                            \
-        {                                                                                          \
-            .lanes = (n)                                                                           \
-        }                                                                                          \
-    }
+/* clang-format off */
+#define EVERYWHERE(n) {{.lanes = (n)}, {.lanes = (n)}, {.lanes = (n)}, {.lanes = (n)}, {.lanes = (n)}}
 #define CPU_AND_GPU(cpu, gpu)                                                                      \
-    {                                                                                              \
-        {.lanes = (cpu)}, {.lanes = (cpu)}, {.lanes = (gpu)},                                      \
-        {                                                                                          \
-            .lanes = (gpu)                                                                         \
-        }                                                                                          \
-    }
-#define PRODUCT                                                                                    \
-    {                                                                                              \
-        {64, 4, 4}, {32, 8, 8}, {64, 4, 4},                                                        \
-        {                                                                                          \
-            128, 4, 4                                                                              \
-        }                                                                                          \
-    }
-#define SWIGLU                                                                                     \
-    {                                                                                              \
-        {64, 2, 2}, {32, 4, 8}, {64, 2, 2},                                                        \
-        {                                                                                          \
-            128, 2, 2                                                                              \
-        }                                                                                          \
-    }
+    {{.lanes = (cpu)}, {.lanes = (cpu)}, {.lanes = (gpu)}, {.lanes = (gpu)}, {.lanes = (cpu)}}
+#define PRODUCT {{64, 4, 4, 4}, {32, 8, 8, 8}, {64, 4, 4, 4}, {128, 4, 4, 4}, {32, 1, 4, 4}}
+#define SWIGLU {{64, 2, 2, 2}, {32, 4, 8, 4}, {64, 2, 2, 2}, {128, 2, 2, 2}, {32, 1, 2, 2}}
+/* clang-format on */
 
-/* Of each kernel: CPU_BASE, CPU_SUBGROUP, GPU_BASE, GPU_SUBGROUP. */
+/* Of each kernel: CPU_BASE, CPU_SUBGROUP, GPU_BASE, GPU_SUBGROUP, CPU_WIDE. */
 static const struct vkm_geometry table[VKM_KERNEL_COUNT][VKM_LAUNCH_CLASSES] = {
     [VKM_K_embed] = EVERYWHERE(LANES_ROW),
     [VKM_K_rmsnorm] = EVERYWHERE(LANES_ROW),
@@ -78,15 +57,16 @@ static const struct vkm_geometry table[VKM_KERNEL_COUNT][VKM_LAUNCH_CLASSES] = {
 };
 
 static const uint32_t settings[VKM_SETTING_COUNT][VKM_LAUNCH_CLASSES] = {
-    [VKM_SETTING_tiled_rows] = {16, 16, 32, 32},
+    [VKM_SETTING_tiled_rows] = {16, 16, 32, 32, 16},
+    [VKM_SETTING_grouped_rows] = {16, 3, 32, 32, 3},
     /* Two on CPU drivers, as LLVM 19 ends the process at four, for want of mask registers. */
-    [VKM_SETTING_attention_rows] = {2, 2, 4, 4},
+    [VKM_SETTING_attention_rows] = {2, 2, 4, 4, 2},
     /* As many as there are registers for; a subgroup alone on a CPU has none to run out of. */
-    [VKM_SETTING_attention_sums] = {8, 16, 8, 8},
+    [VKM_SETTING_attention_sums] = {8, 16, 8, 8, 16},
     /* Of a GPU Vulkan does not tell the size. */
-    [VKM_SETTING_split_groups] = {4, 4, 1024, 1024},
+    [VKM_SETTING_split_groups] = {4, 4, 1024, 1024, 4},
     /* Longer where a dispatch costs more. */
-    [VKM_SETTING_split_span] = {1024, 1024, 256, 256},
+    [VKM_SETTING_split_span] = {1024, 1024, 256, 256, 1024},
 };
 
 const char *const vkm_setting_names[VKM_SETTING_COUNT] = {
@@ -95,11 +75,21 @@ const char *const vkm_setting_names[VKM_SETTING_COUNT] = {
 #undef S
 };
 
+enum vkm_path vkm_launch_team_path(const struct vkm_caps *caps)
+{
+    return caps->paths[VKM_PATH_WIDE]       ? VKM_PATH_WIDE
+           : caps->paths[VKM_PATH_SUBGROUP] ? VKM_PATH_SUBGROUP
+                                            : VKM_PATH_BASE;
+}
+
 enum vkm_launch_class vkm_launch_class(const struct vkm_caps *caps)
 {
+    bool subgroups = vkm_launch_team_path(caps) != VKM_PATH_BASE;
+    if (caps->cpu && caps->paths[VKM_PATH_WIDE])
+        return VKM_LAUNCH_CPU_WIDE;
     if (caps->cpu)
-        return caps->paths[VKM_PATH_SUBGROUP] ? VKM_LAUNCH_CPU_SUBGROUP : VKM_LAUNCH_CPU_BASE;
-    return caps->paths[VKM_PATH_SUBGROUP] ? VKM_LAUNCH_GPU_SUBGROUP : VKM_LAUNCH_GPU_BASE;
+        return subgroups ? VKM_LAUNCH_CPU_SUBGROUP : VKM_LAUNCH_CPU_BASE;
+    return subgroups ? VKM_LAUNCH_GPU_SUBGROUP : VKM_LAUNCH_GPU_BASE;
 }
 
 /* Conformance tries paths that the device would not take, which were not measured. */
@@ -152,7 +142,7 @@ static bool outputs_fit(uint32_t outputs)
 static bool shared_fits(const struct vkm_caps *caps, uint32_t kernel, struct vkm_geometry g)
 {
     uint32_t outputs = vkm_max_u32(g.outputs, g.panels);
-    if (!vkm_launch_is_product(kernel) || caps->paths[VKM_PATH_SUBGROUP])
+    if (!vkm_launch_is_product(kernel) || vkm_launch_team_path(caps) != VKM_PATH_BASE)
         return true;
     return (uint64_t)g.lanes * outputs * 2 * sizeof(float) <= caps->shared_bytes;
 }
@@ -164,6 +154,8 @@ bool vkm_launch_fits(const struct vkm_caps *caps, uint32_t kernel, struct vkm_ge
         return false;
     if (!vkm_launch_is_product(kernel))
         return g.outputs == 0 && g.panels == 0;
+    if (caps->paths[VKM_PATH_WIDE] && g.lanes != table[kernel][VKM_LAUNCH_CPU_WIDE].lanes)
+        return false; /* which does not matter */
     return outputs_fit(g.outputs) && outputs_fit(g.panels);
 }
 
@@ -171,6 +163,7 @@ bool vkm_launch_setting_fits(enum vkm_setting setting, uint32_t value)
 {
     switch (setting) {
     case VKM_SETTING_tiled_rows:
+    case VKM_SETTING_grouped_rows:
         return value > 0 && value <= 1024;
     case VKM_SETTING_attention_rows:
         return value <= 4 && is_power_of_two(value);

@@ -12,20 +12,27 @@ enum vkm_launch_class {
     VKM_LAUNCH_CPU_SUBGROUP,
     VKM_LAUNCH_GPU_BASE,
     VKM_LAUNCH_GPU_SUBGROUP,
+    VKM_LAUNCH_CPU_WIDE,
     VKM_LAUNCH_CLASSES
 };
 enum vkm_launch_class vkm_launch_class(const struct vkm_caps *caps);
 
+/* The best path with subgroup arithmetic that the device takes, or BASE. */
+enum vkm_path vkm_launch_team_path(const struct vkm_caps *caps);
+
 struct vkm_geometry {
-    uint32_t lanes;   /* invocations of a workgroup */
-    uint32_t outputs; /* products of few rows: outputs that a team of lanes owns (NR) */
-    uint32_t panels;  /* the same for one row of activations and quantised weights, of which half a
-                         panel at a time makes gaps in the stream of memory */
+    uint32_t lanes;   /* invocations of a workgroup; products on the path WIDE take a subgroup */
+    uint32_t outputs; /* products of one row: outputs that a team of lanes owns, on the path WIDE a
+                         lane (NR) */
+    uint32_t panels;  /* the same for quantised weights, of which half a panel at a time makes gaps
+                         in the stream of memory */
+    uint32_t several; /* the same where several rows share the weights, of any type; not tuned */
 };
 
 /* What is chosen for the device, not for a kernel. */
 #define VKM_SETTINGS(S)                                                                            \
     S(tiled_rows)     /* rows above which products are tiled */                                    \
+    S(grouped_rows)   /* rows above which routed experts are, if fewer */                          \
     S(attention_rows) /* that one attention workgroup takes, at most */                            \
     S(attention_sums) /* pairs of elements times rows that one of its lanes sums up */             \
     S(split_groups)   /* attention workgroups that keep the device busy, or each core of a CPU */  \

@@ -6,6 +6,7 @@
 #include "kernels/launch.h"
 
 enum {
+    GEMM_BLOCK = 8,          /* rows of a tile that share a weight at a time */
     GEMM_SUBGROUPS = 4,      /* columns of a tile / those of a block in lib/gemm_team.glsl */
     BOUND_LEAST = 256,       /* positions for which a step is recorded at least */
     SPLIT_SPAN_MOST = 32768, /* positions of a split at most: Mesa 22's lavapipe leaves its loops
@@ -25,6 +26,18 @@ uint32_t vkm_gemm_threshold(const struct vkm_caps *caps)
                                 : vkm_launch_setting(caps, VKM_SETTING_tiled_rows);
 }
 
+uint32_t vkm_group_threshold(const struct vkm_caps *caps)
+{
+    uint32_t tiled = vkm_gemm_threshold(caps);
+    uint32_t grouped = vkm_launch_setting(caps, VKM_SETTING_grouped_rows);
+    return caps->tiled_rows > 0 ? tiled : vkm_min_u32(tiled, grouped);
+}
+
+static bool cpu_subgroups(const struct vkm_caps *caps)
+{
+    return caps->cpu && vkm_launch_team_path(caps) != VKM_PATH_BASE;
+}
+
 /* Tiled products go by the best path that the weights have, and through shared memory, except on
  * CPU drivers, for which that is slow. */
 static enum vkm_path gemm_path(const struct vkm_caps *caps, enum vkm_dtype dtype)
@@ -33,7 +46,14 @@ static enum vkm_path gemm_path(const struct vkm_caps *caps, enum vkm_dtype dtype
         return VKM_PATH_INT8;
     if (caps->paths[VKM_PATH_COOPMAT] && (dtype == VKM_DTYPE_F16 || dtype == VKM_DTYPE_BF16))
         return VKM_PATH_COOPMAT;
-    return vkm_launch_class(caps) == VKM_LAUNCH_CPU_SUBGROUP ? VKM_PATH_SUBGROUP : VKM_PATH_BASE;
+    return cpu_subgroups(caps) ? vkm_launch_team_path(caps) : VKM_PATH_BASE;
+}
+
+/* The same where `pairs` go to n_experts, most of which have few of them: each block is made whole.
+ */
+static uint32_t gemm_block(uint32_t pairs, uint32_t n_experts)
+{
+    return pairs <= n_experts ? 2 : pairs <= 3 * n_experts ? 4 : GEMM_BLOCK;
 }
 
 enum { GEMM_MATRICES = 4 }; /* of a tile in lib/gemm_coopmat.glsl, each by a subgroup */
@@ -96,13 +116,15 @@ static void set_gemv(const struct vkm_caps *caps, struct vkm_dispatch *d, uint32
                      uint32_t row_block, uint32_t n_rows)
 {
     struct vkm_geometry g = vkm_launch_geometry(caps, d->kernel, row_block == 1);
-    bool panels = row_block == 1 && vkm_dtype_is_quantised(d->dtype);
-    uint32_t outputs = panels ? g.panels : g.outputs, teams = 1;
-    if (caps->paths[VKM_PATH_SUBGROUP]) {
-        d->path = VKM_PATH_SUBGROUP;
+    uint32_t outputs = row_block > 1                      ? g.several
+                       : vkm_dtype_is_quantised(d->dtype) ? g.panels
+                                                          : g.outputs;
+    uint32_t lanes = vkm_max_u32(g.lanes, caps->subgroup_size), teams = 1;
+    d->path = vkm_launch_team_path(caps);
+    if (d->path == VKM_PATH_WIDE)
+        lanes = teams = caps->subgroup_size; /* each of them is one */
+    else if (d->path != VKM_PATH_BASE)
         teams = vkm_max_u32(1, g.lanes / caps->subgroup_size);
-    }
-    uint32_t lanes = vkm_max_u32(g.lanes, caps->subgroup_size);
     set_groups(d, lanes, vkm_ceil_div(n_out, outputs * teams), vkm_ceil_div(n_rows, row_block));
     fold_groups(caps, d);
     d->spec[1] = outputs;
@@ -154,8 +176,10 @@ static uint32_t set_gemm_path(const struct vkm_caps *caps, struct vkm_dispatch *
     d->path = gemm_path(caps, d->dtype);
     if (d->path == VKM_PATH_COOPMAT)
         return GEMM_MATRICES * caps->subgroup_size;
-    if (d->path != VKM_PATH_SUBGROUP)
+    if (d->path == VKM_PATH_BASE || d->path == VKM_PATH_INT8)
         return lanes;
+    if (d->path == VKM_PATH_WIDE)
+        return caps->subgroup_size;
     return vkm_max_u32(caps->subgroup_size,
                        vkm_min_u32(GEMM_SUBGROUPS * caps->subgroup_size, lanes));
 }
@@ -166,6 +190,7 @@ static void set_gemm(const struct vkm_caps *caps, struct vkm_dispatch *d, uint32
     set_groups(d, set_gemm_path(caps, d), vkm_ceil_div(n_out, VKM_TILE_COLS),
                vkm_ceil_div(n_rows, VKM_TILE_ROWS));
     fold_groups(caps, d);
+    d->spec[1] = GEMM_BLOCK;
 }
 
 static void geometry_gemm(const struct vkm_caps *caps, const struct vkm_launch *launch,
@@ -193,15 +218,26 @@ static void geometry_ffn_gemm_up(const struct vkm_caps *caps, const struct vkm_l
 }
 
 /* The device counts the workgroups of grouped products: moe_scan's args. */
-static void geometry_grouped(const struct vkm_caps *caps, const struct vkm_launch *launch,
-                             const void *params, struct vkm_dispatch *d)
+static void set_grouped(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                        uint32_t n_experts, struct vkm_dispatch *d)
 {
-    (void)params;
     set_groups(d, set_gemm_path(caps, d), launch->n_rows, 1);
+    bool blocks = d->path == VKM_PATH_SUBGROUP || d->path == VKM_PATH_WIDE;
+    d->spec[1] = blocks ? gemm_block(launch->n_rows, n_experts) : GEMM_BLOCK;
     d->indirect = launch->indirect;
 }
-#define geometry_moe_gemm_up geometry_grouped
-#define geometry_moe_gemm_down geometry_grouped
+
+static void geometry_moe_gemm_up(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                                 const void *params, struct vkm_dispatch *d)
+{
+    set_grouped(caps, launch, ((const struct vkm_params_moe_gemm_up *)params)->n_experts, d);
+}
+
+static void geometry_moe_gemm_down(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                                   const void *params, struct vkm_dispatch *d)
+{
+    set_grouped(caps, launch, ((const struct vkm_params_moe_gemm_down *)params)->n_experts, d);
+}
 
 static void geometry_rope_kv(const struct vkm_caps *caps, const struct vkm_launch *launch,
                              const void *params, struct vkm_dispatch *d)
@@ -249,7 +285,7 @@ static void geometry_probe_fma(const struct vkm_caps *caps, const struct vkm_lau
  * one of them would have too many sums. */
 static bool attention_by_subgroup(const struct vkm_caps *caps)
 {
-    return vkm_launch_class(caps) == VKM_LAUNCH_CPU_SUBGROUP;
+    return cpu_subgroups(caps);
 }
 
 static uint32_t attention_lanes(const struct vkm_caps *caps, uint32_t head_dim)
@@ -291,7 +327,7 @@ static void geometry_attention(const struct vkm_caps *caps, const struct vkm_lau
     uint32_t rows = attention_rows(caps, &shape), lanes = attention_lanes(caps, p->head_dim);
     set_groups(d, lanes, p->n_heads, vkm_ceil_div(p->n_rows, rows));
     d->groups[2] = p->n_splits;
-    d->path = attention_by_subgroup(caps) ? VKM_PATH_SUBGROUP : VKM_PATH_BASE;
+    d->path = attention_by_subgroup(caps) ? vkm_launch_team_path(caps) : VKM_PATH_BASE;
     d->spec[1] = attention_pairs(caps, &shape);
     d->spec[2] = rows;
 }

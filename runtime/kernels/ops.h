@@ -52,6 +52,8 @@ uint64_t vkm_attention_max_parts(const struct vkm_caps *caps,
 
 /* Rows above which a tiled product is recorded instead of a row-blocked matrix-vector product. */
 uint32_t vkm_gemm_threshold(const struct vkm_caps *caps);
+/* Rows above which pairs of rows and experts are sorted, so that an expert is read once for all. */
+uint32_t vkm_group_threshold(const struct vkm_caps *caps);
 /* Upper bounds for buffers: tiles that moe_scan can write, and sort tiles, for n_pairs pairs. */
 uint32_t vkm_moe_max_tiles(uint32_t n_pairs, uint32_t n_experts);
 uint32_t vkm_moe_sort_tiles(uint32_t n_pairs);

@@ -83,7 +83,7 @@ static bool is_whole(const char *text, size_t *size)
 static bool read_kernel(const char *line, const struct vkm_caps *caps, struct vkm_tuning *t)
 {
     char name[64];
-    struct vkm_geometry g;
+    struct vkm_geometry g = {0};
     if (sscanf(line, "kernel %63s lanes %" SCNu32 " outputs %" SCNu32 " panels %" SCNu32, name,
                &g.lanes, &g.outputs, &g.panels) != 4)
         return false;

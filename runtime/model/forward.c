@@ -12,7 +12,8 @@ struct pass {
     const struct vkm_kv *kv;
     const struct vkm_state *s;
     const struct vkm_batch *batch;
-    bool tiled; /* enough rows for tiled products and the expert sort */
+    bool tiled;   /* enough rows for tiled products, */
+    bool grouped; /* and for the expert sort */
 };
 
 /* An MoE layer: which one of them it is, and where its routing goes. */
@@ -383,7 +384,7 @@ static void sort_pairs(const struct pass *f, struct vkm_view ids)
                                                         .n_experts = c->n_routed_experts});
 }
 
-/* Many rows: sorted by expert, grouped tiled products, then a weighted sum in fixed order. */
+/* More rows: sorted by expert, grouped tiled products, then a weighted sum in fixed order. */
 static void experts_grouped(const struct pass *f, const struct vkm_layer *layer,
                             const struct moe *moe)
 {
@@ -454,7 +455,7 @@ static void moe_block(const struct pass *f, const struct vkm_layer *layer, uint3
     };
     norm(f, layer->post_norm, s->normed);
     route(f, layer, &moe);
-    if (f->tiled)
+    if (f->grouped)
         experts_grouped(f, layer, &moe);
     else
         experts_by_pair(f, layer, &moe);
@@ -488,7 +489,14 @@ static void head(const struct pass *f)
 void vkm_forward(struct vkm_recorder *r, const struct vkm_weights *w, const struct vkm_kv *kv,
                  const struct vkm_state *s, const struct vkm_batch *batch)
 {
-    struct pass f = {r, w, &w->config, kv, s, batch, batch->n_rows > vkm_gemm_threshold(r->caps)};
+    struct pass f = {.r = r,
+                     .w = w,
+                     .c = &w->config,
+                     .kv = kv,
+                     .s = s,
+                     .batch = batch,
+                     .tiled = batch->n_rows > vkm_gemm_threshold(r->caps),
+                     .grouped = batch->n_rows > vkm_group_threshold(r->caps)};
     uint32_t moe_index = 0;
     vkm_op_embed(r, rows(&f, w->embed.dtype),
                  &(struct vkm_params_embed){.table = w->embed.view,

@@ -1,6 +1,5 @@
 /* gemm.comp's tile by subgroups with lanes along K, as in gemv.comp: each makes blocks of
  * BLOCK_ROWS rows by BLOCK_COLS columns, without shared memory or barriers. */
-const uint BLOCK_ROWS = 8u;
 const uint BLOCK_COLS = RUN_ROWS;
 
 const uint VKM_SUMS = BLOCK_ROWS * BLOCK_COLS;

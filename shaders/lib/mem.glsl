@@ -1,5 +1,6 @@
 /* All reading and writing of memory. A place is a base address (uvec2, low word first) and an index
- * in units of the type. Addresses stay in uvec2, so that no kernel needs the Int64 capability.
+ * in units of the type. Addresses stay in uvec2, so that no kernel needs the Int64 capability,
+ * except on the path WIDE.
  *
  * Debug builds check each access against the views of the dispatch. p.debug is the address of the
  * dispatch's record (std430):
@@ -17,6 +18,11 @@
 #extension GL_EXT_buffer_reference : require
 #extension GL_EXT_buffer_reference_uvec2 : require
 #extension GL_EXT_control_flow_attributes : require
+
+#ifdef PATH_WIDE /* the path SUBGROUP, with loads of eight bytes */
+#extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
+#define PATH_SUBGROUP
+#endif
 
 #include "params.glsl"
 
@@ -51,6 +57,9 @@ layout(buffer_reference, std430, buffer_reference_align = 16) buffer vkm_vec4s {
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer vkm_u32s { uint v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 8) buffer vkm_uvec2s { uvec2 v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 16) buffer vkm_uvec4s { uvec4 v[]; };
+#ifdef PATH_WIDE
+layout(buffer_reference, std430, buffer_reference_align = 8) buffer vkm_u64s { uint64_t v[]; };
+#endif
 
 #ifdef VKM_DEBUG
 struct vkm_range {
@@ -127,11 +136,36 @@ bool vkm_allowed(uvec2 base, uint index, uint bytes, uint flag)
     }
 
 VKM_LOAD(ld_f32, float, vkm_f32s, 4u)
+VKM_LOAD(ld_u32, uint, vkm_u32s, 4u)
+#ifdef PATH_WIDE
+uvec2 ld_uvec2(uvec2 base, uint index)
+{
+    VKM_CHECK_LOAD(uvec2, 8u)
+    return unpackUint2x32(vkm_u64s(base).v[index]);
+}
+
+uvec4 ld_uvec4(uvec2 base, uint index)
+{
+    VKM_CHECK_LOAD(uvec4, 16u)
+    vkm_u64s words = vkm_u64s(base);
+    return uvec4(unpackUint2x32(words.v[2u * index]), unpackUint2x32(words.v[2u * index + 1u]));
+}
+
+vec2 ld_vec2(uvec2 base, uint index)
+{
+    return uintBitsToFloat(ld_uvec2(base, index));
+}
+
+vec4 ld_vec4(uvec2 base, uint index)
+{
+    return uintBitsToFloat(ld_uvec4(base, index));
+}
+#else
 VKM_LOAD(ld_vec2, vec2, vkm_vec2s, 8u)
 VKM_LOAD(ld_vec4, vec4, vkm_vec4s, 16u)
-VKM_LOAD(ld_u32, uint, vkm_u32s, 4u)
 VKM_LOAD(ld_uvec2, uvec2, vkm_uvec2s, 8u)
 VKM_LOAD(ld_uvec4, uvec4, vkm_uvec4s, 16u)
+#endif
 VKM_STORE(st_f32, float, vkm_f32s, 4u)
 VKM_STORE(st_vec2, vec2, vkm_vec2s, 8u)
 VKM_STORE(st_vec4, vec4, vkm_vec4s, 16u)

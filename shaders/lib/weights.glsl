@@ -3,7 +3,7 @@
  * RUN_ROWS neighbouring rows (ld_runs). A product with a run is either run_dot or, where several rows
  * of activations share the weights, made of run_weights.
  *
- * A kernel that takes the quants themselves, a group at a time, defines GROUPS (ld_group). One that
+ * A kernel that takes groups of 32 elements, the quants themselves, defines GROUPS (ld_group). One that
  * takes runs defines RUN_ROWS, which divides the rows of a panel; the first of the rows
  * is a multiple of it. */
 #if defined(WEIGHTS_Q8) || defined(WEIGHTS_Q4)
@@ -242,7 +242,7 @@ float run_dot(weight_run r, vec4 x[RUN4], float x_sum)
 }
 #endif
 
-#ifdef GROUPS
+#if defined(GROUPS) && defined(QUANTISED)
 /* A group as it is stored: bytes, and what they are multiplied with and what is added (0 in Q8). */
 struct weight_group {
     uvec4 quants[2];
@@ -265,6 +265,46 @@ weight_group ld_group(weight_row row, uint index)
     g.scale = q4_scale(ld_u32(row.at, scales_at(row, block) + group * PANEL_ROWS + row.index));
 #endif
     return g;
+}
+#endif
+
+#if defined(GROUPS) && !defined(QUANTISED)
+struct weight_group {
+    vec4 weights[8];
+};
+
+weight_group ld_group(weight_row row, uint index)
+{
+    weight_group g;
+    [[unroll]] for (uint i = 0u; i < 8u; i++)
+        g.weights[i] = ld_weights(row, 8u * index + i);
+    return g;
+}
+#endif
+
+#ifdef GROUPS
+/* Four weights of a group, in Q8 without the scale, which group_sum brings in: the product of a group
+ * from that of its quants. (In Q4 scale and minimum would cancel each other there.) */
+vec4 group_quants(weight_group g, uint i)
+{
+#ifndef QUANTISED
+    return g.weights[i];
+#elif defined(WEIGHTS_Q8)
+    return q8_vec4(g.quants[i / 4u][i % 4u]);
+#else
+    uint w = g.quants[i / 4u][i % 4u];
+    vec4 quants = vec4(ivec4(w, w >> 8, w >> 16, w >> 24) & 15);
+    return fma(vec4(g.scale.x), quants, vec4(g.scale.y));
+#endif
+}
+
+float group_sum(weight_group g, float sum)
+{
+#ifdef WEIGHTS_Q8
+    return g.scale.x * sum;
+#else
+    return sum;
+#endif
 }
 #endif
 

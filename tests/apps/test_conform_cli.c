@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "conform/bundle.h"
+#include "gpu/paths.h"
 #include "process.h"
 #include "spoil.h"
 
@@ -377,11 +378,10 @@ static void repair(const char *bundle, enum vkm_kernel_id id)
     snprintf(path, sizeof(path), "%s/manifest.json", bundle);
     json_t *root = load_json(path);
     const struct vkm_kernel *kernel = &vkm_kernels.kernels[id];
-    bool subgroup = strcmp(string(root, "path"), "subgroup") == 0;
     const struct vkm_variant *variant = NULL;
     for (uint32_t i = 0; i < kernel->n_variants && !variant; i++) {
         const struct vkm_variant *v = &kernel->variants[i];
-        if ((v->path == VKM_PATH_SUBGROUP) == subgroup &&
+        if (strcmp(vkm_path_name(v->path), string(root, "path")) == 0 &&
             strcmp(vkm_variant_dtype_name(v), string(root, "weights")) == 0)
             variant = v;
     }

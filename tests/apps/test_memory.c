@@ -222,7 +222,7 @@ static void devices_tells_of_its_paths(void **state)
     size_t i, j;
     json_array_foreach(json_object_get(root, "devices"), i, device)
     {
-        static const char *const names[] = {"base", "subgroup", "int8"};
+        static const char *const names[] = {"base", "subgroup", "wide", "int8"};
         const json_t *paths = json_object_get(device, "paths");
         assert_true(json_array_size(paths) >= sizeof(names) / sizeof(names[0]));
         for (j = 0; j < sizeof(names) / sizeof(names[0]); j++) {

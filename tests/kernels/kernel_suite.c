@@ -40,7 +40,10 @@ static uint32_t count_variants(const struct vkm_gpu *gpu, const struct vkm_kerne
         sizes += (vkm_gpu_info(gpu)->subgroup_sizes & size) != 0;
     for (uint32_t i = 0; i < kernel->n_variants; i++)
         if (vkm_gpu_caps(gpu)->paths[kernel->variants[i].path])
-            n += kernel->variants[i].path == VKM_PATH_SUBGROUP ? sizes : 1;
+            n += kernel->variants[i].path == VKM_PATH_SUBGROUP ||
+                         kernel->variants[i].path == VKM_PATH_WIDE
+                     ? sizes
+                     : 1;
     return n;
 }
 

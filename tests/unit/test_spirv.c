@@ -217,6 +217,8 @@ static void check_capabilities(const struct subject *s)
                                          SpvCapabilityPhysicalStorageBufferAddresses};
     static const SpvCapability subgroup[] = {SpvCapabilityGroupNonUniform,
                                              SpvCapabilityGroupNonUniformArithmetic};
+    static const SpvCapability wide[] = {SpvCapabilityInt64, SpvCapabilityGroupNonUniform,
+                                         SpvCapabilityGroupNonUniformBallot};
     static const SpvCapability int8[] = {SpvCapabilityDotProductKHR,
                                          SpvCapabilityDotProductInput4x8BitPackedKHR};
     const SpvCapability *list;
@@ -228,6 +230,8 @@ static void check_capabilities(const struct subject *s)
             allowed |= list[i] == base[j];
         for (size_t j = 0; j < VKM_COUNT(subgroup) && s->variant->path == VKM_PATH_SUBGROUP; j++)
             allowed |= list[i] == subgroup[j];
+        for (size_t j = 0; j < VKM_COUNT(wide) && s->variant->path == VKM_PATH_WIDE; j++)
+            allowed |= list[i] == wide[j];
         for (size_t j = 0; j < VKM_COUNT(int8) && s->variant->path == VKM_PATH_INT8; j++)
             allowed |= list[i] == int8[j];
         if (!allowed)
@@ -246,7 +250,8 @@ static void check_instruction(void *user, const uint32_t *in)
 {
     const struct subject *s = user;
     uint32_t opcode = in[0] & SpvOpCodeMask;
-    if ((opcode == SpvOpTypeInt || opcode == SpvOpTypeFloat) && in[2] != 32)
+    bool wide = opcode == SpvOpTypeInt && in[2] == 64 && s->variant->path == VKM_PATH_WIDE;
+    if ((opcode == SpvOpTypeInt || opcode == SpvOpTypeFloat) && in[2] != 32 && !wide)
         fail_msg("%s has a type of %u bits", s->name, in[2]);
     if (opcode == SpvOpExtension &&
         strcmp((const char *)&in[1], "SPV_KHR_physical_storage_buffer") != 0)
@@ -261,7 +266,7 @@ static void check_types(const struct subject *s)
     spirv_module_finish(&m);
 }
 
-static void all_numbers_have_32_bits(void **state)
+static void all_numbers_have_32_bits_but_those_that_wide_loads(void **state)
 {
     (void)state;
     for_each_module(check_types);
@@ -271,11 +276,23 @@ static void all_numbers_have_32_bits(void **state)
 
 static const struct {
     bool cpu;
-    uint32_t subgroup; /* 0: none */
-    bool int8;
-} devices[] = {{true, 0, 0},   {true, 4, 0},   {true, 8, 0},    {true, 16, 0},
-               {false, 0, 0},  {false, 4, 0},  {false, 8, 0},   {false, 16, 0},
-               {false, 32, 0}, {false, 64, 0}, {false, 128, 0}, {false, 32, true}};
+    uint32_t subgroup;  /* 0: none */
+    enum vkm_path more; /* than those with subgroups; BASE: none */
+} devices[] = {{true, 0, 0},
+               {true, 4, 0},
+               {true, 8, 0},
+               {true, 16, 0},
+               {false, 0, 0},
+               {false, 4, 0},
+               {false, 8, 0},
+               {false, 16, 0},
+               {false, 32, 0},
+               {false, 64, 0},
+               {false, 128, 0},
+               {false, 32, VKM_PATH_INT8},
+               {true, 4, VKM_PATH_WIDE},
+               {true, 8, VKM_PATH_WIDE},
+               {true, 16, VKM_PATH_WIDE}};
 
 #define SHARED_FLOOR 16384u /* bytes that every Vulkan device has */
 
@@ -305,7 +322,7 @@ static void check_launch(const struct subject *s, const struct spirv_module *m,
             snprintf(worst_module, sizeof(worst_module), "%s", s->name);
         }
         /* subgroups are full: the size is a multiple of theirs */
-        if (s->variant->path == VKM_PATH_SUBGROUP)
+        if (vkm_path_is_sized(s->variant->path))
             expect(s, op->spec[0] % caps->subgroup_size == 0);
         expect(s, op->spec[0] >= 1 && op->spec[0] <= 128);
     }
@@ -325,11 +342,10 @@ static void check_shared(const struct subject *s)
             .max_invocations = 128,
             .shared_bytes = SHARED_FLOOR,
             .subgroup_size = devices[d].subgroup,
-            .paths = {[VKM_PATH_BASE] = true,
-                      [VKM_PATH_SUBGROUP] = devices[d].subgroup > 0,
-                      [VKM_PATH_INT8] = devices[d].int8},
+            .paths = {[VKM_PATH_BASE] = true, [VKM_PATH_SUBGROUP] = devices[d].subgroup > 0},
             .cpu = devices[d].cpu,
         };
+        caps.paths[devices[d].more] = true;
         for (size_t r = 0; r < VKM_COUNT(rows); r++)
             check_launch(s, &m, &caps,
                          (struct test_launch){s->id, s->variant->dtype, rows[r], 128});
@@ -359,9 +375,11 @@ static void every_variant_is_launched_somewhere(void **state)
                     .max_groups = {65535, 65535, 65535},
                     .max_invocations = 128,
                     .subgroup_size = devices[d].subgroup,
-                    .paths = {true, devices[d].subgroup > 0, devices[d].int8},
+                    .paths =
+                        {[VKM_PATH_BASE] = true, [VKM_PATH_SUBGROUP] = devices[d].subgroup > 0},
                     .cpu = devices[d].cpu,
                 };
+                caps.paths[devices[d].more] = true;
                 launched = test_is_launched(&caps, (enum vkm_kernel_id)k, &kernel->variants[v]);
             }
             if (!launched)
@@ -378,7 +396,7 @@ int main(void)
         cmocka_unit_test(specialisation_constants_are_those_of_the_row),
         cmocka_unit_test(the_entry_point_is_main),
         cmocka_unit_test(capabilities_are_those_of_the_path),
-        cmocka_unit_test(all_numbers_have_32_bits),
+        cmocka_unit_test(all_numbers_have_32_bits_but_those_that_wide_loads),
         cmocka_unit_test(shared_memory_fits_every_device),
         cmocka_unit_test(every_variant_is_launched_somewhere),
     };

@@ -18,8 +18,8 @@ static const struct vkm_caps caps = {.max_groups = {1u << 20, 1u << 20, 64},
 static struct vkm_tuning some_tuning(void)
 {
     struct vkm_tuning t = {.launch_class = VKM_LAUNCH_GPU_SUBGROUP};
-    t.kernels[VKM_K_gemv] = (struct vkm_geometry){64, 8, 2};
-    t.kernels[VKM_K_moe_gemv_up] = (struct vkm_geometry){256, 1, 4};
+    t.kernels[VKM_K_gemv] = (struct vkm_geometry){64, 8, 2, 0};
+    t.kernels[VKM_K_moe_gemv_up] = (struct vkm_geometry){256, 1, 4, 0};
     t.kernels[VKM_K_rmsnorm] = (struct vkm_geometry){.lanes = 256};
     t.settings[VKM_SETTING_tiled_rows] = 24;
     t.settings[VKM_SETTING_split_span] = 512;
@@ -31,8 +31,9 @@ static void the_table_has_every_kernel_on_every_class(void **state)
     (void)state;
     for (int class = 0; class < VKM_LAUNCH_CLASSES; class ++) {
         struct vkm_caps c = caps;
-        c.cpu = class <= VKM_LAUNCH_CPU_SUBGROUP;
-        c.paths[VKM_PATH_SUBGROUP] = class % 2;
+        c.paths[VKM_PATH_WIDE] = class == VKM_LAUNCH_CPU_WIDE;
+        c.cpu = class <= VKM_LAUNCH_CPU_SUBGROUP || c.paths[VKM_PATH_WIDE];
+        c.paths[VKM_PATH_SUBGROUP] = class % 2 || c.paths[VKM_PATH_WIDE];
         assert_int_equal(vkm_launch_class(&c), class);
         for (uint32_t k = 0; k < VKM_KERNEL_COUNT; k++) {
             struct vkm_geometry g = vkm_launch_geometry(&c, k, true);
@@ -67,8 +68,11 @@ static void choices_hold_for_one_row_in_their_class(void **state)
 {
     (void)state;
     const struct vkm_tuning t = some_tuning();
-    struct vkm_caps tuned = caps, base = caps;
+    struct vkm_caps tuned = caps, base = caps, wide = caps;
     tuned.tuning = &t;
+    wide.tuning = &t;
+    wide.cpu = wide.paths[VKM_PATH_WIDE] = true;
+    wide.subgroup_size = 8;
     assert_gemv(&caps, VKM_DTYPE_BF16, 1, 128, 4);
     assert_gemv(&tuned, VKM_DTYPE_BF16, 1, 64, 8);
     assert_gemv(&tuned, VKM_DTYPE_Q8, 1, 64, 2);
@@ -76,6 +80,9 @@ static void choices_hold_for_one_row_in_their_class(void **state)
     base.tuning = &t;
     base.paths[VKM_PATH_SUBGROUP] = false;
     assert_gemv(&base, VKM_DTYPE_BF16, 1, 64, 4);
+    assert_gemv(&wide, VKM_DTYPE_BF16, 1, 8, 1); /* by the table's own columns */
+    assert_gemv(&wide, VKM_DTYPE_Q8, 1, 8, 4);
+    assert_gemv(&wide, VKM_DTYPE_BF16, 2, 8, 4);
     assert_int_equal(vkm_gemm_threshold(&caps), 32);
     assert_int_equal(vkm_gemm_threshold(&tuned), 24);
     assert_int_equal(vkm_gemm_threshold(&base), 32);
@@ -90,14 +97,16 @@ static void what_a_device_does_not_grant_does_not_fit(void **state)
         uint32_t kernel;
         struct vkm_geometry geometry;
     } wrong[] = {
-        {VKM_K_gemv, {512, 4, 4}},   {VKM_K_gemv, {96, 4, 4}},      {VKM_K_gemv, {128, 3, 4}},
-        {VKM_K_gemv, {128, 4, 16}},  {VKM_K_gemv, {128, 0, 4}},     {VKM_K_rmsnorm, {128, 4, 0}},
-        {VKM_K_rmsnorm, {2, 0, 0}},  {VKM_K_gemm, {64, 0, 0}},      {VKM_K_moe_scan, {64, 0, 0}},
-        {VKM_K_sample, {256, 0, 0}}, {VKM_K_rmsnorm, {1024, 0, 0}},
+        {VKM_K_gemv, {512, 4, 4, 0}},     {VKM_K_gemv, {96, 4, 4, 0}},
+        {VKM_K_gemv, {128, 3, 4, 0}},     {VKM_K_gemv, {128, 4, 16, 0}},
+        {VKM_K_gemv, {128, 0, 4, 0}},     {VKM_K_rmsnorm, {128, 4, 0, 0}},
+        {VKM_K_rmsnorm, {2, 0, 0, 0}},    {VKM_K_gemm, {64, 0, 0, 0}},
+        {VKM_K_moe_scan, {64, 0, 0, 0}},  {VKM_K_sample, {256, 0, 0, 0}},
+        {VKM_K_rmsnorm, {1024, 0, 0, 0}},
     };
     for (size_t i = 0; i < VKM_COUNT(wrong); i++)
         assert_false(vkm_launch_fits(&caps, wrong[i].kernel, wrong[i].geometry));
-    struct vkm_geometry large = {256, 8, 8};
+    struct vkm_geometry large = {256, 8, 8, 0};
     base.shared_bytes = 16383;
     assert_true(vkm_launch_fits(&caps, VKM_K_gemv, large));
     assert_false(vkm_launch_fits(&base, VKM_K_gemv, large)); /* 16 KiB of sums */
@@ -175,7 +184,8 @@ static void whole_files_that_ask_too_much_are_not_taken(void **state)
     const struct {
         uint32_t kernel;
         struct vkm_geometry geometry;
-    } wrong[] = {{VKM_K_gemv, {512, 4, 4}}, {VKM_K_gemv, {128, 3, 4}}, {VKM_K_gemm, {64, 0, 0}}};
+    } wrong[] = {
+        {VKM_K_gemv, {512, 4, 4, 0}}, {VKM_K_gemv, {128, 3, 4, 0}}, {VKM_K_gemm, {64, 0, 0, 0}}};
     struct vkm_tuning back;
     size_t size;
     for (size_t i = 0; i <= VKM_COUNT(wrong) + 1; i++) {
