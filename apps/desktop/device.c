@@ -21,7 +21,7 @@ GError *moe_error_new(vkmoe_status status, const vkmoe_error *err)
     return error;
 }
 
-const char *moe_device_kind_text(vkmoe_device_kind kind)
+static const char *kind_text(vkmoe_device_kind kind)
 {
     switch (kind) {
     case VKMOE_DEVICE_DISCRETE:
@@ -40,17 +40,27 @@ const char *moe_device_kind_text(vkmoe_device_kind kind)
     return "Other device";
 }
 
+/* Bytes of its own memory; of all it reaches where it has none. */
+static guint64 memory_of(MoeDevice *self)
+{
+    guint64 own = 0, all = 0;
+    for (guint i = 0; i < self->info.n_heaps; i++) {
+        all += self->info.heaps[i].size;
+        own += self->info.heaps[i].device_local ? self->info.heaps[i].size : 0;
+    }
+    return own ? own : all;
+}
+
 static char *summary_of(MoeDevice *self)
 {
     if (self->info.kind == VKMOE_DEVICE_REFERENCE)
         return g_strdup("Needs no graphics driver; exact, and very slow");
-    char *memory = g_format_size(moe_device_memory(self));
+    char *memory = g_format_size(memory_of(self));
     char *driver = g_utf8_make_valid(self->info.driver, -1);
     char *reason = g_utf8_make_valid(self->info.reason, -1);
-    char *text =
-        self->info.usable
-            ? g_strdup_printf("%s, %s, %s", moe_device_kind_text(self->info.kind), memory, driver)
-            : g_strdup_printf("Cannot be used: %s", reason);
+    char *text = self->info.usable
+                     ? g_strdup_printf("%s, %s, %s", kind_text(self->info.kind), memory, driver)
+                     : g_strdup_printf("Cannot be used: %s", reason);
     g_free(memory);
     g_free(driver);
     g_free(reason);
@@ -96,16 +106,6 @@ const char *moe_device_summary(MoeDevice *self)
 const char *moe_device_selector(MoeDevice *self)
 {
     return self->selector;
-}
-
-guint64 moe_device_memory(MoeDevice *self)
-{
-    guint64 own = 0, all = 0;
-    for (guint i = 0; i < self->info.n_heaps; i++) {
-        all += self->info.heaps[i].size;
-        own += self->info.heaps[i].device_local ? self->info.heaps[i].size : 0;
-    }
-    return own ? own : all;
 }
 
 static void finalize(GObject *object)

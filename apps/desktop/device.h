@@ -24,10 +24,6 @@ const char *moe_device_summary(MoeDevice *self);
 /* What vkmoe_device_params.selector takes to open this one: its index, as two drivers may show the
  * same UUID; owned by the device. */
 const char *moe_device_selector(MoeDevice *self);
-/* Bytes of its own memory. */
-guint64 moe_device_memory(MoeDevice *self);
-/* "Discrete GPU": what a kind is called. Static storage. */
-const char *moe_device_kind_text(vkmoe_device_kind kind);
 
 /* Lists the devices in a thread. `done` comes on the main context of the caller. */
 void moe_device_list_async(GCancellable *cancellable, GAsyncReadyCallback done, gpointer user);

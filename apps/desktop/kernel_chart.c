@@ -9,7 +9,8 @@ struct _MoeKernelChart {
 
 G_DEFINE_FINAL_TYPE(MoeKernelChart, moe_kernel_chart, GTK_TYPE_BOX)
 
-double moe_kernel_sum(const vkmoe_bench_result *result)
+/* Seconds of all kernels together. */
+static double sum_of(const vkmoe_bench_result *result)
 {
     double seconds = 0;
     for (uint32_t i = 0; i < result->n_kernels; i++)
@@ -17,7 +18,8 @@ double moe_kernel_sum(const vkmoe_bench_result *result)
     return seconds;
 }
 
-char *moe_kernel_text(const vkmoe_bench_kernel *k, double all_seconds)
+/* One kernel in words. */
+static char *kernel_text(const vkmoe_bench_kernel *k, double all_seconds)
 {
     return g_strdup_printf("%s: %.3f ms, %.0f %% of the time, %.1f GB/s, %.0f %% of the peak",
                            k->name, 1e3 * k->seconds,
@@ -47,7 +49,7 @@ static void add_kernel(MoeKernelChart *self, int row, const vkmoe_bench_kernel *
     double needed = k->seconds * MIN(k->share, 1);
     const MoeBarSegment segments[] = {{needed, MOE_INK_NEEDED},
                                       {k->seconds - needed, MOE_INK_TIME}};
-    g_autofree char *words = moe_kernel_text(k, all);
+    g_autofree char *words = kernel_text(k, all);
     g_autofree char *ms = g_strdup_printf("%.3f", 1e3 * k->seconds);
     g_autofree char *time = g_strdup_printf("%.0f %%", all > 0 ? 100 * k->seconds / all : 0);
     g_autofree char *peak = g_strdup_printf("%.0f %%", 100 * k->share);
@@ -73,7 +75,7 @@ static void clear(MoeKernelChart *self)
 
 void moe_kernel_chart_set(MoeKernelChart *self, const vkmoe_bench_result *r, const char *step)
 {
-    double all = moe_kernel_sum(r), most = r->n_kernels > 0 ? r->kernels[0].seconds : 0;
+    double all = sum_of(r), most = r->n_kernels > 0 ? r->kernels[0].seconds : 0;
     g_autofree char *headline = g_strdup_printf(
         "%.1f tokens/s. Timed one by one, the kernels take %.2f ms for a %s, in %u dispatches.",
         r->mean, 1e3 * all, step, r->dispatches);

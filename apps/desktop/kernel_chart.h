@@ -12,10 +12,4 @@ G_DECLARE_FINAL_TYPE(MoeKernelChart, moe_kernel_chart, MOE, KERNEL_CHART, GtkBox
  * "prompt". */
 void moe_kernel_chart_set(MoeKernelChart *self, const vkmoe_bench_result *result, const char *step);
 
-/* One kernel in words: "moe_down: 1.23 ms, 40 % of the time, 12.3 GB/s, 61 % of the peak". To be
- * freed. */
-char *moe_kernel_text(const vkmoe_bench_kernel *kernel, double all_seconds);
-/* Seconds of all kernels together. */
-double moe_kernel_sum(const vkmoe_bench_result *result);
-
 #endif

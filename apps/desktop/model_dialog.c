@@ -164,7 +164,7 @@ static void show_plan(MoeModelDialog *self)
 /* What was planned does not hold any more. */
 static void forget_plan(MoeModelDialog *self)
 {
-    g_clear_pointer(&self->plan, moe_plan_unref);
+    g_clear_pointer(&self->plan, moe_plan_free);
     g_cancellable_cancel(self->planning);
     g_clear_object(&self->planning);
     gtk_widget_action_set_enabled(GTK_WIDGET(self), "dialog.open", FALSE);
@@ -206,7 +206,7 @@ static void on_planned(GObject *source, GAsyncResult *result, gpointer data)
         return; /* another one was asked for, or the dialog is closed */
     }
     gtk_spinner_stop(self->spinner);
-    g_clear_pointer(&self->plan, moe_plan_unref);
+    g_clear_pointer(&self->plan, moe_plan_free);
     self->plan = plan;
     if (plan)
         show_plan(self);
@@ -469,7 +469,7 @@ static void moe_model_dialog_finalize(GObject *object)
     MoeModelDialog *self = MOE_MODEL_DIALOG(object);
     moe_open_params_free(self->params);
     g_free(self->wanted_device);
-    moe_plan_unref(self->plan);
+    moe_plan_free(self->plan);
     G_OBJECT_CLASS(moe_model_dialog_parent_class)->finalize(object);
 }
 

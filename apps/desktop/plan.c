@@ -53,7 +53,8 @@ char *moe_plan_format_text(const MoePlan *plan, vkmoe_weights weights)
     return text;
 }
 
-char *moe_plan_count_text(guint64 count)
+/* 16.4 billion, 3.2 million. */
+static char *count_text(guint64 count)
 {
     if (count >= 1000000000)
         return g_strdup_printf("%.1f billion", (double)count / 1e9);
@@ -64,7 +65,7 @@ char *moe_plan_count_text(guint64 count)
 
 char *moe_plan_model_text(const vkmoe_description *model)
 {
-    char *count = moe_plan_count_text(model->parameters.total);
+    char *count = count_text(model->parameters.total);
     char *experts = g_strdup("no experts");
     if (model->n_moe_layers > 0) {
         g_free(experts);
@@ -211,7 +212,7 @@ static gboolean plan_contexts(const struct planning *p, GError **error)
 MoePlan *moe_plan_new(vkmoe_device *device, const MoeOpenParams *params, GCancellable *stop,
                       GError **error)
 {
-    MoePlan *plan = g_atomic_rc_box_new0(MoePlan);
+    MoePlan *plan = g_new0(MoePlan, 1);
     const struct planning p = {device, params, stop, plan};
     vkmoe_error err = {.message = ""};
     vkmoe_status status = vkmoe_model_describe(params->model, &plan->model, &err);
@@ -222,13 +223,11 @@ MoePlan *moe_plan_new(vkmoe_device *device, const MoeOpenParams *params, GCancel
     if (status != VKMOE_OK ||
         !plan_one(&p, params->weights, params->kv, params->context, &plan->plan, error) ||
         !plan_formats(&p, error) || !plan_kvs(&p, error) || !plan_contexts(&p, error)) {
-        moe_plan_unref(plan);
+        moe_plan_free(plan);
         return NULL;
     }
     plan->weights = SUM(&plan->plan, weights);
     plan->kv_cache = SUM(&plan->plan, kv_cache);
-    plan->scratch = SUM(&plan->plan, scratch) + SUM(&plan->plan, unused);
-    plan->staging = SUM(&plan->plan, staging);
     if (!plan->plan.fits) {
         g_free(plan->reason);
         plan->reason = moe_plan_reason(&plan->plan);
@@ -236,19 +235,9 @@ MoePlan *moe_plan_new(vkmoe_device *device, const MoeOpenParams *params, GCancel
     return plan;
 }
 
-MoePlan *moe_plan_ref(MoePlan *plan)
-{
-    return g_atomic_rc_box_acquire(plan);
-}
-
-static void clear(gpointer data)
-{
-    MoePlan *plan = data;
-    g_free(plan->reason);
-}
-
-void moe_plan_unref(MoePlan *plan)
+void moe_plan_free(MoePlan *plan)
 {
     if (plan)
-        g_atomic_rc_box_release_full(plan, clear);
+        g_free(plan->reason);
+    g_free(plan);
 }

@@ -18,14 +18,13 @@ typedef struct MoePlanCost {
 
 #define MOE_PLAN_MAX_CONTEXTS 24
 
-/* A plan with its alternatives. Immutable; reference-counted. */
+/* A plan with its alternatives. Immutable; for one owner. */
 typedef struct MoePlan {
-    vkmoe_description model;                     /* what the model is */
-    vkmoe_device_info device;                    /* that it was made on */
-    vkmoe_plan plan;                             /* as asked for */
-    guint64 weights, kv_cache, scratch, staging; /* bytes of all heaps together; scratch with what
-                                                    allocations leave unused */
-    MoePlanCost formats[VKMOE_WEIGHTS_COUNT];    /* by vkmoe_weights */
+    vkmoe_description model;                  /* what the model is */
+    vkmoe_device_info device;                 /* that it was made on */
+    vkmoe_plan plan;                          /* as asked for */
+    guint64 weights, kv_cache;                /* bytes of all heaps together */
+    MoePlanCost formats[VKMOE_WEIGHTS_COUNT]; /* by vkmoe_weights */
     gboolean formats_fixed; /* the file's weights stay as they are, whatever is asked for */
     MoePlanCost kvs[VKMOE_KV_COUNT];             /* by vkmoe_kv */
     MoePlanCost contexts[MOE_PLAN_MAX_CONTEXTS]; /* by size */
@@ -38,8 +37,7 @@ typedef struct MoePlan {
  * G_IO_ERROR_CANCELLED; NULL: none. */
 MoePlan *moe_plan_new(vkmoe_device *device, const MoeOpenParams *params, GCancellable *stop,
                       GError **error);
-MoePlan *moe_plan_ref(MoePlan *plan);
-void moe_plan_unref(MoePlan *plan); /* accepts NULL */
+void moe_plan_free(MoePlan *plan); /* accepts NULL */
 
 /* "As stored (BF16)", "8 bits": what a weight format is called, of this model (NULL: of any).
  * To be freed. */
@@ -48,8 +46,6 @@ char *moe_plan_format_text(const MoePlan *plan, vkmoe_weights weights);
 const char *moe_plan_kv_text(vkmoe_kv kv);
 /* "28 layers, 64 experts of which 6 are active, 16.4 billion parameters". To be freed. */
 char *moe_plan_model_text(const vkmoe_description *model);
-/* 16.4 billion, 3.2 million. To be freed. */
-char *moe_plan_count_text(guint64 count);
 
 /* What `plan->reason` says, in words of this program; to be freed. */
 char *moe_plan_reason(const vkmoe_plan *plan);

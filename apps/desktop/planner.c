@@ -91,7 +91,7 @@ static void plan_in_thread(GTask *task, gpointer source, gpointer data, GCancell
         plan = moe_plan_new(self->device, job->params, cancellable, &error);
     g_mutex_unlock(&self->mutex);
     if (plan)
-        g_task_return_pointer(task, plan, (GDestroyNotify)moe_plan_unref);
+        g_task_return_pointer(task, plan, (GDestroyNotify)moe_plan_free);
     else
         g_task_return_error(task, error);
 }

@@ -18,8 +18,8 @@ void moe_planner_free(MoePlanner *planner);
  * more. */
 void moe_planner_plan_async(MoePlanner *planner, const MoeOpenParams *params,
                             GCancellable *cancellable, GAsyncReadyCallback done, gpointer user);
-/* The plan, to be unreffed; NULL and one sentence where the device could not be opened or the model
- * not be read, or with G_IO_ERROR_CANCELLED. */
+/* The plan, to be freed with moe_plan_free; NULL and one sentence where the device could not be
+ * opened or the model not be read, or with G_IO_ERROR_CANCELLED. */
 MoePlan *moe_planner_plan_finish(GAsyncResult *result, GError **error);
 
 G_END_DECLS

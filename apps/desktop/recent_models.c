@@ -27,11 +27,6 @@ const char *moe_recent_model_place(MoeRecentModel *self)
     return self->place;
 }
 
-gboolean moe_recent_model_exists(MoeRecentModel *self)
-{
-    return g_file_test(self->params->model, G_FILE_TEST_EXISTS);
-}
-
 static char *place_of(const char *path)
 {
     const char *home = g_get_home_dir();

@@ -16,8 +16,6 @@ const MoeOpenParams *moe_recent_model_params(MoeRecentModel *self);
  */
 const char *moe_recent_model_name(MoeRecentModel *self);
 const char *moe_recent_model_place(MoeRecentModel *self);
-/* Whether something is still there; touches the disk. */
-gboolean moe_recent_model_exists(MoeRecentModel *self);
 
 #define MOE_RECENT_MODELS_MOST 12
 

@@ -14,6 +14,7 @@ struct measurement {
     vkmoe_bench_params params;
     gint done, total; /* atomic: repetitions of prompt and generation */
     gint cancelled;   /* atomic */
+    bool ran;         /* it was not ended while it waited */
     vkmoe_bench_result prompt, generation;
     GError *error;
     MoeSpeed *speed; /* the main thread's; NULL once that is gone */
@@ -53,6 +54,7 @@ static void measure(MoeWorker *worker, const MoeEngine *engine, gpointer data)
     struct measurement *m = data;
     vkmoe_error err = {.message = ""};
     (void)worker;
+    m->ran = true;
     if (!engine->model) {
         m->error = g_error_new_literal(MOE_ERROR, VKMOE_NOT_FOUND, "no model is open");
         return;
@@ -81,9 +83,13 @@ static void measured(MoeWorker *worker, const MoeEngine *engine, gpointer data)
         return;
     }
     g_clear_handle_id(&self->poll, g_source_remove);
-    g_clear_pointer(&self->last, free_measurement);
-    self->last = m;
     self->current = NULL;
+    if (!m->ran || g_error_matches(m->error, MOE_ERROR, VKMOE_CANCELLED)) {
+        free_measurement(m);
+    } else {
+        g_clear_pointer(&self->last, free_measurement);
+        self->last = m;
+    }
     notify_all(self);
     g_signal_emit_by_name(self, "finished");
 }

@@ -19,10 +19,11 @@ void moe_speed_start(MoeSpeed *self);
 void moe_speed_cancel(MoeSpeed *self);
 gboolean moe_speed_is_running(MoeSpeed *self);
 
-/* What was measured last: NULL where nothing was. Owned by self, until the next start. */
+/* What was measured last: NULL where nothing was. Owned by self, until the next "finished". */
 const vkmoe_bench_result *moe_speed_prompt(MoeSpeed *self);
 const vkmoe_bench_result *moe_speed_generation(MoeSpeed *self);
-/* Why the last measurement failed, one sentence; NULL where it did not. */
+/* Why the last measurement failed, one sentence; NULL where it did not. One that was stopped does
+ * not count. */
 const char *moe_speed_error(MoeSpeed *self);
 
 G_END_DECLS

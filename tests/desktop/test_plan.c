@@ -56,7 +56,7 @@ static void every_choice_has_its_cost(void **state)
     assert_true(plan->contexts[plan->n_contexts - 1].bytes > plan->contexts[0].bytes);
     assert_non_null(context_of(plan, plan->plan.context));
     assert_non_null(context_of(plan, plan->model.max_context));
-    moe_plan_unref(plan);
+    moe_plan_free(plan);
 }
 
 static void an_odd_context_is_among_the_choices(void **state)
@@ -70,7 +70,7 @@ static void an_odd_context_is_among_the_choices(void **state)
             fail_msg("%u tokens cannot be chosen", sizes[i]);
         for (guint j = 1; j < plan->n_contexts; j++)
             assert_true(plan->contexts[j].value > plan->contexts[j - 1].value);
-        moe_plan_unref(plan);
+        moe_plan_free(plan);
     }
 }
 
@@ -84,7 +84,7 @@ static void what_is_quantised_already_has_one_format(void **state)
     const MoeOpenParams params = {.model = folder};
     MoePlan *plan = plan_with(&params);
     assert_true(plan->formats_fixed);
-    moe_plan_unref(plan);
+    moe_plan_free(plan);
 }
 
 static void what_is_too_large_says_why_and_what_would_do(void **state)
@@ -98,7 +98,7 @@ static void what_is_too_large_says_why_and_what_would_do(void **state)
     assert_false(plan->formats[VKMOE_WEIGHTS_STORED].fits);
     assert_false(context_of(plan, 4000000)->fits);
     assert_true(context_of(plan, 4096)->fits);
-    moe_plan_unref(plan);
+    moe_plan_free(plan);
 }
 
 static void memory_that_is_missing_is_told(void **state)
@@ -136,7 +136,7 @@ static void memory_adds_up_to_its_size(void **state)
         assert_true(bare.weights + bare.kv_cache + bare.scratch == 0);
         assert_true(bare.others + bare.free == bare.size);
     }
-    moe_plan_unref(plan);
+    moe_plan_free(plan);
 }
 
 static void a_model_that_is_not_there_is_one_sentence(void **state)
@@ -230,8 +230,8 @@ static void a_planner_answers_on_the_main_thread_and_can_be_stopped(void **state
     assert_null(stopped.plan);
     assert_true(g_error_matches(stopped.error, G_IO_ERROR, G_IO_ERROR_CANCELLED));
     assert_true(first.plan->weights == second.plan->weights);
-    moe_plan_unref(first.plan);
-    moe_plan_unref(second.plan);
+    moe_plan_free(first.plan);
+    moe_plan_free(second.plan);
     g_error_free(stopped.error);
 }
 
