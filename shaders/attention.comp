@@ -62,27 +62,44 @@ uint own_pair(uint lane, uint j)
     return (lane + j / KV_RUN * LANES) * KV_RUN + j % KV_RUN;
 }
 
-/* What lanes left in tops, in vectors: a few at a time, as many compile long. */
+/* What lanes left in tops for row k, in vectors: a few at a time, as many compile long, and no loop
+ * where a few are all, as it would count against the turns that Mesa 22's lavapipe grants. */
 const uint TOPS = LANES / 4u;
-const uint FEW = 4u;
+const uint FEW = TOPS < 4u ? TOPS : 4u;
+
+vec4 few_largest(uint k, uint first)
+{
+    vec4 top = tops[k * TOPS + first];
+    [[unroll]] for (uint i = 1u; i < FEW; i++)
+        top = max(top, tops[k * TOPS + first + i]);
+    return top;
+}
+
+vec4 few_summed(uint k, uint first)
+{
+    vec4 total = tops[k * TOPS + first];
+    [[unroll]] for (uint i = 1u; i < FEW; i++)
+        total += tops[k * TOPS + first + i];
+    return total;
+}
 
 /* The largest that any lane left for row k. */
 float top_of(uint k)
 {
-    vec4 top = vec4(-VKM_FLT_MAX);
-    [[dont_unroll]] for (uint first = 0u; first < TOPS; first += FEW) {
-        [[unroll]] for (uint i = 0u; i < min(FEW, TOPS); i++)
-            top = max(top, tops[k * TOPS + first + i]);
+    vec4 top = few_largest(k, 0u);
+    if (TOPS > FEW) {
+        [[dont_unroll]] for (uint first = FEW; first < TOPS; first += FEW)
+            top = max(top, few_largest(k, first));
     }
     return largest_of(top);
 }
 
 float sum_of(uint k)
 {
-    vec4 total = vec4(0.0);
-    [[dont_unroll]] for (uint first = 0u; first < TOPS; first += FEW) {
-        [[unroll]] for (uint i = 0u; i < min(FEW, TOPS); i++)
-            total += tops[k * TOPS + first + i];
+    vec4 total = few_summed(k, 0u);
+    if (TOPS > FEW) {
+        [[dont_unroll]] for (uint first = FEW; first < TOPS; first += FEW)
+            total += few_summed(k, first);
     }
     return dot(total, vec4(1.0));
 }
