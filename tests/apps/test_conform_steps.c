@@ -26,6 +26,10 @@ static void whole_steps_pass_on_a_random_model(void **state)
     test_process_free(&p);
 }
 
+/* A run that nobody stops. */
+static const vkmoe_conform_params asked;
+static struct vkm_report report = {.params = &asked};
+
 /* The device has one model, the reference another. */
 static void routing_parity_tells_models_apart(void **state)
 {
@@ -33,7 +37,8 @@ static void routing_parity_tells_models_apart(void **state)
     vkmoe_error err = {0};
     struct vkm_finding finding = {.worst = {.view = ""}};
     vkmoe_device_params params = {.cache_dir = ""};
-    struct vkm_steps s = {.device_params = &params, .count = 50, .random = {.key = 1}};
+    struct vkm_steps s = {
+        .report = &report, .device_params = &params, .count = 50, .random = {.key = 1}};
     (void)state;
     assert_ok(vkm_random_model_write(NULL, 0, 1, &own, &err), &err);
     assert_ok(vkm_random_model_write(NULL, 0, 2, &other, &err), &err);
@@ -102,7 +107,8 @@ static void routing_parity_finds_errors_in_decoding_and_in_prompts(void **state)
         struct wrong_device w;
         struct vkm_finding finding = {.worst = {.view = ""}};
         open_wrong(&w, ids[i]);
-        struct vkm_steps s = {.device_params = &params,
+        struct vkm_steps s = {.report = &report,
+                              .device_params = &params,
                               .device = &w.device,
                               .path = folder,
                               .count = 200,
