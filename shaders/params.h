@@ -129,9 +129,9 @@
  * host sees to it that k are left. noise > 0 is added to each logit before the ranking, times a
  * whole number: the sum of sixteen random numbers of 16 bits less its mean, 524280, which is close
  * to normal (standard deviation VKM_NOISE_DEVIATION) and exact in float32. They are the halves of
- * Philox4x32-10 at (position, sequence, layer, 1 + 2 expert) and (.., 2 + 2 expert), keyed by the
- * seed. vocab > 0: no ranking; ids[r] = table[rows[r].token], table [vocab, k], each with gate
- * scale / k, or 0 where the expert is off or there is none. */
+ * Philox4x32-10 at (position, 0, layer, 1 + 2 expert) and (.., 2 + 2 expert), keyed by the seed:
+ * the same whatever else is in the batch. vocab > 0: no ranking; ids[r] = table[rows[r].token],
+ * table [vocab, k], each with gate scale / k, or 0 where the expert is off or there is none. */
 #define VKM_PARAMS_topk_steered(K, R, W, I, X, T, C, U, F)                                            \
     R(K, logits)                                                                                   \
     R(K, probs)                                                                                    \

@@ -33,7 +33,7 @@ uint halves(uvec4 words)
 float noise_of(uvec4 row, uint expert)
 {
     uvec2 seed = uvec2(p.seed_low, p.seed_high);
-    uvec4 counter = uvec4(row.y, row.z, p.layer, 1u + 2u * expert);
+    uvec4 counter = uvec4(row.y, 0u, p.layer, 1u + 2u * expert);
     uint sum = halves(philox(counter, seed));
     counter.w++;
     sum += halves(philox(counter, seed));

@@ -202,7 +202,11 @@ static void describe(const struct heat_map *m, struct words *words)
         }
         snprintf(text, sizeof(text), "layer %zu", l);
         words_append(words, m->rows ? m->rows[l] : text);
-        snprintf(text, sizeof(text), ": expert %u has the most, %.3g\n", busiest, values[busiest]);
+        if (isnan(values[busiest]))
+            snprintf(text, sizeof(text), ": empty\n");
+        else
+            snprintf(text, sizeof(text), ": expert %u has the most, %.3g\n", busiest,
+                     values[busiest]);
         words_append(words, text);
     }
 }

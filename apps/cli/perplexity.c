@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "interval.h"
 #include "perplexity_state.h"
 #include "text.h"
 #include "text_options.h"
@@ -100,14 +101,16 @@ static bool on_window(void *user, const vkmoe_perplexity *so_far)
 
 static int print_json(const struct measurement *m, const vkmoe_perplexity *p)
 {
-    double half = 1.96 * p->standard_error;
-    json_t *root = json_pack("{s:o, s:f, s:f, s:f, s:[f, f], s:f, s:I, s:I, s:I, s:i, s:i}",
-                             "model", cli_json_text(cli_model_path(&m->options->common)), "nll",
-                             p->nll, "standard_error", p->standard_error, "perplexity",
-                             p->perplexity, "perplexity_95", exp(p->nll - half), exp(p->nll + half),
-                             "bits_per_byte", p->bits_per_byte, "tokens", (json_int_t)p->scored,
-                             "bytes", (json_int_t)p->bytes, "windows", (json_int_t)p->windows,
-                             "context", (int)m->state.context, "stride", (int)m->state.stride);
+    double half = cli_half_interval(p->standard_error, p->windows);
+    json_t *interval =
+        isnan(half) ? json_null() : json_pack("[f, f]", exp(p->nll - half), exp(p->nll + half));
+    json_t *root = json_pack(
+        "{s:o, s:f, s:o, s:f, s:o, s:f, s:I, s:I, s:I, s:i, s:i}", "model",
+        cli_json_text(cli_model_path(&m->options->common)), "nll", p->nll, "standard_error",
+        isnan(half) ? json_null() : json_real(p->standard_error), "perplexity", p->perplexity,
+        "perplexity_95", interval, "bits_per_byte", p->bits_per_byte, "tokens",
+        (json_int_t)p->scored, "bytes", (json_int_t)p->bytes, "windows", (json_int_t)p->windows,
+        "context", (int)m->state.context, "stride", (int)m->state.stride);
     return cli_print_json(root, "the result");
 }
 
@@ -122,7 +125,7 @@ static void print_csv(const struct measurement *m, const vkmoe_perplexity *p)
 
 static void print_text(const struct measurement *m, const vkmoe_perplexity *p)
 {
-    double half = 1.96 * p->standard_error;
+    double half = cli_half_interval(p->standard_error, p->windows);
     printf("tokens         %llu in %llu windows of %u", (unsigned long long)p->scored,
            (unsigned long long)p->windows, m->state.context);
     if (m->state.stride > 0)

@@ -133,7 +133,7 @@ static void print_text(const struct affinity *m)
         LEVEL);
     for (uint32_t l = 0; l < m->layers; l++) {
         uint32_t n = differing(m, l);
-        printf("%5u %11.4f %10.4f %9.4f  %u of %u\n", l, r->layers[l].divergence,
+        printf("%5u %11.4f %10.4f %9.2g  %u of %u\n", l, r->layers[l].divergence,
                r->layers[l].chance, r->layer_p[l], n, m->experts);
         for (uint32_t t = 0; n > 0 && t < m->n_texts; t++)
             print_favoured(m, l, t);

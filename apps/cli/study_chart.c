@@ -51,7 +51,7 @@ static void find_range(struct plot *p, bool from_zero)
     p->low[0] = c->x[p->order[0]];
     p->high[0] = fmax(p->low[0] + 1, c->x[p->order[c->count - 1]]);
     for (size_t i = 0; i < c->count; i++) {
-        double error = p->error ? p->error[i] : 0;
+        double error = p->error && !isnan(p->error[i]) ? p->error[i] : 0;
         low = fmin(low, p->y[i] - error);
         high = fmax(high, p->y[i] + error);
     }
@@ -113,8 +113,9 @@ static void draw_points(cairo_t *c, const struct plot *p)
     cairo_set_line_width(c, 1.5);
     drawing_colour(c, drawing_light);
     for (size_t i = 0; i < chart->count && p->error; i++)
-        line(c, across(p, chart->x[i]), down(p, p->y[i] - p->error[i]), across(p, chart->x[i]),
-             down(p, p->y[i] + p->error[i]));
+        if (!isnan(p->error[i]))
+            line(c, across(p, chart->x[i]), down(p, p->y[i] - p->error[i]), across(p, chart->x[i]),
+                 down(p, p->y[i] + p->error[i]));
     drawing_colour(c, drawing_dark);
     cairo_set_line_width(c, 2);
     cairo_new_path(c); /* a text leaves a point behind */

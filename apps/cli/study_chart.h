@@ -9,7 +9,7 @@ struct study_chart {
     const char *across;           /* what the values of x count */
     size_t count;              /* points, at least 1, the first of which others are compared with */
     const double *x;           /* [count], in any order */
-    const double *nll, *error; /* [count]: loss, and half the width of its interval */
+    const double *nll, *error; /* [count]: loss, and half the width of its interval, or NaN */
     const double *rate;        /* [count]: tokens generated per second; NULL: not measured */
 };
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "heat_map.h"
+#include "interval.h"
 
 struct importance {
     const struct study_options *options;
@@ -64,6 +65,11 @@ static void sort(struct importance *m)
 
 /* --- results --- */
 
+static double half_interval(const struct importance *m, size_t expert)
+{
+    return cli_half_interval(m->result.standard_error[expert], m->result.runs);
+}
+
 static void print_text(const struct importance *m)
 {
     const vkmoe_importance *r = &m->result;
@@ -72,8 +78,9 @@ static void print_text(const struct importance *m)
            (unsigned long long)r->scored, r->nll);
     for (size_t i = 0; i < m->count; i++) {
         uint32_t at = m->order[i];
-        printf("%5u %7u %8llu %8.5f %7.5f\n", at / m->experts, at % m->experts,
-               (unsigned long long)r->chosen[at], r->harm[at], 1.96 * r->standard_error[at]);
+        printf("%5u %7u %8llu %8.5f %s\n", at / m->experts, at % m->experts,
+               (unsigned long long)r->chosen[at], r->harm[at],
+               cli_figure(half_interval(m, at), 7, 5).text);
     }
 }
 
@@ -94,11 +101,11 @@ static int print_json(const struct importance *m)
     json_t *experts = json_array();
     for (size_t i = 0; i < m->count; i++) {
         uint32_t at = m->order[i];
-        json_array_append_new(experts,
-                              json_pack("{s:i, s:i, s:I, s:f, s:f}", "layer",
-                                        (int)(at / m->experts), "expert", (int)(at % m->experts),
-                                        "tokens", (json_int_t)r->chosen[at], "more", r->harm[at],
-                                        "standard_error", r->standard_error[at]));
+        json_array_append_new(
+            experts, json_pack("{s:i, s:i, s:I, s:f, s:o}", "layer", (int)(at / m->experts),
+                               "expert", (int)(at % m->experts), "tokens",
+                               (json_int_t)r->chosen[at], "more", r->harm[at], "standard_error",
+                               r->runs > 1 ? json_real(r->standard_error[at]) : json_null()));
     }
     return cli_print_json(json_pack("{s:s, s:o, s:I, s:f, s:o}", "study",
                                     study_name(STUDY_IMPORTANCE), "model",
@@ -123,8 +130,8 @@ static double scale_of(const struct importance *m)
 /* What is left empty in a picture: a change that its interval does not tell from none. */
 static bool is_unclear(const struct importance *m, size_t expert)
 {
-    double harm = m->result.harm[expert], half = 1.96 * m->result.standard_error[expert];
-    return isnan(harm) || (harm != 0 && fabs(harm) <= half);
+    double harm = m->result.harm[expert], half = half_interval(m, expert);
+    return isnan(harm) || (harm != 0 && !(fabs(harm) > half)); /* an unknown one tells nothing */
 }
 
 static int draw(const struct importance *m)

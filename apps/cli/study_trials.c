@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "interval.h"
 #include "study_chart.h"
 
 /* --- what is tried --- */
@@ -224,6 +225,13 @@ static uint32_t active(const struct study *s, const struct trial *t)
     return t->routing.experts_per_token > 0 ? t->routing.experts_per_token : s->k;
 }
 
+/* Half the interval of the change, which of the first trial is nothing, and of one window unknown.
+ */
+static double half_interval(const struct study *s, const struct trial *t)
+{
+    return t == s->trials ? 0 : cli_half_interval(t->more_error, t->result.windows);
+}
+
 static void print_text(const struct study *s)
 {
     bool rates = s->options->kind == STUDY_ACTIVE;
@@ -232,9 +240,9 @@ static void print_text(const struct study *s)
     for (size_t i = 0; i < s->count; i++) {
         const struct trial *t = &s->trials[i];
         const vkmoe_perplexity *p = &t->result;
-        printf("%11u %7u %7s %7.4f %8.4f %7.4f %11.3f", t->routing.skip, active(s, t),
-               t->routing.without_shared ? "no" : "yes", p->nll, t->more, 1.96 * t->more_error,
-               p->perplexity);
+        printf("%11u %7u %7s %7.4f %8.4f %s %11.3f", t->routing.skip, active(s, t),
+               t->routing.without_shared ? "no" : "yes", p->nll, t->more,
+               cli_figure(half_interval(s, t), 7, 4).text, p->perplexity);
         if (rates)
             printf(" %9.1f %14.2f", t->prompt_rate, t->rate);
         putchar('\n');
@@ -258,11 +266,13 @@ static int print_json(const struct study *s)
     json_t *trials = json_array();
     for (size_t i = 0; i < s->count; i++) {
         const struct trial *t = &s->trials[i];
+        bool known = t->result.windows > 1;
         json_t *one = json_pack(
-            "{s:i, s:i, s:b, s:f, s:f, s:f, s:f, s:f, s:f}", "skip", (int)t->routing.skip, "active",
+            "{s:i, s:i, s:b, s:f, s:o, s:f, s:o, s:f, s:f}", "skip", (int)t->routing.skip, "active",
             (int)active(s, t), "shared", !t->routing.without_shared, "nll", t->result.nll,
-            "standard_error", t->result.standard_error, "more", t->more, "more_standard_error",
-            t->more_error, "perplexity", t->result.perplexity, "read_per_second", t->prompt_rate);
+            "standard_error", known ? json_real(t->result.standard_error) : json_null(), "more",
+            t->more, "more_standard_error", known ? json_real(t->more_error) : json_null(),
+            "perplexity", t->result.perplexity, "read_per_second", t->prompt_rate);
         if (s->options->kind == STUDY_ACTIVE)
             json_object_set_new(one, "generated_per_second", json_real(t->rate));
         json_array_append_new(trials, one);
@@ -286,7 +296,7 @@ static int draw(const struct study *s)
         const struct trial *t = &s->trials[i];
         x[i] = mask ? t->routing.skip : active(s, t);
         nll[i] = t->result.nll;
-        error[i] = 1.96 * t->more_error;
+        error[i] = half_interval(s, t);
         rate[i] = t->rate;
     }
     snprintf(line, sizeof(line), "%s, %llu tokens", s->text->file,

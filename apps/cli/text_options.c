@@ -53,6 +53,7 @@ void cli_text_show(struct cli_text_progress *p, const char *what, uint64_t done,
     p->shown = now;
     fprintf(stderr, "\r\033[K%s: %llu of %llu %s", what, (unsigned long long)done,
             (unsigned long long)total, unit);
-    if (done > 0 && now > p->start)
-        fprintf(stderr, ", %.0f s left", (now - p->start) * (double)(total - done) / (double)done);
+    if (done > p->from && now > p->start)
+        fprintf(stderr, ", %.0f s left",
+                (now - p->start) * (double)(total - done) / (double)(done - p->from));
 }

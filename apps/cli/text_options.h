@@ -24,7 +24,8 @@ enum { CLI_OPTION_JSON = CLI_OPTION_OWN, CLI_OPTION_CSV, CLI_OPTION_TEXT_OWN };
     "  -c, --context N        tokens of a window, which is a sequence of its own (default: what\n" \
     "                         the model was made for, at most 4096)\n"                             \
     "      --json             as JSON\n"                                                           \
-    "      --csv              as CSV\n"
+    "      --csv              as CSV\n"                                                            \
+    "                         (layers are MoE layers, counted from 0, in either and in text)\n"
 
 /* Applies one of these options, or a common one; returns as cli_common_option does. */
 int cli_text_option(struct cli_text_options *t, struct cli_common *common, int option,

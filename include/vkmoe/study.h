@@ -38,6 +38,7 @@ typedef struct vkmoe_importance {
     /* [L, N] of harm, from the differences of 16 tokens at a time, which are taken as independent;
      * 0 where there are fewer than two such runs, NaN as in harm. */
     double *standard_error;
+    uint64_t runs;    /* such runs in the text */
     uint64_t *chosen; /* [L, N]: tokens that chose the expert while all were there, BOS included */
 } vkmoe_importance;
 

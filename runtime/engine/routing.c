@@ -176,7 +176,7 @@ vkmoe_status vkmoe_session_set_routing(vkmoe_session *session, const vkmoe_routi
     after.keep = before.keep;
     *now = after;
     if (after.by_table)
-        status = write_table(session, routing->table, err);
+        status = write_table(session, routing ? routing->table : NULL, err);
     if (status != VKMOE_OK)
         *now = before;
     for (uint32_t i = 0; i < VKM_STEPS_AHEAD; i++)

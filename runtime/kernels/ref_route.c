@@ -60,8 +60,7 @@ static float noise_of(const struct vkm_params_topk_steered *p, const struct vkm_
     const uint32_t key[2] = {p->seed_low, p->seed_high};
     uint32_t sum = 0, words[4];
     for (uint32_t part = 1; part <= 2; part++) {
-        vkm_ref_philox(
-            key, (uint32_t[4]){row->position, row->sequence, p->layer, 2 * expert + part}, words);
+        vkm_ref_philox(key, (uint32_t[4]){row->position, 0, p->layer, 2 * expert + part}, words);
         for (size_t i = 0; i < 4; i++)
             sum += (words[i] & 0xffff) + (words[i] >> 16);
     }

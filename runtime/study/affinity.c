@@ -1,6 +1,7 @@
 /* Affinity: which experts serve which text. */
 #include <string.h>
 
+#include "study/permute.h"
 #include "study/windows.h"
 
 #define PERMUTATIONS 999
@@ -69,14 +70,20 @@ static vkmoe_status route(struct run *r, vkmoe_error *err)
     return VKMOE_OK;
 }
 
+static bool is_cancelled(void *session)
+{
+    return vkm_session_take_cancel(session, NULL);
+}
+
 static vkmoe_status test(const struct run *r, vkmoe_error *err)
 {
     uint32_t n = r->windows.n_experts, layers = r->windows.n_layers;
     vkmoe_affinity *out = r->result;
     vkmoe_status status = VKMOE_OK;
     for (uint32_t l = 0; l < layers && status == VKMOE_OK; l++) {
-        status = vkmoe_affinity_of(r->chosen + l * r->n_windows * n, r->text_of, r->n_windows,
-                                   r->n_texts, n, r->permutations, r->seed, &out->layers[l], err);
+        status = vkm_affinity_of(r->chosen + l * r->n_windows * n, r->text_of, r->n_windows,
+                                 r->n_texts, n, r->permutations, r->seed, is_cancelled,
+                                 r->windows.session, &out->layers[l], err);
         if (status != VKMOE_OK)
             break;
         out->layer_p[l] = out->layers[l].p;

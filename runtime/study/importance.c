@@ -141,6 +141,7 @@ static vkmoe_status measure_without(struct run *r, size_t expert, vkmoe_error *e
     }
     if (status == VKMOE_OK)
         finish(&spread, &r->result->harm[expert], &r->result->standard_error[expert]);
+    r->result->runs = spread.runs;
     return status;
 }
 
@@ -153,6 +154,7 @@ static vkmoe_status measure(struct run *r, const uint8_t *only, vkmoe_error *err
 {
     struct vkm_windows *w = &r->windows;
     w->total = r->n_windows;
+    r->result->runs = 0;
     for (size_t e = 0; e < r->experts; e++) {
         r->result->harm[e] = r->result->standard_error[e] = (double)NAN;
         w->total += is_asked(r, only, e) ? r->n_windows : 0;

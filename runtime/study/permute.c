@@ -1,11 +1,14 @@
 /* Whether texts differ in the experts that they use: a permutation test, and families of tests. */
+#include "study/permute.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
 #include "kernels/ref.h"
-#include "vkmoe/study.h"
+
+#define ASK_EVERY 64 /* permutations between questions whether to stop */
 
 struct test {
     const uint32_t *chosen;
@@ -14,6 +17,8 @@ struct test {
     uint32_t *text_of; /* [n_windows], dealt out */
     double *sums;      /* [n_texts, n_experts] */
     double *parts;     /* [2, n_experts]: of the divergence, as it is and dealt out */
+    bool (*stop)(void *user);
+    void *user;
 };
 
 static void add_up(const struct test *t, const uint32_t *text_of)
@@ -82,14 +87,16 @@ static bool is_as_large(double value, double observed)
 }
 
 /* A permutation that leaves a text without choices counts as if it were as different. */
-static void permute(const struct test *t, const uint32_t *text_of, uint32_t permutations,
-                    uint64_t seed, vkmoe_affinity_layer *out)
+static vkmoe_status permute(const struct test *t, const uint32_t *text_of, uint32_t permutations,
+                            uint64_t seed, vkmoe_affinity_layer *out, vkmoe_error *err)
 {
     uint32_t n = t->n_experts, as_large = 1;
     double *parts = t->parts + n, sum = 0;
     for (uint32_t e = 0; e < n; e++)
         out->expert_p[e] = 1;
     for (uint32_t i = 0; i < permutations; i++) {
+        if (i % ASK_EVERY == 0 && t->stop && t->stop(t->user))
+            return vkm_fail(err, VKMOE_CANCELLED, "cancelled");
         memcpy(t->text_of, text_of, t->n_windows * sizeof(*text_of));
         shuffle(t, seed, i);
         add_up(t, t->text_of);
@@ -104,6 +111,7 @@ static void permute(const struct test *t, const uint32_t *text_of, uint32_t perm
     out->p = (double)as_large / (permutations + 1.0);
     for (uint32_t e = 0; e < n; e++)
         out->expert_p[e] /= permutations + 1.0;
+    return VKMOE_OK;
 }
 
 static vkmoe_status check(const uint32_t *text_of, size_t n_windows, uint32_t n_texts,
@@ -122,12 +130,11 @@ static vkmoe_status check(const uint32_t *text_of, size_t n_windows, uint32_t n_
     return VKMOE_OK;
 }
 
-vkmoe_status vkmoe_affinity_of(const uint32_t *chosen, const uint32_t *text_of, size_t n_windows,
-                               uint32_t n_texts, uint32_t n_experts, uint32_t permutations,
-                               uint64_t seed, vkmoe_affinity_layer *out, vkmoe_error *err)
+vkmoe_status vkm_affinity_of(const uint32_t *chosen, const uint32_t *text_of, size_t n_windows,
+                             uint32_t n_texts, uint32_t n_experts, uint32_t permutations,
+                             uint64_t seed, bool (*stop)(void *user), void *user,
+                             vkmoe_affinity_layer *out, vkmoe_error *err)
 {
-    if (!chosen || !text_of || !out || !out->expert_p)
-        return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "%s: an argument is missing (NULL)", __func__);
     vkmoe_status status = check(text_of, n_windows, n_texts, err);
     if (status != VKMOE_OK)
         return status;
@@ -137,7 +144,9 @@ vkmoe_status vkmoe_affinity_of(const uint32_t *chosen, const uint32_t *text_of, 
                      .n_experts = n_experts,
                      .text_of = vkm_malloc(NULL, n_windows, sizeof(uint32_t)),
                      .sums = vkm_malloc(NULL, (size_t)n_texts * n_experts, sizeof(double)),
-                     .parts = vkm_malloc(NULL, 2 * (size_t)n_experts, sizeof(double))};
+                     .parts = vkm_malloc(NULL, 2 * (size_t)n_experts, sizeof(double)),
+                     .stop = stop,
+                     .user = user};
     if (!t.text_of || !t.sums || !t.parts) {
         status = vkm_fail_memory(err, n_windows * sizeof(uint32_t), "a permutation test");
     } else {
@@ -147,12 +156,22 @@ vkmoe_status vkmoe_affinity_of(const uint32_t *chosen, const uint32_t *text_of, 
     }
     if (status == VKMOE_OK) {
         out->divergence = diverge(&t, t.parts);
-        permute(&t, text_of, permutations, seed, out);
+        status = permute(&t, text_of, permutations, seed, out, err);
     }
     vkm_free(NULL, t.text_of);
     vkm_free(NULL, t.sums);
     vkm_free(NULL, t.parts);
     return status;
+}
+
+vkmoe_status vkmoe_affinity_of(const uint32_t *chosen, const uint32_t *text_of, size_t n_windows,
+                               uint32_t n_texts, uint32_t n_experts, uint32_t permutations,
+                               uint64_t seed, vkmoe_affinity_layer *out, vkmoe_error *err)
+{
+    if (!chosen || !text_of || !out || !out->expert_p)
+        return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "%s: an argument is missing (NULL)", __func__);
+    return vkm_affinity_of(chosen, text_of, n_windows, n_texts, n_experts, permutations, seed, NULL,
+                           NULL, out, err);
 }
 
 /* --- families of tests --- */

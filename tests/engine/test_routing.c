@@ -205,6 +205,7 @@ static void the_configuration_may_ask_for_hash_noise_and_dense(void **state)
     };
     const vkmoe_routing own = {0},
                         topk = {.router = VKMOE_ROUTER_TOPK, .experts_per_token = TRAINED};
+    vkmoe_error err;
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct engine with;
@@ -214,9 +215,12 @@ static void the_configuration_may_ask_for_hash_noise_and_dense(void **state)
         wanted.router_seed = cases[i].shape.router_seed;
         wanted.top_k = cases[i].shape.top_k ? cases[i].shape.top_k : TRAINED;
         engine_open(&with, &wanted);
-        for (int asked = 0; asked < 2; asked++) {
+        for (int turn = 0; turn < 3; turn++) {
+            bool asked = turn == 1; /* and at last NULL, which is the configuration's own again */
             const vkmoe_session_params params = {.context = 128, .routing = asked ? topk : own};
             vkmoe_session *there = engine_session(&with, &params);
+            if (turn == 2)
+                assert_ok(vkmoe_session_set_routing(there, NULL, &err), &err);
             vkmoe_session *here = session_of(asked ? &topk : &cases[i].same);
             struct test_trace got = test_trace_eval(with.model, there, tokens, COUNT);
             struct test_trace expected = test_trace_eval(engine.model, here, tokens, COUNT);

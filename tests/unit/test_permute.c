@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "conform/random.h"
+#include "study/permute.h"
 #include "support.h"
-#include "vkmoe/study.h"
 
 enum { EXPERTS = 12, MOST_WINDOWS = 60, TOKENS = 100, PERMUTATIONS = 199 };
 
@@ -189,6 +189,28 @@ static void what_cannot_be_tested_is_refused(void **state)
                       VKMOE_INVALID_ARGUMENT, "missing (NULL)");
 }
 
+static bool is_fourth(void *user)
+{
+    uint32_t *questions = user;
+    return ++*questions == 4;
+}
+
+static void a_test_ends_soon_after_it_is_told_to(void **state)
+{
+    const uint32_t text_of[2] = {0, 1};
+    static uint32_t chosen[2 * EXPERTS];
+    vkmoe_affinity_layer layer = {.expert_p = expert_p};
+    struct vkm_random r = {.key = 5};
+    uint32_t questions = 0;
+    vkmoe_error err;
+    (void)state;
+    draw(&r, text_of, 2, 1, chosen);
+    test_assert_fails(vkm_affinity_of(chosen, text_of, 2, 2, EXPERTS, UINT32_MAX, 0, is_fourth,
+                                      &questions, &layer, &err),
+                      &err, VKMOE_CANCELLED, "cancelled");
+    assert_int_equal(questions, 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +221,7 @@ int main(void)
         cmocka_unit_test(the_same_seed_gives_the_same),
         cmocka_unit_test(families_of_tests_are_adjusted),
         cmocka_unit_test(what_cannot_be_tested_is_refused),
+        cmocka_unit_test(a_test_ends_soon_after_it_is_told_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
