@@ -3,19 +3,26 @@
 
 #include "window_private.h"
 
+/* Writes the conversation, or forgets an empty one, whatever is selected; whether it is in the list,
+ * and where. */
+static gboolean keep(MoeWindow *self, guint *at)
+{
+    GListStore *list = G_LIST_STORE(moe_store_get_list(self->store));
+    self->saved = g_get_monotonic_time();
+    if (moe_conversation_get_messages(self->conversation)->len > 0) {
+        moe_store_save(self->store, self->conversation);
+        return g_list_store_find(list, self->conversation, at);
+    }
+    if (g_list_store_find(list, self->conversation, at))
+        moe_store_remove(self->store, self->conversation);
+    return FALSE;
+}
+
 void moe_window_save(MoeWindow *self)
 {
-    self->saved = g_get_monotonic_time();
     guint at;
-    GListModel *list = moe_store_get_list(self->store);
-    if (moe_conversation_get_messages(self->conversation)->len == 0) {
-        if (g_list_store_find(G_LIST_STORE(list), self->conversation, &at))
-            moe_store_remove(self->store, self->conversation);
-        return;
-    }
-    moe_store_save(self->store, self->conversation);
-    if (gtk_single_selection_get_selected_item(self->selection) == self->conversation ||
-        !g_list_store_find(G_LIST_STORE(list), self->conversation, &at))
+    if (!keep(self, &at) ||
+        gtk_single_selection_get_selected_item(self->selection) == self->conversation)
         return;
     self->busy_switching = TRUE;
     gtk_single_selection_set_selected(self->selection, at);
@@ -35,9 +42,10 @@ static void show_messages(MoeWindow *self)
 
 void moe_window_show_conversation(MoeWindow *self, MoeConversation *conversation)
 {
+    guint at;
     moe_window_end_run(self);
     if (self->conversation) {
-        moe_window_save(self);
+        keep(self, &at); /* another row may be selected by now, and stays so */
         g_object_unref(self->conversation);
     }
     self->conversation = conversation;

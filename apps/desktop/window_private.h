@@ -51,7 +51,7 @@ void moe_window_install_conversation_actions(GtkWidgetClass *widget);
 void moe_window_init_conversations(MoeWindow *self);
 /* Shows another conversation; takes the reference. */
 void moe_window_show_conversation(MoeWindow *self, MoeConversation *conversation);
-/* Writes the conversation, if there is anything in it. */
+/* Writes the conversation, if there is anything in it, and selects it in the list. */
 void moe_window_save(MoeWindow *self);
 
 /* --- window.c --- */

@@ -168,6 +168,37 @@ static void a_conversation_is_there_after_reopening(void **state)
     desktop_stop(&d);
 }
 
+static void assert_shown(struct desktop *d, MoeConversation *c, const char *text)
+{
+    GtkListView *view = GTK_LIST_VIEW(desktop_find(d, GTK_TYPE_LIST_VIEW));
+    GtkSingleSelection *rows = GTK_SINGLE_SELECTION(gtk_list_view_get_model(view));
+    desktop_choose(d, c);
+    desktop_settle(d);
+    g_autofree char *shown = desktop_text(d);
+    assert_string_equal(shown, text);
+    assert_ptr_equal(gtk_single_selection_get_selected_item(rows), c);
+}
+
+static void one_switches_between_two_conversations(void **state)
+{
+    struct desktop d;
+    (void)state;
+    start_with_model(&d);
+    GListModel *list = moe_store_get_list(moe_application_get_store(d.application));
+    g_autofree char *text_a = run_to_end(&d, "First Citizen:", 6, 1);
+    g_autoptr(MoeConversation) a = g_list_model_get_item(list, 0);
+    desktop_do(&d, "win.new");
+    g_autofree char *text_b = run_to_end(&d, "Second Citizen:", 6, 2);
+    g_autoptr(MoeConversation) b = g_list_model_get_item(list, 0);
+    assert_ptr_not_equal(a, b);
+    guint n = g_list_model_get_n_items(list);
+    assert_shown(&d, a, text_a);
+    assert_shown(&d, b, text_b);
+    assert_shown(&d, a, text_a);
+    assert_int_equal(g_list_model_get_n_items(list), n);
+    desktop_stop(&d);
+}
+
 static int selected;
 
 static void note_selected(MoeTranscript *transcript, int position)
@@ -441,6 +472,7 @@ int main(void)
         cmocka_unit_test(a_run_without_a_prompt_goes_on),
         cmocka_unit_test(a_chat_labels_who_speaks),
         cmocka_unit_test(a_conversation_is_there_after_reopening),
+        cmocka_unit_test(one_switches_between_two_conversations),
         cmocka_unit_test(the_token_at_the_cursor_is_selected),
         cmocka_unit_test(every_token_has_a_route),
         TEST_IN_FOLDER(a_broken_model_is_one_sentence),
