@@ -199,6 +199,47 @@ static void one_switches_between_two_conversations(void **state)
     desktop_stop(&d);
 }
 
+static GtkAdjustment *scrolled(struct desktop *d)
+{
+    GtkWidget *view = GTK_WIDGET(moe_transcript_get_view(d->transcript));
+    return gtk_scrollable_get_vadjustment(GTK_SCROLLABLE(view));
+}
+
+static bool is_at_end(void *data)
+{
+    GtkAdjustment *a = scrolled(data);
+    double end = gtk_adjustment_get_upper(a) - gtk_adjustment_get_page_size(a);
+    return end > 0 && gtk_adjustment_get_value(a) >= end - 24;
+}
+
+/* Lines come faster than they are laid out. */
+static void add_lines(struct desktop *d)
+{
+    for (int i = 0; i < 200; i++) {
+        moe_transcript_append(d->transcript, "Speak, speak.\n");
+        g_main_context_iteration(NULL, FALSE);
+    }
+    desktop_settle(d);
+}
+
+static void text_is_followed_unless_one_scrolled_up(void **state)
+{
+    struct desktop d;
+    (void)state;
+    start_with_model(&d);
+    desktop_settle(&d);
+    moe_transcript_add_message(d.transcript, VKMOE_CHAT_ASSISTANT, "");
+    add_lines(&d);
+    desktop_wait(is_at_end, &d, "the end should be in sight");
+    gtk_adjustment_set_value(scrolled(&d), 10);
+    add_lines(&d);
+    assert_float_equal(gtk_adjustment_get_value(scrolled(&d)), 10, 0.5);
+    gtk_adjustment_set_value(scrolled(&d), gtk_adjustment_get_upper(scrolled(&d)));
+    add_lines(&d);
+    desktop_wait(is_at_end, &d, "the end should be in sight again");
+    desktop_stop(&d);
+}
+
 static int selected;
 
 static void note_selected(MoeTranscript *transcript, int position)
@@ -473,6 +514,7 @@ int main(void)
         cmocka_unit_test(a_chat_labels_who_speaks),
         cmocka_unit_test(a_conversation_is_there_after_reopening),
         cmocka_unit_test(one_switches_between_two_conversations),
+        cmocka_unit_test(text_is_followed_unless_one_scrolled_up),
         cmocka_unit_test(the_token_at_the_cursor_is_selected),
         cmocka_unit_test(every_token_has_a_route),
         TEST_IN_FOLDER(a_broken_model_is_one_sentence),
