@@ -53,6 +53,8 @@ void moe_window_show_conversation(MoeWindow *self, MoeConversation *conversation
     moe_composer_set_chat(self->composer, moe_conversation_get_chat(conversation));
     if (moe_conversation_get_messages(conversation)->len == 0)
         gtk_single_selection_set_selected(self->selection, GTK_INVALID_LIST_POSITION);
+    else
+        moe_window_withdraw_prompt(self);
     self->busy_switching = FALSE;
     moe_composer_set_hint(self->composer, "");
     show_messages(self);

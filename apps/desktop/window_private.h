@@ -31,6 +31,7 @@ struct _MoeWindow {
     MoeConversation *conversation; /* never NULL; listed once it has a message */
     guint run;                     /* that adds to the last message; 0: none */
     gint64 saved;                  /* when the conversation was written last, during a run */
+    gboolean suggested;            /* a first prompt, once */
     gboolean busy_switching;       /* between conversations: nobody chose one */
     MoeRoutingFunc *routing;       /* NULL: as trained */
     gpointer routing_data;
@@ -42,6 +43,8 @@ void moe_window_install_run_actions(GtkWidgetClass *widget);
 void moe_window_connect_worker(MoeWindow *self);
 /* Ends the run, keeping what came. */
 void moe_window_end_run(MoeWindow *self);
+/* The first prompt that was suggested goes, where it still stands. */
+void moe_window_withdraw_prompt(MoeWindow *self);
 /* Enables what can be done now. */
 void moe_window_update_actions(MoeWindow *self);
 
