@@ -148,7 +148,15 @@ void moe_store_save(MoeStore *self, MoeConversation *conversation)
 {
     if (!g_list_store_find(self->list, conversation, NULL))
         g_list_store_insert(self->list, 0, conversation);
-    push(self, path_of(self, conversation), moe_conversation_to_json(conversation));
+    char *json = moe_conversation_to_json(conversation);
+    if (json) {
+        push(self, path_of(self, conversation), json);
+        return;
+    }
+    g_autofree char *sentence =
+        g_strdup_printf("The conversation “%s” could not be saved: its text is not UTF-8.",
+                        moe_conversation_get_title(conversation));
+    g_signal_emit(self, signals[FAILED], 0, sentence);
 }
 
 void moe_store_remove(MoeStore *self, MoeConversation *conversation)

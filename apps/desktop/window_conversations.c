@@ -165,6 +165,12 @@ gboolean moe_window_export(MoeWindow *self, GFile *file, GError **error)
     g_autofree char *text = path && g_str_has_suffix(path, ".json")
                                 ? moe_conversation_to_json(self->conversation)
                                 : moe_conversation_to_text(self->conversation);
+    if (!text) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
+                    "“%s” was not exported: its text is not UTF-8.",
+                    moe_conversation_get_title(self->conversation));
+        return FALSE;
+    }
     return g_file_replace_contents(file, text, strlen(text), NULL, FALSE, G_FILE_CREATE_NONE, NULL,
                                    NULL, error);
 }
