@@ -54,11 +54,11 @@ static void show_words(MoeExpertsPage *self)
         self->log, self->steering, moe_expert_map_get_token(self->map), layer, expert);
     g_autofree char *about_layer = moe_layer_text(self->log, layer);
     g_autofree char *about_model = moe_model_text(self->log);
-    g_autofree char *load = g_strdup_printf(
-        "Load of layer %u by expert. %s.", layer,
-        moe_route_log_get_length(self->log) == 0
-            ? "Run the text to see which experts its words wake"
-            : "Click a word of the text to see which experts it woke");
+    g_autofree char *load =
+        g_strdup_printf("Load of layer %u by expert. %s.", layer,
+                        moe_route_log_get_length(self->log) == 0
+                            ? "Run the text to see which experts its words wake"
+                            : "Click a word of the text to see which experts it woke");
     g_autofree char *all = g_strdup_printf("All layers: %s", about_model);
     gtk_label_set_label(self->expert_label, about_expert);
     gtk_label_set_label(self->load_label, load);

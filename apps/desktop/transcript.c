@@ -25,7 +25,7 @@ struct _MoeTranscript {
     GArray *spans;  /* struct span, by position */
     int selected;
     gboolean labelled;
-    gboolean changing; /* the text; the cursor moves by itself */
+    gboolean changing;  /* the text; the cursor moves by itself */
     gboolean following; /* the end, as text comes: until somebody scrolls up */
     double scrolled;    /* as far as it was last */
 };

@@ -3,8 +3,8 @@
 
 #include "window_private.h"
 
-/* Writes the conversation, or forgets an empty one, whatever is selected; whether it is in the list,
- * and where. */
+/* Writes the conversation, or forgets an empty one, whatever is selected; whether it is in the
+ * list, and where. */
 static gboolean keep(MoeWindow *self, guint *at)
 {
     GListStore *list = G_LIST_STORE(moe_store_get_list(self->store));
@@ -87,26 +87,7 @@ static void new_action(GtkWidget *widget, const char *name, GVariant *parameter)
     gtk_widget_grab_focus(GTK_WIDGET(self->composer));
 }
 
-static void delete_action(GtkWidget *widget, const char *name, GVariant *parameter)
-{
-    MoeWindow *self = MOE_WINDOW(widget);
-    g_autoptr(MoeConversation) gone = g_object_ref(self->conversation);
-    moe_window_end_run(self);
-    moe_window_show_conversation(self, moe_conversation_new(moe_conversation_get_chat(gone)));
-    moe_store_remove(self->store, gone);
-    (void)name;
-    (void)parameter;
-}
-
-/* --- renaming --- */
-
-static void rename_now(MoeWindow *self, GtkEntry *entry)
-{
-    moe_conversation_set_title(self->conversation, gtk_editable_get_text(GTK_EDITABLE(entry)));
-    moe_window_save(self);
-    GtkWidget *popover = gtk_widget_get_ancestor(GTK_WIDGET(entry), GTK_TYPE_POPOVER);
-    gtk_popover_popdown(GTK_POPOVER(popover));
-}
+/* --- asking in a popover --- */
 
 /* Unparented only once it is out of sight: it may be told so from its own signals. */
 static gboolean drop_popover(gpointer popover)
@@ -120,24 +101,90 @@ static void on_popover_closed(GtkWidget *popover)
     g_idle_add_full(G_PRIORITY_DEFAULT_IDLE, drop_popover, g_object_ref(popover), g_object_unref);
 }
 
-static void rename_action(GtkWidget *widget, const char *name, GVariant *parameter)
+/* By the list where that is shown, else by the title. */
+static void pop_up(MoeWindow *self, GtkWidget *child)
 {
-    MoeWindow *self = MOE_WINDOW(widget);
-    GtkWidget *popover = gtk_popover_new(), *entry = gtk_entry_new();
+    GtkWidget *popover = gtk_popover_new();
     GtkWidget *over = gtk_revealer_get_child_revealed(self->sidebar)
                           ? self->rename_button
                           : GTK_WIDGET(self->title_button);
+    gtk_popover_set_child(GTK_POPOVER(popover), child);
+    gtk_widget_set_parent(popover, over);
+    g_signal_connect(popover, "closed", G_CALLBACK(on_popover_closed), NULL);
+    gtk_popover_popup(GTK_POPOVER(popover));
+}
+
+static void pop_down(GtkWidget *child)
+{
+    GtkWidget *popover = gtk_widget_get_ancestor(child, GTK_TYPE_POPOVER);
+    gtk_popover_popdown(GTK_POPOVER(popover));
+}
+
+/* --- deleting --- */
+
+static void delete_now_action(GtkWidget *widget, const char *name, GVariant *parameter)
+{
+    MoeWindow *self = MOE_WINDOW(widget);
+    g_autoptr(MoeConversation) gone = g_object_ref(self->conversation);
+    (void)name;
+    (void)parameter;
+    moe_window_end_run(self);
+    moe_window_show_conversation(self, moe_conversation_new(moe_conversation_get_chat(gone)));
+    moe_store_remove(self->store, gone);
+}
+
+static GtkWidget *add_button(GtkWidget *box, const char *label, const char *action)
+{
+    GtkWidget *button = gtk_button_new_with_mnemonic(label);
+    gtk_actionable_set_action_name(GTK_ACTIONABLE(button), action);
+    g_signal_connect(button, "clicked", G_CALLBACK(pop_down), NULL);
+    gtk_box_append(GTK_BOX(box), button);
+    return button;
+}
+
+static void delete_action(GtkWidget *widget, const char *name, GVariant *parameter)
+{
+    MoeWindow *self = MOE_WINDOW(widget);
+    g_autofree char *question = g_strdup_printf("Delete “%s”? It cannot be brought back.",
+                                                moe_conversation_get_title(self->conversation));
+    GtkWidget *box = gtk_box_new(GTK_ORIENTATION_VERTICAL, 9);
+    GtkWidget *buttons = gtk_box_new(GTK_ORIENTATION_HORIZONTAL, 6);
+    GtkWidget *label = gtk_label_new(question);
+    (void)name;
+    (void)parameter;
+    gtk_label_set_wrap(GTK_LABEL(label), TRUE);
+    gtk_label_set_max_width_chars(GTK_LABEL(label), 32);
+    gtk_widget_set_halign(buttons, GTK_ALIGN_END);
+    GtkWidget *keep_it = add_button(buttons, "_Keep", NULL);
+    gtk_widget_add_css_class(add_button(buttons, "_Delete", "win.delete-now"),
+                             "destructive-action");
+    gtk_box_append(GTK_BOX(box), label);
+    gtk_box_append(GTK_BOX(box), buttons);
+    pop_up(self, box);
+    gtk_widget_grab_focus(keep_it);
+}
+
+/* --- renaming --- */
+
+static void rename_now(MoeWindow *self, GtkEntry *entry)
+{
+    moe_conversation_set_title(self->conversation, gtk_editable_get_text(GTK_EDITABLE(entry)));
+    moe_window_save(self);
+    pop_down(GTK_WIDGET(entry));
+}
+
+static void rename_action(GtkWidget *widget, const char *name, GVariant *parameter)
+{
+    MoeWindow *self = MOE_WINDOW(widget);
+    GtkWidget *entry = gtk_entry_new();
     (void)name;
     (void)parameter;
     gtk_editable_set_text(GTK_EDITABLE(entry), moe_conversation_get_title(self->conversation));
     gtk_editable_set_width_chars(GTK_EDITABLE(entry), 32);
     gtk_accessible_update_property(GTK_ACCESSIBLE(entry), GTK_ACCESSIBLE_PROPERTY_LABEL,
                                    "Title of the conversation", -1);
-    gtk_popover_set_child(GTK_POPOVER(popover), entry);
-    gtk_widget_set_parent(popover, over);
     g_signal_connect_object(entry, "activate", G_CALLBACK(rename_now), self, G_CONNECT_SWAPPED);
-    g_signal_connect(popover, "closed", G_CALLBACK(on_popover_closed), NULL);
-    gtk_popover_popup(GTK_POPOVER(popover));
+    pop_up(self, entry);
     gtk_widget_grab_focus(entry);
 }
 
@@ -221,6 +268,7 @@ void moe_window_install_conversation_actions(GtkWidgetClass *widget)
 {
     gtk_widget_class_install_action(widget, "win.new", NULL, new_action);
     gtk_widget_class_install_action(widget, "win.delete", NULL, delete_action);
+    gtk_widget_class_install_action(widget, "win.delete-now", NULL, delete_now_action);
     gtk_widget_class_install_action(widget, "win.rename", NULL, rename_action);
     gtk_widget_class_install_action(widget, "win.copy-all", NULL, copy_all_action);
     gtk_widget_class_install_action(widget, "win.copy-answer", NULL, copy_answer_action);

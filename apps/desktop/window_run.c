@@ -56,9 +56,9 @@ static void suggest_prompt(MoeWindow *self, const MoeLoaded *loaded)
 {
     g_autofree char *shipped = moe_shipped_model();
     g_autofree char *typed = moe_composer_get_text(self->composer);
-    if (!self->suggested && !*typed && moe_conversation_get_messages(self->conversation)->len == 0 &&
-        !moe_composer_get_chat(self->composer) &&
-        g_strcmp0(loaded->params->model, shipped) == 0) {
+    if (!self->suggested && !*typed &&
+        moe_conversation_get_messages(self->conversation)->len == 0 &&
+        !moe_composer_get_chat(self->composer) && g_strcmp0(loaded->params->model, shipped) == 0) {
         self->suggested = TRUE;
         moe_composer_set_text(self->composer, FIRST_PROMPT);
     }

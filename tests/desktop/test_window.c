@@ -144,6 +144,32 @@ static bool is_listed(void *data)
            0;
 }
 
+static bool is_shorter(void *data)
+{
+    const struct awaited *a = data;
+    MoeStore *store = moe_application_get_store(a->d->application);
+    return g_list_model_get_n_items(moe_store_get_list(store)) == a->length - 1;
+}
+
+static GtkWidget *find_button(GtkWidget *from, const char *action)
+{
+    GtkWidget *found = NULL;
+    if (GTK_IS_BUTTON(from) &&
+        g_strcmp0(gtk_actionable_get_action_name(GTK_ACTIONABLE(from)), action) == 0)
+        return from;
+    for (GtkWidget *w = gtk_widget_get_first_child(from); w && !found;
+         w = gtk_widget_get_next_sibling(w))
+        found = find_button(w, action);
+    return found;
+}
+
+static GtkWidget *button_for(struct desktop *d, const char *action)
+{
+    GtkWidget *button = find_button(GTK_WIDGET(d->window), action);
+    assert_non_null(button);
+    return button;
+}
+
 static void a_conversation_is_there_after_reopening(void **state)
 {
     struct desktop d;
@@ -168,7 +194,12 @@ static void a_conversation_is_there_after_reopening(void **state)
     assert_true(g_str_has_prefix(longer, before));
     guint n = g_list_model_get_n_items(list);
     desktop_do(&d, "win.delete");
-    assert_int_equal(g_list_model_get_n_items(list), n - 1);
+    desktop_settle(&d);
+    assert_int_equal(g_list_model_get_n_items(list), n); /* it asks */
+    gtk_widget_activate(button_for(&d, "win.delete-now"));
+    desktop_wait(is_shorter, &(struct awaited){&d, n}, "it should be deleted");
+    g_autofree char *nothing = desktop_text(&d);
+    assert_string_equal(nothing, "");
     desktop_stop(&d);
 }
 
