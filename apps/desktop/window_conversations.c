@@ -89,10 +89,18 @@ static void new_action(GtkWidget *widget, const char *name, GVariant *parameter)
 
 /* --- asking in a popover --- */
 
+void moe_window_drop_popover(MoeWindow *self)
+{
+    if (self->popover)
+        gtk_widget_unparent(self->popover);
+    g_clear_weak_pointer(&self->popover);
+}
+
 /* Unparented only once it is out of sight: it may be told so from its own signals. */
 static gboolean drop_popover(gpointer popover)
 {
-    gtk_widget_unparent(popover);
+    if (gtk_widget_get_parent(popover))
+        gtk_widget_unparent(popover);
     return G_SOURCE_REMOVE;
 }
 
@@ -108,6 +116,8 @@ static void pop_up(MoeWindow *self, GtkWidget *child)
     GtkWidget *over = gtk_revealer_get_child_revealed(self->sidebar)
                           ? self->rename_button
                           : GTK_WIDGET(self->title_button);
+    moe_window_drop_popover(self);
+    g_set_weak_pointer(&self->popover, popover);
     gtk_popover_set_child(GTK_POPOVER(popover), child);
     gtk_widget_set_parent(popover, over);
     g_signal_connect(popover, "closed", G_CALLBACK(on_popover_closed), NULL);

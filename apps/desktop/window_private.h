@@ -31,6 +31,7 @@ struct _MoeWindow {
     MoeConversation *conversation; /* never NULL; listed once it has a message */
     guint run;                     /* that adds to the last message; 0: none */
     gint64 saved;                  /* when the conversation was written last, during a run */
+    GtkWidget *popover;            /* that asks something; NULL: none */
     gboolean suggested;            /* a first prompt, once */
     gboolean busy_switching;       /* between conversations: nobody chose one */
     MoeRoutingFunc *routing;       /* NULL: as trained */
@@ -54,6 +55,8 @@ void moe_window_install_conversation_actions(GtkWidgetClass *widget);
 void moe_window_init_conversations(MoeWindow *self);
 /* Shows another conversation; takes the reference. */
 void moe_window_show_conversation(MoeWindow *self, MoeConversation *conversation);
+/* Ends what is being asked. */
+void moe_window_drop_popover(MoeWindow *self);
 /* Writes the conversation, if there is anything in it, and selects it in the list. */
 void moe_window_save(MoeWindow *self);
 
