@@ -59,6 +59,8 @@ static void read_file(struct task *task, const char *folder, const char *name)
     g_autoptr(GError) error = NULL;
     gsize size;
     MoeConversation *conversation = NULL;
+    if (!g_file_test(path, G_FILE_TEST_IS_REGULAR))
+        return; /* a folder is no conversation, and a pipe would be waited for */
     if (g_file_get_contents(path, &json, &size, &error))
         conversation = moe_conversation_from_json(id, json, size, &error);
     if (conversation)
