@@ -130,12 +130,12 @@ static void on_layer_activated(MoeExpertsPage *self, guint layer)
     moe_expert_map_set_cursor(self->map, layer, expert);
 }
 
-void moe_experts_page_set_token(MoeExpertsPage *self, int token)
+void moe_experts_page_set_token(MoeExpertsPage *self, int token, const char *word)
 {
     g_return_if_fail(MOE_IS_EXPERTS_PAGE(self));
     gboolean known = token >= 0 && moe_route_log_get_kept(self->log, (guint)token) > 0;
     moe_expert_map_set_token(self->map, known ? token : -1);
-    moe_route_panel_set_token(self->route, token);
+    moe_route_panel_set_token(self->route, token, word);
     show_detail(self);
     show_words(self);
     show_legend(self);

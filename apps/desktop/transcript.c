@@ -243,6 +243,16 @@ guint moe_transcript_get_n_tokens(MoeTranscript *self)
     return self->spans->len;
 }
 
+char *moe_transcript_dup_token_text(MoeTranscript *self, int position)
+{
+    GtkTextIter from, to;
+    const struct span *span = span_of(self, position);
+    if (!span)
+        return g_strdup("");
+    get_range(self, span->start, span->end, &from, &to);
+    return gtk_text_buffer_get_text(self->buffer, &from, &to, TRUE);
+}
+
 void moe_transcript_tint(MoeTranscript *self, guint first, const float *weights, guint count)
 {
     GtkTextIter from, to;
