@@ -161,6 +161,9 @@ static void moe_application_shutdown(GApplication *application)
 {
     MoeApplication *self = MOE_APPLICATION(application);
     G_APPLICATION_CLASS(moe_application_parent_class)->shutdown(application);
+    /* Whoever still holds it, a measurement for one: its thread ends here. */
+    if (self->worker)
+        g_object_run_dispose(G_OBJECT(self->worker));
     g_clear_object(&self->worker);
     g_clear_object(&self->store);
     g_clear_pointer(&self->settings, moe_settings_free);

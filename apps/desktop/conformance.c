@@ -99,6 +99,7 @@ enum {
     PROP_CURRENT,
     PROP_OUTCOME,
     PROP_PASSED,
+    PROP_STOPPED,
     PROP_REPORT,
     N_PROPS
 };
@@ -107,8 +108,8 @@ G_DEFINE_TYPE(MoeConformance, moe_conformance, G_TYPE_OBJECT)
 
 static void notify_all(MoeConformance *self)
 {
-    static const char *const names[] = {"running", "fraction", "cases",  "failed",
-                                        "current", "outcome",  "passed", "report"};
+    static const char *const names[] = {"running", "fraction", "cases",   "failed", "current",
+                                        "outcome", "passed",   "stopped", "report"};
     g_object_freeze_notify(G_OBJECT(self));
     for (guint i = 0; i < G_N_ELEMENTS(names); i++)
         g_object_notify(G_OBJECT(self), names[i]);
@@ -232,6 +233,9 @@ static void get_property(GObject *object, guint id, GValue *value, GParamSpec *s
     case PROP_PASSED:
         g_value_set_boolean(value, self->status.passed);
         break;
+    case PROP_STOPPED:
+        g_value_set_boolean(value, self->status.stopped);
+        break;
     case PROP_REPORT:
         g_value_set_string(value, moe_conformance_report(self));
         break;
@@ -254,6 +258,7 @@ static void moe_conformance_class_init(MoeConformanceClass *class)
         [PROP_CURRENT] = g_param_spec_string("current", NULL, NULL, NULL, f),
         [PROP_OUTCOME] = g_param_spec_string("outcome", NULL, NULL, NULL, f),
         [PROP_PASSED] = g_param_spec_boolean("passed", NULL, NULL, FALSE, f),
+        [PROP_STOPPED] = g_param_spec_boolean("stopped", NULL, NULL, FALSE, f),
         [PROP_REPORT] = g_param_spec_string("report", NULL, NULL, NULL, f),
     };
     g_object_class_install_properties(object, N_PROPS, (GParamSpec **)specs);

@@ -24,7 +24,8 @@ const char *moe_conformance_result_sentence(MoeConformanceResult *self);
 /* Properties, all read-only and notified on the main thread, whenever one of them may have changed:
  * "running" (boolean), "fraction" (double, 0 to 1), "cases" and "failed" (uint, so far), "current"
  * (string, the kernel at work), "outcome" (string, one sentence once it has ended; NULL before),
- * "passed" (boolean, all of it ran and nothing failed), "report" (string, path of the page; NULL:
+ * "passed" (boolean, all of it ran and nothing failed), "stopped" (boolean, it ended because that
+ * was asked for), "report" (string, path of the page; NULL:
  * none). */
 G_DECLARE_FINAL_TYPE(MoeConformance, moe_conformance, MOE, CONFORMANCE, GObject)
 

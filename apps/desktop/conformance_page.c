@@ -124,12 +124,17 @@ static void show_progress(MoeConformancePage *self)
 
 static void show_outcome(MoeConformancePage *self, const char *outcome)
 {
-    gboolean passed;
-    g_object_get(self->conformance, "passed", &passed, NULL);
+    gboolean passed, stopped;
+    guint failed;
+    g_object_get(self->conformance, "passed", &passed, "stopped", &stopped, "failed", &failed,
+                 NULL);
+    gboolean problem = !passed && !(stopped && failed == 0);
     gtk_widget_set_visible(GTK_WIDGET(self->outcome), outcome != NULL);
     gtk_label_set_label(self->outcome, outcome ? outcome : "");
-    gtk_widget_remove_css_class(GTK_WIDGET(self->outcome), passed ? "problem" : "good");
-    gtk_widget_add_css_class(GTK_WIDGET(self->outcome), passed ? "good" : "problem");
+    gtk_widget_remove_css_class(GTK_WIDGET(self->outcome), "good");
+    gtk_widget_remove_css_class(GTK_WIDGET(self->outcome), "problem");
+    if (passed || problem)
+        gtk_widget_add_css_class(GTK_WIDGET(self->outcome), passed ? "good" : "problem");
 }
 
 static void update(MoeConformancePage *self)

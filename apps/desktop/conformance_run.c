@@ -95,10 +95,15 @@ static char *crashed(const MoeConformanceRun *run)
                                           how);
 }
 
+static gboolean was_stopped(const MoeConformanceRun *run)
+{
+    return run->end == VKMOE_CANCELLED || (run->end < 0 && g_atomic_int_get(&run->cancelled) > 0);
+}
+
 static char *sentence_of(const MoeConformanceRun *run)
 {
     const MoeConformanceStatus *s = &run->status;
-    if (run->end == VKMOE_CANCELLED || (run->end < 0 && g_atomic_int_get(&run->cancelled) > 0))
+    if (was_stopped(run))
         return g_strdup_printf("Stopped after %u cases, of which %u failed.", s->cases, s->failed);
     if (run->end < 0)
         return crashed(run);
@@ -124,6 +129,7 @@ static void finish(MoeConformanceRun *run)
     }
     run->status.current[0] = '\0';
     run->status.passed = run->end == VKMOE_OK && run->status.failed == 0 && run->status.cases > 0;
+    run->status.stopped = was_stopped(run);
     run->status.ended = TRUE;
     g_mutex_unlock(&run->mutex);
 }

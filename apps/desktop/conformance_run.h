@@ -15,7 +15,8 @@ typedef struct MoeConformanceStatus {
     guint total, cases, failed; /* cases in all, 0 while they are not counted; so far; of them */
     char current[64];           /* the kernel at work; "" before the first and after the last */
     gboolean ended;
-    gboolean passed; /* it ended, all of it ran and nothing failed */
+    gboolean passed;  /* it ended, all of it ran and nothing failed */
+    gboolean stopped; /* it ended because that was asked for */
 } MoeConformanceStatus;
 
 /* Starts it: the program is the environment's VKMOE_CONFORMANCE, else

@@ -153,8 +153,13 @@ static json_t *message_to_json(const MoeMessage *m)
 char *moe_conversation_to_json(MoeConversation *self)
 {
     json_t *messages = json_array();
-    for (guint i = 0; i < self->messages->len; i++)
-        json_array_append_new(messages, message_to_json(g_ptr_array_index(self->messages, i)));
+    for (guint i = 0; i < self->messages->len; i++) {
+        json_t *message = message_to_json(g_ptr_array_index(self->messages, i));
+        if (json_array_append_new(messages, message) != 0) {
+            json_decref(messages);
+            return NULL; /* rather than a conversation with a gap */
+        }
+    }
     json_t *root = json_pack("{s:i, s:s, s:b, s:I, s:o}", "vkmoe_conversation", FORMAT, "title",
                              self->title ? self->title : "", "chat", self->chat, "created",
                              (json_int_t)self->created, "messages", messages);

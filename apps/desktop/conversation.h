@@ -34,7 +34,7 @@ MoeMessage *moe_conversation_last(MoeConversation *self);
 /* Removes message `count` and those after it. */
 void moe_conversation_truncate(MoeConversation *self, guint count);
 
-/* As a file has it, zero-terminated, to be freed. */
+/* As a file has it, zero-terminated, to be freed; NULL where a text is not UTF-8. */
 char *moe_conversation_to_json(MoeConversation *self);
 /* From a file's content; `id` names the file. NULL with one sentence in *error. Any thread, as long
  * as no other has the result. */

@@ -273,7 +273,7 @@ static gboolean moe_expert_map_query_tooltip(GtkWidget *widget, int x, int y, gb
     else if (place == MOE_MAP_SHARED)
         text = moe_shared_text(self->log, self->steering, layer, number);
     else
-        text = moe_layer_text(self->log, layer);
+        text = moe_layer_text(self->log, self->steering, layer);
     gtk_tooltip_set_text(tooltip, text);
     if (place != MOE_MAP_LAYER)
         gtk_tooltip_set_tip_area(

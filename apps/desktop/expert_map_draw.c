@@ -201,7 +201,7 @@ static void draw_rings(MoeExpertMap *self, GtkSnapshot *snapshot, const MoePalet
                   palette->ink);
     if (self->selected) {
         MoeMapArea a = moe_map_layout_expert(l, self->selected_layer, self->selected_expert);
-        draw_ring(snapshot, a, 1, 3, palette->glow);
+        draw_ring(snapshot, a, 1, 3, palette->ink);
     }
     if (gtk_widget_has_focus(GTK_WIDGET(self))) {
         MoeMapArea a = moe_map_layout_expert(l, self->layer, self->expert);

@@ -51,7 +51,7 @@ static void layer_action(GtkWidget *widget, const char *name, GVariant *paramete
     if (g_str_equal(name, "map.busiest-off"))
         moe_steering_switch_busiest_off(self->steering, self->layer, self->log, &error);
     else if (g_str_equal(name, "map.keep-busiest"))
-        moe_steering_keep_busiest(self->steering, self->layer, self->log);
+        moe_steering_keep_busiest(self->steering, self->layer, self->log, &error);
     else
         moe_steering_free_layer(self->steering, self->layer);
     moe_expert_map_refuse(self, &error);

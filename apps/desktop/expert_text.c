@@ -57,16 +57,26 @@ char *moe_shared_text(MoeRouteLog *log, MoeSteering *steering, guint layer, guin
                            off ? "switched off" : "serves every token");
 }
 
-static void append_load(GString *text, const MoeLoad *load)
+/* Experts of a layer that nobody chose, but for those that are off: nobody can. */
+static guint count_unused(MoeRouteLog *log, MoeSteering *steering, guint layer)
+{
+    guint unused = 0;
+    for (guint e = 0; e < moe_route_log_get_shape(log)->n_experts; e++)
+        unused += moe_route_log_get_chosen(log, layer, e) == 0 &&
+                  !(steering && moe_steering_get_state(steering, layer, e) == VKMOE_EXPERT_OFF);
+    return unused;
+}
+
+static void append_load(GString *text, const MoeLoad *load, guint unused)
 {
     g_string_append_printf(text, "entropy %.2f of an even load · balance loss %s%.2f",
                            load->balance.entropy, load->balance_exact ? "" : "≈ ",
                            load->balance.expert_loss);
-    if (load->balance.dead > 0)
-        g_string_append_printf(text, " · %u not used yet", load->balance.dead);
+    if (unused > 0)
+        g_string_append_printf(text, " · %u not used yet", unused);
 }
 
-char *moe_layer_text(MoeRouteLog *log, guint layer)
+char *moe_layer_text(MoeRouteLog *log, MoeSteering *steering, guint layer)
 {
     MoeLoad load;
     GString *text = g_string_new(NULL);
@@ -77,12 +87,12 @@ char *moe_layer_text(MoeRouteLog *log, guint layer)
     else {
         g_string_append_printf(text, "busiest is expert %u, %.1f\u00a0× the mean · ", load.busiest,
                                load.balance.busiest);
-        append_load(text, &load);
+        append_load(text, &load, count_unused(log, steering, layer));
     }
     return g_string_free(text, FALSE);
 }
 
-char *moe_model_text(MoeRouteLog *log)
+char *moe_model_text(MoeRouteLog *log, MoeSteering *steering)
 {
     MoeLoad load;
     GString *text = g_string_new(NULL);
@@ -90,8 +100,11 @@ char *moe_model_text(MoeRouteLog *log)
     if (load.tokens == 0)
         g_string_append(text, "No tokens yet");
     else {
+        guint unused = 0;
+        for (guint layer = 0; layer < moe_route_log_get_shape(log)->n_layers; layer++)
+            unused += count_unused(log, steering, layer);
         g_string_append_printf(text, "%" G_GUINT64_FORMAT " tokens · ", load.tokens);
-        append_load(text, &load);
+        append_load(text, &load, unused);
     }
     return g_string_free(text, FALSE);
 }

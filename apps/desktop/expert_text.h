@@ -13,9 +13,10 @@ char *moe_expert_text(MoeRouteLog *log, MoeSteering *steering, int token, guint 
                       guint expert);
 /* Of a shared one. */
 char *moe_shared_text(MoeRouteLog *log, MoeSteering *steering, guint layer, guint number);
-/* Of a layer: entropy, busiest, balance. Of all together. */
-char *moe_layer_text(MoeRouteLog *log, guint layer);
-char *moe_model_text(MoeRouteLog *log);
+/* Of a layer: entropy, busiest, balance, and how many experts that are not off were not used yet.
+ * Of all together. */
+char *moe_layer_text(MoeRouteLog *log, MoeSteering *steering, guint layer);
+char *moe_model_text(MoeRouteLog *log, MoeSteering *steering);
 /* A token's route through a layer, chosen experts with gates, and the runner-ups; each may be
  * empty. The caller frees them. */
 char *moe_route_text(MoeRouteLog *log, guint token, guint layer);

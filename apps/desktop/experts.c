@@ -103,7 +103,9 @@ static void on_cleared(MoeExperts *self)
 
 static void on_token_selected(MoeExperts *self, int position)
 {
-    moe_experts_page_set_token(self->page, position);
+    g_autofree char *word =
+        moe_transcript_dup_token_text(moe_window_get_transcript(self->window), position);
+    moe_experts_page_set_token(self->page, position, word);
 }
 
 static void on_served(MoeExperts *self)

@@ -52,11 +52,13 @@ static void show_words(MoeExpertsPage *self)
     moe_expert_map_get_cursor(self->map, &layer, &expert);
     g_autofree char *about_expert = moe_expert_text(
         self->log, self->steering, moe_expert_map_get_token(self->map), layer, expert);
-    g_autofree char *about_layer = moe_layer_text(self->log, layer);
-    g_autofree char *about_model = moe_model_text(self->log);
-    g_autofree char *load = g_strdup_printf(
-        "Load of layer %u by expert. Click a word of the text to see which experts it woke.",
-        layer);
+    g_autofree char *about_layer = moe_layer_text(self->log, self->steering, layer);
+    g_autofree char *about_model = moe_model_text(self->log, self->steering);
+    g_autofree char *load =
+        g_strdup_printf("Load of layer %u by expert. %s.", layer,
+                        moe_route_log_get_length(self->log) == 0
+                            ? "Run the text to see which experts its words wake"
+                            : "Click a word of the text to see which experts it woke");
     g_autofree char *all = g_strdup_printf("All layers: %s", about_model);
     gtk_label_set_label(self->expert_label, about_expert);
     gtk_label_set_label(self->load_label, load);
@@ -128,12 +130,12 @@ static void on_layer_activated(MoeExpertsPage *self, guint layer)
     moe_expert_map_set_cursor(self->map, layer, expert);
 }
 
-void moe_experts_page_set_token(MoeExpertsPage *self, int token)
+void moe_experts_page_set_token(MoeExpertsPage *self, int token, const char *word)
 {
     g_return_if_fail(MOE_IS_EXPERTS_PAGE(self));
     gboolean known = token >= 0 && moe_route_log_get_kept(self->log, (guint)token) > 0;
     moe_expert_map_set_token(self->map, known ? token : -1);
-    moe_route_panel_set_token(self->route, token);
+    moe_route_panel_set_token(self->route, token, word);
     show_detail(self);
     show_words(self);
     show_legend(self);
@@ -221,7 +223,7 @@ GtkWidget *moe_experts_page_new(MoeRouteLog *log, MoeSteering *steering)
     self->steering = g_object_ref(steering);
     self->map = MOE_EXPERT_MAP(moe_expert_map_new(log, steering));
     gtk_scrolled_window_set_child(self->map_scroller, GTK_WIDGET(self->map));
-    moe_load_chart_set_log(self->chart, log);
+    moe_load_chart_set_models(self->chart, log, steering);
     moe_route_panel_set_log(self->route, log);
     moe_steering_panel_set_models(self->panel, steering, log);
     g_signal_connect_swapped(self->map, "cursor-moved", G_CALLBACK(on_cursor), self);

@@ -16,8 +16,8 @@ G_DECLARE_FINAL_TYPE(MoeExpertsPage, moe_experts_page, MOE, EXPERTS_PAGE, GtkWid
 /* The page keeps references to both. */
 GtkWidget *moe_experts_page_new(MoeRouteLog *log, MoeSteering *steering);
 
-/* Looks at a token; -1: at none. */
-void moe_experts_page_set_token(MoeExpertsPage *self, int token);
+/* Looks at a token, whose text is `word`; -1: at none. */
+void moe_experts_page_set_token(MoeExpertsPage *self, int token, const char *word);
 /* Weights of all the log's tokens, with which the selected expert served them; NULL, with none
  * selected. The caller frees them. */
 float *moe_experts_page_dup_served(MoeExpertsPage *self, guint *count);

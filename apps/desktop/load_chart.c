@@ -11,6 +11,7 @@
 struct _MoeLoadChart {
     GtkWidget parent_instance;
     MoeRouteLog *log;
+    MoeSteering *steering;
     guint layer, expert;
 };
 
@@ -84,15 +85,18 @@ static void moe_load_chart_measure(GtkWidget *widget, GtkOrientation orientation
 /* What the bars say, for who cannot see them. */
 static void describe(MoeLoadChart *self)
 {
-    g_autofree char *text = moe_layer_text(self->log, self->layer);
+    g_autofree char *text = moe_layer_text(self->log, self->steering, self->layer);
     gtk_accessible_update_property(GTK_ACCESSIBLE(self), GTK_ACCESSIBLE_PROPERTY_LABEL, text, -1);
     gtk_widget_queue_draw(GTK_WIDGET(self));
 }
 
-void moe_load_chart_set_log(MoeLoadChart *self, MoeRouteLog *log)
+void moe_load_chart_set_models(MoeLoadChart *self, MoeRouteLog *log, MoeSteering *steering)
 {
     g_return_if_fail(MOE_IS_LOAD_CHART(self) && !self->log);
     self->log = g_object_ref(log);
+    self->steering = g_object_ref(steering);
+    g_signal_connect_object(steering, "experts-changed", G_CALLBACK(describe), self,
+                            G_CONNECT_SWAPPED);
     g_signal_connect_object(log, "changed", G_CALLBACK(describe), self, G_CONNECT_SWAPPED);
 }
 
@@ -113,7 +117,7 @@ static gboolean moe_load_chart_query_tooltip(GtkWidget *widget, int x, int y, gb
     (void)y;
     if (keyboard || at < 0 || at >= n)
         return FALSE;
-    g_autofree char *text = moe_expert_text(self->log, NULL, -1, self->layer, (guint)at);
+    g_autofree char *text = moe_expert_text(self->log, self->steering, -1, self->layer, (guint)at);
     gtk_tooltip_set_text(tooltip, text);
     return TRUE;
 }
@@ -121,6 +125,7 @@ static gboolean moe_load_chart_query_tooltip(GtkWidget *widget, int x, int y, gb
 static void moe_load_chart_finalize(GObject *object)
 {
     g_clear_object(&MOE_LOAD_CHART(object)->log);
+    g_clear_object(&MOE_LOAD_CHART(object)->steering);
     G_OBJECT_CLASS(moe_load_chart_parent_class)->finalize(object);
 }
 

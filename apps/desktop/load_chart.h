@@ -9,8 +9,8 @@ G_BEGIN_DECLS
 #define MOE_TYPE_LOAD_CHART (moe_load_chart_get_type())
 G_DECLARE_FINAL_TYPE(MoeLoadChart, moe_load_chart, MOE, LOAD_CHART, GtkWidget)
 
-/* The chart keeps a reference, and follows the log. */
-void moe_load_chart_set_log(MoeLoadChart *self, MoeRouteLog *log);
+/* The chart keeps references, and follows both. */
+void moe_load_chart_set_models(MoeLoadChart *self, MoeRouteLog *log, MoeSteering *steering);
 /* The layer, and the expert that stands out. */
 void moe_load_chart_show(MoeLoadChart *self, guint layer, guint expert);
 

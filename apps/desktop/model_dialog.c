@@ -167,6 +167,7 @@ static void forget_plan(MoeModelDialog *self)
     g_clear_pointer(&self->plan, moe_plan_free);
     g_cancellable_cancel(self->planning);
     g_clear_object(&self->planning);
+    gtk_spinner_stop(self->spinner);
     gtk_widget_action_set_enabled(GTK_WIDGET(self), "dialog.open", FALSE);
 }
 

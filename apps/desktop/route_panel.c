@@ -1,5 +1,7 @@
 #include "route_panel.h"
 
+#include <string.h>
+
 #include "application.h"
 #include "expert_map.h"
 #include "expert_text.h"
@@ -13,6 +15,7 @@ struct _MoeRoutePanel {
     GtkStringList *layers; /* their numbers; rows look the rest up when they are bound */
     MoeRouteLog *log;
     int token;
+    char *word; /* the token's text; "" where it is not seen */
 };
 
 G_DEFINE_FINAL_TYPE(MoeRoutePanel, moe_route_panel, GTK_TYPE_WIDGET)
@@ -64,18 +67,28 @@ static void bind_row(MoeRoutePanel *self, GtkListItem *item)
     gtk_widget_set_visible(runners, *next != '\0');
 }
 
+static char *title_of(MoeRoutePanel *self, gboolean known)
+{
+    g_autoptr(GString) word = g_string_new(self->word);
+    g_string_replace(word, "\n", "↵", 0);
+    g_autofree char *token = word->len > 0
+                                 ? g_strdup_printf("“%s” (token %d)", word->str, self->token)
+                                 : g_strdup_printf("Token %d", self->token);
+    if (self->token < 0)
+        return g_strdup("Click a word of the text to see which experts it woke.");
+    return known ? g_strdup_printf("%s: experts with their gates, largest first", token)
+                 : g_strdup_printf("%s: its route is not known, as the text was not computed since "
+                                   "it was opened.",
+                                   token);
+}
+
 static void show(MoeRoutePanel *self)
 {
     guint before = g_list_model_get_n_items(G_LIST_MODEL(self->layers));
     gboolean known = self->token >= 0 && moe_route_log_get_kept(self->log, (guint)self->token) > 0;
     guint now = known ? moe_route_log_get_shape(self->log)->n_layers : 0;
     g_autoptr(GPtrArray) names = g_ptr_array_new();
-    g_autofree char *title =
-        self->token < 0 ? g_strdup("Click a word of the text to see which experts it woke.")
-        : known ? g_strdup_printf("Token %d: experts with their gates, largest first", self->token)
-                : g_strdup_printf("The route of token %d is not known: the text was not computed "
-                                  "since it was opened.",
-                                  self->token);
+    g_autofree char *title = title_of(self, known);
     for (guint i = 0; i < now; i++)
         g_ptr_array_add(names, (gpointer) "");
     g_ptr_array_add(names, NULL);
@@ -84,12 +97,14 @@ static void show(MoeRoutePanel *self)
     gtk_widget_set_visible(self->scroller, known);
 }
 
-void moe_route_panel_set_token(MoeRoutePanel *self, int token)
+void moe_route_panel_set_token(MoeRoutePanel *self, int token, const char *word)
 {
     g_return_if_fail(MOE_IS_ROUTE_PANEL(self));
-    if (token == self->token)
+    if (token == self->token && strcmp(word, self->word) == 0)
         return;
     self->token = token;
+    g_free(self->word);
+    self->word = g_strdup(word);
     show(self);
 }
 
@@ -102,7 +117,7 @@ int moe_route_panel_get_token(MoeRoutePanel *self)
 static void on_log_changed(MoeRoutePanel *self)
 {
     if (self->token >= (int)moe_route_log_get_length(self->log))
-        moe_route_panel_set_token(self, -1);
+        moe_route_panel_set_token(self, -1, "");
 }
 
 void moe_route_panel_set_log(MoeRoutePanel *self, MoeRouteLog *log)
@@ -142,6 +157,7 @@ static void moe_route_panel_finalize(GObject *object)
     MoeRoutePanel *self = MOE_ROUTE_PANEL(object);
     g_clear_object(&self->log);
     g_object_unref(self->layers);
+    g_free(self->word);
     G_OBJECT_CLASS(moe_route_panel_parent_class)->finalize(object);
 }
 
@@ -165,6 +181,7 @@ static void moe_route_panel_init(MoeRoutePanel *self)
 {
     GtkListItemFactory *factory = gtk_signal_list_item_factory_new();
     self->token = -1;
+    self->word = g_strdup("");
     self->layers = gtk_string_list_new(NULL);
     gtk_widget_init_template(GTK_WIDGET(self));
     g_signal_connect_swapped(factory, "setup", G_CALLBACK(set_up_row), self);

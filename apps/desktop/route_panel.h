@@ -14,8 +14,9 @@ G_DECLARE_FINAL_TYPE(MoeRoutePanel, moe_route_panel, MOE, ROUTE_PANEL, GtkWidget
 
 /* The panel keeps a reference. */
 void moe_route_panel_set_log(MoeRoutePanel *self, MoeRouteLog *log);
-/* Shows the token at a position; -1: says how to choose one. */
-void moe_route_panel_set_token(MoeRoutePanel *self, int token);
+/* Shows the token at a position, whose text is `word` ("" where it has none); -1: says how to
+ * choose one. */
+void moe_route_panel_set_token(MoeRoutePanel *self, int token, const char *word);
 int moe_route_panel_get_token(MoeRoutePanel *self);
 /* All that it shows, a line for each layer; the caller frees it. */
 char *moe_route_panel_get_text(MoeRoutePanel *self);

@@ -344,10 +344,21 @@ static guint busiest(MoeSteering *self, guint layer, MoeRouteLog *log, const gbo
     return best;
 }
 
+static gboolean has_routed(MoeRouteLog *log, GError **error)
+{
+    if (moe_route_log_get_routed(log) > 0)
+        return TRUE;
+    g_set_error_literal(error, MOE_STEERING_ERROR, MOE_STEERING_ERROR_IMPOSSIBLE,
+                        "No token has been routed yet: run a text first.");
+    return FALSE;
+}
+
 gboolean moe_steering_switch_busiest_off(MoeSteering *self, guint layer, MoeRouteLog *log,
                                          GError **error)
 {
     g_return_val_if_fail(layer < self->shape.n_layers, FALSE);
+    if (!has_routed(log, error))
+        return FALSE;
     gboolean *off = g_new0(gboolean, self->shape.n_experts);
     for (guint e = 0; e < self->shape.n_experts; e++)
         off[e] = moe_steering_get_state(self, layer, e) == VKMOE_EXPERT_OFF;
@@ -360,9 +371,11 @@ gboolean moe_steering_switch_busiest_off(MoeSteering *self, guint layer, MoeRout
     return FALSE;
 }
 
-void moe_steering_keep_busiest(MoeSteering *self, guint layer, MoeRouteLog *log)
+gboolean moe_steering_keep_busiest(MoeSteering *self, guint layer, MoeRouteLog *log, GError **error)
 {
-    g_return_if_fail(layer < self->shape.n_layers);
+    g_return_val_if_fail(layer < self->shape.n_layers, FALSE);
+    if (!has_routed(log, error))
+        return FALSE;
     gboolean *kept = g_new0(gboolean, self->shape.n_experts);
     for (guint i = 0; i < moe_steering_get_n_active(self); i++)
         kept[busiest(self, layer, log, kept)] = TRUE;
@@ -370,6 +383,7 @@ void moe_steering_keep_busiest(MoeSteering *self, guint layer, MoeRouteLog *log)
         *state_at(self, layer, e) = kept[e] ? VKMOE_EXPERT_FREE : VKMOE_EXPERT_OFF;
     g_free(kept);
     g_signal_emit(self, signals[EXPERTS_CHANGED], 0);
+    return TRUE;
 }
 
 void moe_steering_free_layer(MoeSteering *self, guint layer)

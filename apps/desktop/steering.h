@@ -53,9 +53,11 @@ gboolean moe_steering_set_state(MoeSteering *self, guint layer, guint expert,
 /* Off, or free again; what is forced becomes off. */
 gboolean moe_steering_toggle(MoeSteering *self, guint layer, guint expert, GError **error);
 /* Switches all of a layer's experts off but those that a token needs: the busiest stay, which are
- * the n-active first of `log` (the lower ids where it knows nothing). */
-void moe_steering_keep_busiest(MoeSteering *self, guint layer, MoeRouteLog *log);
-/* Switches the expert that most tokens chose off, of those that are not off yet, in one layer. */
+ * the n-active first of `log`. Refused while `log` knows of no token. */
+gboolean moe_steering_keep_busiest(MoeSteering *self, guint layer, MoeRouteLog *log,
+                                   GError **error);
+/* Switches the expert that most tokens chose off, of those that are not off yet, in one layer.
+ * Refused as above. */
 gboolean moe_steering_switch_busiest_off(MoeSteering *self, guint layer, MoeRouteLog *log,
                                          GError **error);
 /* Frees a layer's experts. */

@@ -129,7 +129,9 @@ static void on_layer_busiest(MoeSteeringPanel *self)
 
 static void on_layer_keep(MoeSteeringPanel *self)
 {
-    moe_steering_keep_busiest(self->steering, self->layer, self->log);
+    GError *error = NULL;
+    moe_steering_keep_busiest(self->steering, self->layer, self->log, &error);
+    tried(self, &error);
 }
 
 static void on_layer_free(MoeSteeringPanel *self)

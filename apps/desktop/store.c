@@ -59,6 +59,8 @@ static void read_file(struct task *task, const char *folder, const char *name)
     g_autoptr(GError) error = NULL;
     gsize size;
     MoeConversation *conversation = NULL;
+    if (!g_file_test(path, G_FILE_TEST_IS_REGULAR))
+        return; /* a folder is no conversation, and a pipe would be waited for */
     if (g_file_get_contents(path, &json, &size, &error))
         conversation = moe_conversation_from_json(id, json, size, &error);
     if (conversation)
@@ -148,7 +150,15 @@ void moe_store_save(MoeStore *self, MoeConversation *conversation)
 {
     if (!g_list_store_find(self->list, conversation, NULL))
         g_list_store_insert(self->list, 0, conversation);
-    push(self, path_of(self, conversation), moe_conversation_to_json(conversation));
+    char *json = moe_conversation_to_json(conversation);
+    if (json) {
+        push(self, path_of(self, conversation), json);
+        return;
+    }
+    g_autofree char *sentence =
+        g_strdup_printf("The conversation “%s” could not be saved: its text is not UTF-8.",
+                        moe_conversation_get_title(conversation));
+    g_signal_emit(self, signals[FAILED], 0, sentence);
 }
 
 void moe_store_remove(MoeStore *self, MoeConversation *conversation)

@@ -2,7 +2,8 @@
 
 #include "application.h"
 
-#define N_TINTS 8 /* shades that weights are rounded to */
+#define N_TINTS 8   /* shades that weights are rounded to */
+#define NEAR_END 24 /* pixels: a line or so */
 
 /* Offsets are those of characters in the buffer. */
 struct block {
@@ -24,7 +25,9 @@ struct _MoeTranscript {
     GArray *spans;  /* struct span, by position */
     int selected;
     gboolean labelled;
-    gboolean changing; /* the text; the cursor moves by itself */
+    gboolean changing;  /* the text; the cursor moves by itself */
+    gboolean following; /* the end, as text comes: until somebody scrolls up */
+    double scrolled;    /* as far as it was last */
 };
 
 G_DEFINE_FINAL_TYPE(MoeTranscript, moe_transcript, GTK_TYPE_WIDGET)
@@ -94,12 +97,14 @@ static void on_cursor(MoeTranscript *self)
 
 /* --- text --- */
 
-/* Whether the end is in sight, so that it should stay so. */
-static gboolean is_at_end(MoeTranscript *self)
+/* Text that came and is not laid out yet, or is being scrolled to, is nobody's wish to stay. */
+static void on_scrolled(MoeTranscript *self, GtkAdjustment *a)
 {
-    GtkAdjustment *a = gtk_scrolled_window_get_vadjustment(self->scroller);
-    return gtk_adjustment_get_value(a) + gtk_adjustment_get_page_size(a) >=
-           gtk_adjustment_get_upper(a) - 24;
+    double value = gtk_adjustment_get_value(a);
+    gboolean at_end =
+        value + gtk_adjustment_get_page_size(a) >= gtk_adjustment_get_upper(a) - NEAR_END;
+    self->following = at_end || (self->following && value >= self->scrolled);
+    self->scrolled = value;
 }
 
 static void append(MoeTranscript *self, const char *text, GtkTextTag *tag)
@@ -132,11 +137,10 @@ static void scroll_to_end(MoeTranscript *self)
 
 void moe_transcript_append(MoeTranscript *self, const char *text)
 {
-    gboolean follow = is_at_end(self);
     if (!*text)
         return;
     append(self, text, NULL);
-    if (follow)
+    if (self->following)
         scroll_to_end(self);
 }
 
@@ -156,6 +160,7 @@ void moe_transcript_add_message(MoeTranscript *self, vkmoe_chat_role role, const
     block.start = end_offset(self);
     g_array_append_val(self->blocks, block);
     append(self, text, role == VKMOE_CHAT_ASSISTANT || self->labelled ? NULL : self->prompt);
+    self->following = TRUE;
     scroll_to_end(self);
 }
 
@@ -238,6 +243,16 @@ guint moe_transcript_get_n_tokens(MoeTranscript *self)
     return self->spans->len;
 }
 
+char *moe_transcript_dup_token_text(MoeTranscript *self, int position)
+{
+    GtkTextIter from, to;
+    const struct span *span = span_of(self, position);
+    if (!span)
+        return g_strdup("");
+    get_range(self, span->start, span->end, &from, &to);
+    return gtk_text_buffer_get_text(self->buffer, &from, &to, TRUE);
+}
+
 void moe_transcript_tint(MoeTranscript *self, guint first, const float *weights, guint count)
 {
     GtkTextIter from, to;
@@ -314,10 +329,13 @@ static void moe_transcript_init(MoeTranscript *self)
     self->blocks = g_array_new(FALSE, TRUE, sizeof(struct block));
     self->spans = g_array_new(FALSE, TRUE, sizeof(struct span));
     self->selected = -1;
+    self->following = TRUE;
     self->buffer = gtk_text_view_get_buffer(self->view);
     make_tags(self);
     gtk_text_buffer_get_end_iter(self->buffer, &end);
     gtk_text_buffer_create_mark(self->buffer, "end", &end, FALSE);
     g_signal_connect_object(self->buffer, "notify::cursor-position", G_CALLBACK(on_cursor), self,
                             G_CONNECT_SWAPPED);
+    g_signal_connect_object(gtk_scrolled_window_get_vadjustment(self->scroller), "value-changed",
+                            G_CALLBACK(on_scrolled), self, G_CONNECT_SWAPPED);
 }

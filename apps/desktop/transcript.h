@@ -29,6 +29,8 @@ void moe_transcript_add_tokens(MoeTranscript *self, const MoeToken *tokens, guin
                                gboolean anew);
 /* How many of them are known: one more than the last position. */
 guint moe_transcript_get_n_tokens(MoeTranscript *self);
+/* The characters a token made, to be freed; "" where it made none. */
+char *moe_transcript_dup_token_text(MoeTranscript *self, int position);
 /* Tints tokens: weights[i], 0 (none) to 1, is that of position first + i; others have none. */
 void moe_transcript_tint(MoeTranscript *self, guint first, const float *weights, guint count);
 /* The position of the selected token, or -1. */

@@ -144,6 +144,7 @@ static void reference_action(GtkWidget *widget, const char *name, GVariant *para
 static void moe_window_dispose(GObject *object)
 {
     MoeWindow *self = MOE_WINDOW(object);
+    moe_window_drop_popover(self);
     g_clear_object(&self->worker);
     g_clear_object(&self->store);
     g_clear_object(&self->sampler);

@@ -3,19 +3,26 @@
 
 #include "window_private.h"
 
+/* Writes the conversation, or forgets an empty one, whatever is selected; whether it is in the
+ * list, and where. */
+static gboolean keep(MoeWindow *self, guint *at)
+{
+    GListStore *list = G_LIST_STORE(moe_store_get_list(self->store));
+    self->saved = g_get_monotonic_time();
+    if (moe_conversation_get_messages(self->conversation)->len > 0) {
+        moe_store_save(self->store, self->conversation);
+        return g_list_store_find(list, self->conversation, at);
+    }
+    if (g_list_store_find(list, self->conversation, at))
+        moe_store_remove(self->store, self->conversation);
+    return FALSE;
+}
+
 void moe_window_save(MoeWindow *self)
 {
-    self->saved = g_get_monotonic_time();
     guint at;
-    GListModel *list = moe_store_get_list(self->store);
-    if (moe_conversation_get_messages(self->conversation)->len == 0) {
-        if (g_list_store_find(G_LIST_STORE(list), self->conversation, &at))
-            moe_store_remove(self->store, self->conversation);
-        return;
-    }
-    moe_store_save(self->store, self->conversation);
-    if (gtk_single_selection_get_selected_item(self->selection) == self->conversation ||
-        !g_list_store_find(G_LIST_STORE(list), self->conversation, &at))
+    if (!keep(self, &at) ||
+        gtk_single_selection_get_selected_item(self->selection) == self->conversation)
         return;
     self->busy_switching = TRUE;
     gtk_single_selection_set_selected(self->selection, at);
@@ -35,9 +42,10 @@ static void show_messages(MoeWindow *self)
 
 void moe_window_show_conversation(MoeWindow *self, MoeConversation *conversation)
 {
+    guint at;
     moe_window_end_run(self);
     if (self->conversation) {
-        moe_window_save(self);
+        keep(self, &at); /* another row may be selected by now, and stays so */
         g_object_unref(self->conversation);
     }
     self->conversation = conversation;
@@ -45,6 +53,8 @@ void moe_window_show_conversation(MoeWindow *self, MoeConversation *conversation
     moe_composer_set_chat(self->composer, moe_conversation_get_chat(conversation));
     if (moe_conversation_get_messages(conversation)->len == 0)
         gtk_single_selection_set_selected(self->selection, GTK_INVALID_LIST_POSITION);
+    else
+        moe_window_withdraw_prompt(self);
     self->busy_switching = FALSE;
     moe_composer_set_hint(self->composer, "");
     show_messages(self);
@@ -77,31 +87,20 @@ static void new_action(GtkWidget *widget, const char *name, GVariant *parameter)
     gtk_widget_grab_focus(GTK_WIDGET(self->composer));
 }
 
-static void delete_action(GtkWidget *widget, const char *name, GVariant *parameter)
-{
-    MoeWindow *self = MOE_WINDOW(widget);
-    g_autoptr(MoeConversation) gone = g_object_ref(self->conversation);
-    moe_window_end_run(self);
-    moe_window_show_conversation(self, moe_conversation_new(moe_conversation_get_chat(gone)));
-    moe_store_remove(self->store, gone);
-    (void)name;
-    (void)parameter;
-}
+/* --- asking in a popover --- */
 
-/* --- renaming --- */
-
-static void rename_now(MoeWindow *self, GtkEntry *entry)
+void moe_window_drop_popover(MoeWindow *self)
 {
-    moe_conversation_set_title(self->conversation, gtk_editable_get_text(GTK_EDITABLE(entry)));
-    moe_window_save(self);
-    GtkWidget *popover = gtk_widget_get_ancestor(GTK_WIDGET(entry), GTK_TYPE_POPOVER);
-    gtk_popover_popdown(GTK_POPOVER(popover));
+    if (self->popover)
+        gtk_widget_unparent(self->popover);
+    g_clear_weak_pointer(&self->popover);
 }
 
 /* Unparented only once it is out of sight: it may be told so from its own signals. */
 static gboolean drop_popover(gpointer popover)
 {
-    gtk_widget_unparent(popover);
+    if (gtk_widget_get_parent(popover))
+        gtk_widget_unparent(popover);
     return G_SOURCE_REMOVE;
 }
 
@@ -110,24 +109,92 @@ static void on_popover_closed(GtkWidget *popover)
     g_idle_add_full(G_PRIORITY_DEFAULT_IDLE, drop_popover, g_object_ref(popover), g_object_unref);
 }
 
-static void rename_action(GtkWidget *widget, const char *name, GVariant *parameter)
+/* By the list where that is shown, else by the title. */
+static void pop_up(MoeWindow *self, GtkWidget *child)
 {
-    MoeWindow *self = MOE_WINDOW(widget);
-    GtkWidget *popover = gtk_popover_new(), *entry = gtk_entry_new();
+    GtkWidget *popover = gtk_popover_new();
     GtkWidget *over = gtk_revealer_get_child_revealed(self->sidebar)
                           ? self->rename_button
                           : GTK_WIDGET(self->title_button);
+    moe_window_drop_popover(self);
+    g_set_weak_pointer(&self->popover, popover);
+    gtk_popover_set_child(GTK_POPOVER(popover), child);
+    gtk_widget_set_parent(popover, over);
+    g_signal_connect(popover, "closed", G_CALLBACK(on_popover_closed), NULL);
+    gtk_popover_popup(GTK_POPOVER(popover));
+}
+
+static void pop_down(GtkWidget *child)
+{
+    GtkWidget *popover = gtk_widget_get_ancestor(child, GTK_TYPE_POPOVER);
+    gtk_popover_popdown(GTK_POPOVER(popover));
+}
+
+/* --- deleting --- */
+
+static void delete_now_action(GtkWidget *widget, const char *name, GVariant *parameter)
+{
+    MoeWindow *self = MOE_WINDOW(widget);
+    g_autoptr(MoeConversation) gone = g_object_ref(self->conversation);
+    (void)name;
+    (void)parameter;
+    moe_window_end_run(self);
+    moe_window_show_conversation(self, moe_conversation_new(moe_conversation_get_chat(gone)));
+    moe_store_remove(self->store, gone);
+}
+
+static GtkWidget *add_button(GtkWidget *box, const char *label, const char *action)
+{
+    GtkWidget *button = gtk_button_new_with_mnemonic(label);
+    gtk_actionable_set_action_name(GTK_ACTIONABLE(button), action);
+    g_signal_connect(button, "clicked", G_CALLBACK(pop_down), NULL);
+    gtk_box_append(GTK_BOX(box), button);
+    return button;
+}
+
+static void delete_action(GtkWidget *widget, const char *name, GVariant *parameter)
+{
+    MoeWindow *self = MOE_WINDOW(widget);
+    g_autofree char *question = g_strdup_printf("Delete “%s”? It cannot be brought back.",
+                                                moe_conversation_get_title(self->conversation));
+    GtkWidget *box = gtk_box_new(GTK_ORIENTATION_VERTICAL, 9);
+    GtkWidget *buttons = gtk_box_new(GTK_ORIENTATION_HORIZONTAL, 6);
+    GtkWidget *label = gtk_label_new(question);
+    (void)name;
+    (void)parameter;
+    gtk_label_set_wrap(GTK_LABEL(label), TRUE);
+    gtk_label_set_max_width_chars(GTK_LABEL(label), 32);
+    gtk_widget_set_halign(buttons, GTK_ALIGN_END);
+    GtkWidget *keep_it = add_button(buttons, "_Keep", NULL);
+    gtk_widget_add_css_class(add_button(buttons, "_Delete", "win.delete-now"),
+                             "destructive-action");
+    gtk_box_append(GTK_BOX(box), label);
+    gtk_box_append(GTK_BOX(box), buttons);
+    pop_up(self, box);
+    gtk_widget_grab_focus(keep_it);
+}
+
+/* --- renaming --- */
+
+static void rename_now(MoeWindow *self, GtkEntry *entry)
+{
+    moe_conversation_set_title(self->conversation, gtk_editable_get_text(GTK_EDITABLE(entry)));
+    moe_window_save(self);
+    pop_down(GTK_WIDGET(entry));
+}
+
+static void rename_action(GtkWidget *widget, const char *name, GVariant *parameter)
+{
+    MoeWindow *self = MOE_WINDOW(widget);
+    GtkWidget *entry = gtk_entry_new();
     (void)name;
     (void)parameter;
     gtk_editable_set_text(GTK_EDITABLE(entry), moe_conversation_get_title(self->conversation));
     gtk_editable_set_width_chars(GTK_EDITABLE(entry), 32);
     gtk_accessible_update_property(GTK_ACCESSIBLE(entry), GTK_ACCESSIBLE_PROPERTY_LABEL,
                                    "Title of the conversation", -1);
-    gtk_popover_set_child(GTK_POPOVER(popover), entry);
-    gtk_widget_set_parent(popover, over);
     g_signal_connect_object(entry, "activate", G_CALLBACK(rename_now), self, G_CONNECT_SWAPPED);
-    g_signal_connect(popover, "closed", G_CALLBACK(on_popover_closed), NULL);
-    gtk_popover_popup(GTK_POPOVER(popover));
+    pop_up(self, entry);
     gtk_widget_grab_focus(entry);
 }
 
@@ -155,6 +222,12 @@ gboolean moe_window_export(MoeWindow *self, GFile *file, GError **error)
     g_autofree char *text = path && g_str_has_suffix(path, ".json")
                                 ? moe_conversation_to_json(self->conversation)
                                 : moe_conversation_to_text(self->conversation);
+    if (!text) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
+                    "“%s” was not exported: its text is not UTF-8.",
+                    moe_conversation_get_title(self->conversation));
+        return FALSE;
+    }
     return g_file_replace_contents(file, text, strlen(text), NULL, FALSE, G_FILE_CREATE_NONE, NULL,
                                    NULL, error);
 }
@@ -205,6 +278,7 @@ void moe_window_install_conversation_actions(GtkWidgetClass *widget)
 {
     gtk_widget_class_install_action(widget, "win.new", NULL, new_action);
     gtk_widget_class_install_action(widget, "win.delete", NULL, delete_action);
+    gtk_widget_class_install_action(widget, "win.delete-now", NULL, delete_now_action);
     gtk_widget_class_install_action(widget, "win.rename", NULL, rename_action);
     gtk_widget_class_install_action(widget, "win.copy-all", NULL, copy_all_action);
     gtk_widget_class_install_action(widget, "win.copy-answer", NULL, copy_answer_action);

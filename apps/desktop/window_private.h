@@ -31,6 +31,8 @@ struct _MoeWindow {
     MoeConversation *conversation; /* never NULL; listed once it has a message */
     guint run;                     /* that adds to the last message; 0: none */
     gint64 saved;                  /* when the conversation was written last, during a run */
+    GtkWidget *popover;            /* that asks something; NULL: none */
+    gboolean suggested;            /* a first prompt, once */
     gboolean busy_switching;       /* between conversations: nobody chose one */
     MoeRoutingFunc *routing;       /* NULL: as trained */
     gpointer routing_data;
@@ -42,6 +44,8 @@ void moe_window_install_run_actions(GtkWidgetClass *widget);
 void moe_window_connect_worker(MoeWindow *self);
 /* Ends the run, keeping what came. */
 void moe_window_end_run(MoeWindow *self);
+/* The first prompt that was suggested goes, where it still stands. */
+void moe_window_withdraw_prompt(MoeWindow *self);
 /* Enables what can be done now. */
 void moe_window_update_actions(MoeWindow *self);
 
@@ -51,7 +55,9 @@ void moe_window_install_conversation_actions(GtkWidgetClass *widget);
 void moe_window_init_conversations(MoeWindow *self);
 /* Shows another conversation; takes the reference. */
 void moe_window_show_conversation(MoeWindow *self, MoeConversation *conversation);
-/* Writes the conversation, if there is anything in it. */
+/* Ends what is being asked. */
+void moe_window_drop_popover(MoeWindow *self);
+/* Writes the conversation, if there is anything in it, and selects it in the list. */
 void moe_window_save(MoeWindow *self);
 
 /* --- window.c --- */

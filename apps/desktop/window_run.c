@@ -1,4 +1,6 @@
 /* Generating: the actions run, stop, regenerate and edit, and what the worker says. */
+#include <string.h>
+
 #include "sentence.h"
 #include "window_private.h"
 
@@ -54,9 +56,19 @@ static void suggest_prompt(MoeWindow *self, const MoeLoaded *loaded)
 {
     g_autofree char *shipped = moe_shipped_model();
     g_autofree char *typed = moe_composer_get_text(self->composer);
-    if (!*typed && moe_conversation_get_messages(self->conversation)->len == 0 &&
-        !moe_composer_get_chat(self->composer) && g_strcmp0(loaded->params->model, shipped) == 0)
+    if (!self->suggested && !*typed &&
+        moe_conversation_get_messages(self->conversation)->len == 0 &&
+        !moe_composer_get_chat(self->composer) && g_strcmp0(loaded->params->model, shipped) == 0) {
+        self->suggested = TRUE;
         moe_composer_set_text(self->composer, FIRST_PROMPT);
+    }
+}
+
+void moe_window_withdraw_prompt(MoeWindow *self)
+{
+    g_autofree char *typed = moe_composer_get_text(self->composer);
+    if (self->suggested && strcmp(typed, FIRST_PROMPT) == 0)
+        moe_composer_set_text(self->composer, "");
 }
 
 static void show_failure(MoeWindow *self, const char *error)

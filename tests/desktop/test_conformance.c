@@ -163,6 +163,10 @@ static void it_stops_when_asked_and_at_once_when_asked_twice(void **state)
     moe_conformance_cancel(c);
     await_end(c);
     assert_string_equal(moe_conformance_outcome(c), "Stopped after 1 cases, of which 0 failed.");
+    gboolean passed, stopped;
+    g_object_get(c, "passed", &passed, "stopped", &stopped, NULL);
+    assert_false(passed);
+    assert_true(stopped);
     /* One that hangs does not hear. */
     set_script("trap '' TERM\nprintf 'total\\t9\\ncase\\tgemv\\tpassed\\n'\n"
                "while :; do sleep 0.1; done\n");

@@ -406,14 +406,23 @@ static void an_expert_is_described_with_gate_and_share(void **state)
 static void a_layer_is_described_by_its_load(void **state)
 {
     MoeRouteLog *log = a_log();
+    MoeSteering *steering = moe_steering_new();
     (void)state;
-    says(moe_layer_text(log, 0), "busiest is expert 3, 2.0\u00a0× the mean");
-    says(moe_layer_text(log, 0), "balance loss ≈ ");
-    says(moe_layer_text(log, 0), "1 not used yet");
-    says(moe_model_text(log), "2 tokens · entropy 0.");
+    moe_steering_set_shape(steering, moe_route_log_get_shape(log));
+    says(moe_layer_text(log, steering, 0), "busiest is expert 3, 2.0\u00a0× the mean");
+    says(moe_layer_text(log, steering, 0), "balance loss ≈ ");
+    says(moe_layer_text(log, steering, 0), "1 not used yet");
+    for (guint e = 0; e < moe_route_log_get_shape(log)->n_experts; e++)
+        if (moe_route_log_get_chosen(log, 0, e) == 0)
+            assert_true(moe_steering_set_state(steering, 0, e, VKMOE_EXPERT_OFF, NULL));
+    char *without = moe_layer_text(log, steering, 0); /* nobody could use it */
+    assert_null(strstr(without, "not used yet"));
+    g_free(without);
+    says(moe_model_text(log, steering), "2 tokens · entropy 0.");
     moe_route_log_truncate(log, 0);
-    says(moe_layer_text(log, 0), "no tokens yet");
-    says(moe_model_text(log), "No tokens yet");
+    says(moe_layer_text(log, steering, 0), "no tokens yet");
+    says(moe_model_text(log, steering), "No tokens yet");
+    g_object_unref(steering);
     g_object_unref(log);
 }
 

@@ -123,8 +123,6 @@ static void a_table_may_name_experts_that_are_off(void **state)
     assert_true(moe_steering_set_router(*state, VKMOE_ROUTER_HASH, NULL));
     for (guint e = 0; e < shape.n_experts; e++)
         assert_true(moe_steering_set_state(*state, 0, e, VKMOE_EXPERT_OFF, NULL));
-    GError *error = NULL;
-    refused(moe_steering_switch_busiest_off(*state, 0, NULL, &error), &error, "All experts");
 }
 
 /* Layer 0 chose expert 2 twice, 3 twice, 1 once. */
@@ -136,6 +134,28 @@ static MoeRouteLog *a_log(void)
     moe_route_log_set_shape(log, &shape);
     moe_route_log_append(log, 0, 3, 2, ids, gates, gates, 0);
     return log;
+}
+
+static void nobody_is_busiest_before_a_token_is_routed(void **state)
+{
+    MoeRouteLog *log = moe_route_log_new();
+    GError *error = NULL;
+    moe_route_log_set_shape(log, &shape);
+    refused(moe_steering_switch_busiest_off(*state, 0, log, &error), &error, "No token");
+    refused(moe_steering_keep_busiest(*state, 0, log, &error), &error, "No token");
+    assert_int_equal(moe_steering_count(*state, VKMOE_EXPERT_OFF), 0);
+    g_object_unref(log);
+}
+
+static void what_is_off_already_cannot_be_switched_off(void **state)
+{
+    MoeRouteLog *log = a_log();
+    GError *error = NULL;
+    assert_true(moe_steering_set_router(*state, VKMOE_ROUTER_HASH, NULL));
+    for (guint e = 0; e < shape.n_experts; e++)
+        assert_true(moe_steering_set_state(*state, 0, e, VKMOE_EXPERT_OFF, NULL));
+    refused(moe_steering_switch_busiest_off(*state, 0, log, &error), &error, "All experts");
+    g_object_unref(log);
 }
 
 static void the_busiest_are_switched_off_one_by_one(void **state)
@@ -154,7 +174,7 @@ static void the_busiest_are_switched_off_one_by_one(void **state)
 static void a_row_is_switched_off_down_to_its_busiest_and_freed(void **state)
 {
     MoeRouteLog *log = a_log();
-    moe_steering_keep_busiest(*state, 0, log);
+    assert_true(moe_steering_keep_busiest(*state, 0, log, NULL));
     for (guint e = 0; e < shape.n_experts; e++)
         assert_int_equal(moe_steering_get_state(*state, 0, e),
                          e < 2 ? VKMOE_EXPERT_OFF : VKMOE_EXPERT_FREE);
@@ -233,6 +253,8 @@ int main(void)
         CASE(no_more_are_forced_than_a_token_takes),
         CASE(a_router_that_fixes_the_number_has_it),
         CASE(a_table_may_name_experts_that_are_off),
+        CASE(nobody_is_busiest_before_a_token_is_routed),
+        CASE(what_is_off_already_cannot_be_switched_off),
         CASE(the_busiest_are_switched_off_one_by_one),
         CASE(a_row_is_switched_off_down_to_its_busiest_and_freed),
         CASE(a_copy_is_equal_until_one_changes),

@@ -314,6 +314,29 @@ static void runs_of_tokens_become_one_event(void **state)
     g_queue_clear_full(&events, (GDestroyNotify)moe_event_free);
 }
 
+static void what_cannot_be_written_keeps_its_file(void **state)
+{
+    g_autofree char *failure = NULL;
+    MoeStore *store = moe_store_new(test_folder());
+    MoeConversation *c = moe_conversation_new(FALSE);
+    (void)state;
+    g_signal_connect(store, "failed", G_CALLBACK(note_failure), &failure);
+    moe_conversation_set_title(c, "A draft");
+    moe_conversation_add(c, moe_message_new(VKMOE_CHAT_USER, "O Romeo"));
+    moe_store_save(store, c);
+    moe_conversation_append(c, "\xff");
+    moe_store_save(store, c);
+    handle_events(store);
+    assert_non_null(failure);
+    assert_non_null(strstr(failure, "“A draft” could not be saved"));
+    g_object_unref(c);
+    g_object_unref(store);
+    store = moe_store_new(test_folder()); /* the file has what was saved before */
+    handle_events(store);
+    assert_int_equal(g_list_model_get_n_items(moe_store_get_list(store)), 1);
+    g_object_unref(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -326,6 +349,7 @@ int main(void)
         cmocka_unit_test(a_broken_file_is_one_sentence),
         TEST_IN_FOLDER(the_folder_keeps_what_is_saved),
         TEST_IN_FOLDER(what_cannot_be_saved_is_said),
+        TEST_IN_FOLDER(what_cannot_be_written_keeps_its_file),
         TEST_IN_FOLDER(settings_are_remembered),
         cmocka_unit_test(runs_of_tokens_become_one_event),
     };

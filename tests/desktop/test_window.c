@@ -144,6 +144,32 @@ static bool is_listed(void *data)
            0;
 }
 
+static bool is_shorter(void *data)
+{
+    const struct awaited *a = data;
+    MoeStore *store = moe_application_get_store(a->d->application);
+    return g_list_model_get_n_items(moe_store_get_list(store)) == a->length - 1;
+}
+
+static GtkWidget *find_button(GtkWidget *from, const char *action)
+{
+    GtkWidget *found = NULL;
+    if (GTK_IS_BUTTON(from) &&
+        g_strcmp0(gtk_actionable_get_action_name(GTK_ACTIONABLE(from)), action) == 0)
+        return from;
+    for (GtkWidget *w = gtk_widget_get_first_child(from); w && !found;
+         w = gtk_widget_get_next_sibling(w))
+        found = find_button(w, action);
+    return found;
+}
+
+static GtkWidget *button_for(struct desktop *d, const char *action)
+{
+    GtkWidget *button = find_button(GTK_WIDGET(d->window), action);
+    assert_non_null(button);
+    return button;
+}
+
 static void a_conversation_is_there_after_reopening(void **state)
 {
     struct desktop d;
@@ -156,15 +182,96 @@ static void a_conversation_is_there_after_reopening(void **state)
     GListModel *list = moe_store_get_list(moe_application_get_store(d.application));
     g_autoptr(MoeConversation) newest = g_list_model_get_item(list, 0);
     assert_true(g_str_has_prefix(moe_conversation_get_title(newest), "KING: O"));
+    desktop_wait_idle(&d); /* a prompt is suggested, of which this one has no need */
     desktop_choose(&d, newest);
     g_autofree char *after = desktop_text(&d);
+    g_autofree char *typed =
+        moe_composer_get_text(MOE_COMPOSER(desktop_find(&d, MOE_TYPE_COMPOSER)));
+    assert_string_equal(typed, "");
     assert_string_equal(after, before);
     desktop_wait_idle(&d);
     g_autofree char *longer = run_to_end(&d, "", 4, 4);
     assert_true(g_str_has_prefix(longer, before));
     guint n = g_list_model_get_n_items(list);
     desktop_do(&d, "win.delete");
-    assert_int_equal(g_list_model_get_n_items(list), n - 1);
+    desktop_settle(&d);
+    assert_int_equal(g_list_model_get_n_items(list), n); /* it asks */
+    gtk_widget_activate(button_for(&d, "win.delete-now"));
+    desktop_wait(is_shorter, &(struct awaited){&d, n}, "it should be deleted");
+    g_autofree char *nothing = desktop_text(&d);
+    assert_string_equal(nothing, "");
+    desktop_stop(&d);
+}
+
+static void assert_shown(struct desktop *d, MoeConversation *c, const char *text)
+{
+    GtkListView *view = GTK_LIST_VIEW(desktop_find(d, GTK_TYPE_LIST_VIEW));
+    GtkSingleSelection *rows = GTK_SINGLE_SELECTION(gtk_list_view_get_model(view));
+    desktop_choose(d, c);
+    desktop_settle(d);
+    g_autofree char *shown = desktop_text(d);
+    assert_string_equal(shown, text);
+    assert_ptr_equal(gtk_single_selection_get_selected_item(rows), c);
+}
+
+static void one_switches_between_two_conversations(void **state)
+{
+    struct desktop d;
+    (void)state;
+    start_with_model(&d);
+    GListModel *list = moe_store_get_list(moe_application_get_store(d.application));
+    g_autofree char *text_a = run_to_end(&d, "First Citizen:", 6, 1);
+    g_autoptr(MoeConversation) a = g_list_model_get_item(list, 0);
+    desktop_do(&d, "win.new");
+    g_autofree char *text_b = run_to_end(&d, "Second Citizen:", 6, 2);
+    g_autoptr(MoeConversation) b = g_list_model_get_item(list, 0);
+    assert_ptr_not_equal(a, b);
+    guint n = g_list_model_get_n_items(list);
+    assert_shown(&d, a, text_a);
+    assert_shown(&d, b, text_b);
+    assert_shown(&d, a, text_a);
+    assert_int_equal(g_list_model_get_n_items(list), n);
+    desktop_stop(&d);
+}
+
+static GtkAdjustment *scrolled(struct desktop *d)
+{
+    GtkWidget *view = GTK_WIDGET(moe_transcript_get_view(d->transcript));
+    return gtk_scrollable_get_vadjustment(GTK_SCROLLABLE(view));
+}
+
+static bool is_at_end(void *data)
+{
+    GtkAdjustment *a = scrolled(data);
+    double end = gtk_adjustment_get_upper(a) - gtk_adjustment_get_page_size(a);
+    return end > 0 && gtk_adjustment_get_value(a) >= end - 24;
+}
+
+/* Lines come faster than they are laid out. */
+static void add_lines(struct desktop *d)
+{
+    for (int i = 0; i < 200; i++) {
+        moe_transcript_append(d->transcript, "Speak, speak.\n");
+        g_main_context_iteration(NULL, FALSE);
+    }
+    desktop_settle(d);
+}
+
+static void text_is_followed_unless_one_scrolled_up(void **state)
+{
+    struct desktop d;
+    (void)state;
+    start_with_model(&d);
+    desktop_settle(&d);
+    moe_transcript_add_message(d.transcript, VKMOE_CHAT_ASSISTANT, "");
+    add_lines(&d);
+    desktop_wait(is_at_end, &d, "the end should be in sight");
+    gtk_adjustment_set_value(scrolled(&d), 10);
+    add_lines(&d);
+    assert_float_equal(gtk_adjustment_get_value(scrolled(&d)), 10, 0.5);
+    gtk_adjustment_set_value(scrolled(&d), gtk_adjustment_get_upper(scrolled(&d)));
+    add_lines(&d);
+    desktop_wait(is_at_end, &d, "the end should be in sight again");
     desktop_stop(&d);
 }
 
@@ -441,6 +548,8 @@ int main(void)
         cmocka_unit_test(a_run_without_a_prompt_goes_on),
         cmocka_unit_test(a_chat_labels_who_speaks),
         cmocka_unit_test(a_conversation_is_there_after_reopening),
+        cmocka_unit_test(one_switches_between_two_conversations),
+        cmocka_unit_test(text_is_followed_unless_one_scrolled_up),
         cmocka_unit_test(the_token_at_the_cursor_is_selected),
         cmocka_unit_test(every_token_has_a_route),
         TEST_IN_FOLDER(a_broken_model_is_one_sentence),

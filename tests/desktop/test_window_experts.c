@@ -155,6 +155,10 @@ static void a_word_shows_its_route(void **state)
     g_autofree char *expected =
         g_strdup_printf("Layer 2: %u\u00a0(%.3f)", rank.expert, (double)rank.gate);
     assert_non_null(strstr(text, expected));
+    g_autofree char *word = moe_transcript_dup_token_text(d.transcript, 10);
+    assert_true(*word != '\0');
+    assert_non_null(strchr(word, '\n') ? strstr(text, "↵") : strstr(text, word));
+    assert_non_null(strstr(text, "(token 10)"));
     moe_transcript_select(d.transcript, -1);
     assert_int_equal(moe_expert_map_get_token(map), -1);
     desktop_stop(&d);
@@ -425,7 +429,7 @@ static void the_pages_are_drawn_in_light_and_dark(void **state)
     moe_steering_set_shape(steering, &large);
     feed(log, &large, 300);
     pictures(&d, "large");
-    moe_experts_page_set_token(moe_experts_get_page(experts), 40);
+    moe_experts_page_set_token(moe_experts_get_page(experts), 40, "O");
     moe_expert_map_set_zoom(map, 8);
     pictures(&d, "large-route");
     desktop_stop(&d);
