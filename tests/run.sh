@@ -46,10 +46,11 @@ for preset in release asan tsan; do
     case $preset in
     release) only=() ;;
     # Left out: the fault test on a real driver, as faults.null_driver runs the same code; the address
-    # check, which golden.golden has a run with; and what formats hold, whose readers unit tests try.
+    # check, which golden.golden has a run with; what formats hold, whose readers unit tests try; and
+    # latency, which is not the sanitizers'.
     asan)
         only=(-LE "lavapipe-22|swiftshader"
-            -E "^(faults.faulty_driver|kernels.addresses|golden.gguf_models)")
+            -E "^(faults.faulty_driver|kernels.addresses|golden.gguf_models|desktop.window_latency)")
         ;;
     # Where threads are used.
     tsan) only=(-LE "lavapipe-22|swiftshader" -R "^(engine.sessions|kernels.gpu_)") ;;
