@@ -3,10 +3,9 @@
  * with "chat" as its first argument it is that program, on a terminal. */
 #include "../apps/saved.h"
 #include "../apps/terminal.h"
-#include "faults.h"
+#include "lossy.h"
 #include "process.h"
 #include "support.h"
-#include "engine/engine.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,45 +15,14 @@ int cmd_chat(int argc, char **argv);
 
 /* --- in the program --- */
 
-enum { TOKENS_BEFORE = 5 }; /* of the answer in which the device is lost */
-
-static bool lost_once;
-
-vkmoe_status lossy_device_open(const vkmoe_device_params *params, vkmoe_device **out,
-                               vkmoe_error *err);
 vkmoe_status lossy_session_generate(vkmoe_session *s, const vkmoe_generate_params *params,
                                     size_t *count, vkmoe_error *err);
-
-vkmoe_status lossy_device_open(const vkmoe_device_params *params, vkmoe_device **out,
-                               vkmoe_error *err)
-{
-    if (!lost_once)
-        fault_start(NULL, NULL, 0);
-    return vkm_device_open(params, fault_loader, out, err);
-}
-
-struct listener {
-    const vkmoe_generate_params *params; /* the program's own */
-    unsigned tokens;
-};
-
-static bool lose_after_some(void *user, int32_t token)
-{
-    struct listener *l = user;
-    if (++l->tokens == TOKENS_BEFORE && !lost_once) {
-        lost_once = true;
-        fault_next(FAULT_QueueSubmit2, VK_ERROR_DEVICE_LOST);
-    }
-    return l->params->on_token(l->params->user, token);
-}
 
 vkmoe_status lossy_session_generate(vkmoe_session *s, const vkmoe_generate_params *params,
                                     size_t *count, vkmoe_error *err)
 {
-    struct listener l = {.params = params};
-    vkmoe_generate_params own = *params;
-    own.on_token = lose_after_some;
-    own.user = &l;
+    struct lossy_listener l;
+    const vkmoe_generate_params own = lossy_params(&l, params);
     return vkmoe_session_generate(s, &own, count, err);
 }
 
