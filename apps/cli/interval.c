@@ -27,3 +27,11 @@ struct cli_figure cli_figure(double value, int width, int digits)
         snprintf(figure.text, sizeof(figure.text), "%*.*f", width, digits, value);
     return figure;
 }
+
+struct cli_figure cli_csv_error(double standard_error, uint64_t n)
+{
+    struct cli_figure f = {""};
+    if (n > 1)
+        snprintf(f.text, sizeof(f.text), "%.9g", standard_error);
+    return f;
+}

@@ -12,5 +12,8 @@ struct cli_figure {
     char text[16];
 };
 struct cli_figure cli_figure(double value, int width, int digits);
+/* A standard error from n samples as a cell of CSV: empty where n < 2, of which no spread is known.
+ */
+struct cli_figure cli_csv_error(double standard_error, uint64_t n);
 
 #endif

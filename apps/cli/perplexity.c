@@ -117,9 +117,9 @@ static int print_json(const struct measurement *m, const vkmoe_perplexity *p)
 static void print_csv(const struct measurement *m, const vkmoe_perplexity *p)
 {
     printf("nll,standard_error,perplexity,bits_per_byte,tokens,bytes,windows,context,stride\n"
-           "%.9g,%.9g,%.9g,%.9g,%llu,%llu,%llu,%u,%u\n",
-           p->nll, p->standard_error, p->perplexity, p->bits_per_byte,
-           (unsigned long long)p->scored, (unsigned long long)p->bytes,
+           "%.9g,%s,%.9g,%.9g,%llu,%llu,%llu,%u,%u\n",
+           p->nll, cli_csv_error(p->standard_error, p->windows).text, p->perplexity,
+           p->bits_per_byte, (unsigned long long)p->scored, (unsigned long long)p->bytes,
            (unsigned long long)p->windows, m->state.context, m->state.stride);
 }
 

@@ -90,8 +90,9 @@ static void print_csv(const struct importance *m)
     printf("layer,expert,tokens,more,standard_error\n");
     for (size_t i = 0; i < m->count; i++) {
         uint32_t at = m->order[i];
-        printf("%u,%u,%llu,%.9g,%.9g\n", at / m->experts, at % m->experts,
-               (unsigned long long)r->chosen[at], r->harm[at], r->standard_error[at]);
+        printf("%u,%u,%llu,%.9g,%s\n", at / m->experts, at % m->experts,
+               (unsigned long long)r->chosen[at], r->harm[at],
+               cli_csv_error(r->standard_error[at], r->runs).text);
     }
 }
 

@@ -255,9 +255,11 @@ static void print_csv(const struct study *s)
            "read_per_second,generated_per_second\n");
     for (size_t i = 0; i < s->count; i++) {
         const struct trial *t = &s->trials[i];
-        printf("%u,%u,%d,%.9g,%.9g,%.9g,%.9g,%.9g,%.6g,%.6g\n", t->routing.skip, active(s, t),
-               !t->routing.without_shared, t->result.nll, t->result.standard_error, t->more,
-               t->more_error, t->result.perplexity, t->prompt_rate, t->rate);
+        printf("%u,%u,%d,%.9g,%s,%.9g,%s,%.9g,%.6g,%.6g\n", t->routing.skip, active(s, t),
+               !t->routing.without_shared, t->result.nll,
+               cli_csv_error(t->result.standard_error, t->result.windows).text, t->more,
+               cli_csv_error(t->more_error, t->result.windows).text, t->result.perplexity,
+               t->prompt_rate, t->rate);
     }
 }
 
