@@ -6,8 +6,9 @@
  *            scattered through order
  * A workgroup makes a tile of VKM_TILE_ROWS rows by VKM_TILE_COLS columns, through shared memory
  * (lib/gemm_shared.glsl), with subgroup arithmetic and lanes along K (lib/gemm_team.glsl), which
- * suits CPU drivers, as does a lane for each column (lib/gemm_wide.glsl), or with products of 8-bit integers (lib/gemm_int8.glsl). Workgroups: column
- * tiles on x, folded into z where x does not suffice; row tiles on y. */
+ * suits CPU drivers, as does a lane for each column (lib/gemm_wide.glsl), or with products of 8-bit
+ * integers (lib/gemm_int8.glsl) or of float16 (lib/gemm_fp16.glsl, lib/gemm_coopmat.glsl).
+ * Workgroups: column tiles on x, folded into z where x does not suffice; row tiles on y. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
@@ -25,7 +26,7 @@ layout(constant_id = 1) const uint BLOCK_ROWS = 8;
 #define RUN_ROWS 8u
 #endif
 #endif
-#ifdef PATH_INT8
+#if defined(PATH_INT8) || defined(PATH_FP16)
 #define GROUPS
 #endif
 #include "lib/weights.glsl"
@@ -144,6 +145,8 @@ void tile_store(uint r, uint c, VKM_SUM sum)
 #include "lib/gemm_team.glsl"
 #elif defined(PATH_INT8)
 #include "lib/gemm_int8.glsl"
+#elif defined(PATH_FP16)
+#include "lib/gemm_fp16.glsl"
 #elif defined(PATH_COOPMAT)
 #include "lib/gemm_coopmat.glsl"
 #else

@@ -32,8 +32,11 @@ for preset in release asan tsan; do
     # The other drivers' tests are brief by themselves; the sanitizers look at code, not at figures.
     [ $preset = release ] || export VKMOE_TEST_BRIEF=1
     say "Building in build/$preset."
+    # The shaders are the same for all presets: the first compiles them.
+    spirv=()
+    [ $preset = release ] || spirv=(-DVKMOE_SPIRV_FROM=build/release)
     if ! { cmake --preset $preset -DVKMOE_TESTS=ON -DVKMOE_TEST_DRIVERS="$drivers/drivers.txt" \
-        "${glslang[@]}" &&
+        "${glslang[@]}" "${spirv[@]}" &&
         cmake --build --preset $preset; }; then
         say "The build of preset $preset failed."
         failed=$((failed + 1))

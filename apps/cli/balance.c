@@ -13,9 +13,13 @@ static const char help[] =
     "Routes a text and tells, for each MoE layer, how evenly it uses the experts: the busiest\n"
     "expert's load over the mean, the load's coefficient of variation and entropy (1: even),\n"
     "experts never chosen, and the paper's balance losses divided by their factor alpha\n"
-    "(1: even): expert level, over all tokens and as the mean over sequences, and device level.\n"
-    "JSON and CSV have the counts of each expert as well.\n\n" CLI_TEXT_HELP
+    "(1: even): expert level, over all tokens and as the mean over sequences, weighed by their\n"
+    "tokens, and device level. JSON and CSV have the counts of each expert as "
+    "well.\n\n" CLI_TEXT_HELP
     "      --devices D        experts are spread over D devices (default: 1), in equal runs\n"
+    "      --pairs FILE       also write as CSV how many tokens chose each pair of experts, and "
+    "how\n"
+    "                         many would if they were chosen independently\n"
     "      --map FILE         also draw each expert's share, as SVG or, with .png, as "
     "PNG\n" CLI_COMMON_HELP;
 
@@ -23,15 +27,16 @@ struct options {
     struct cli_common common;
     struct cli_text_options text;
     uint64_t devices;
-    const char *map;
+    const char *map, *pairs;
 };
 
-enum { OPTION_DEVICES = CLI_OPTION_TEXT_OWN, OPTION_MAP };
+enum { OPTION_DEVICES = CLI_OPTION_TEXT_OWN, OPTION_MAP, OPTION_PAIRS };
 
 static const struct option long_options[] = {
     CLI_TEXT_LONG,
     {"devices", required_argument, NULL, OPTION_DEVICES},
     {"map", required_argument, NULL, OPTION_MAP},
+    {"pairs", required_argument, NULL, OPTION_PAIRS},
     {NULL, 0, NULL, 0},
 };
 
@@ -45,6 +50,9 @@ static int apply_option(struct options *o, int option)
     case OPTION_MAP:
         o->map = optarg;
         return *optarg ? -1 : cli_usage("--map: an empty name is no file");
+    case OPTION_PAIRS:
+        o->pairs = optarg;
+        return *optarg ? -1 : cli_usage("--pairs: an empty name is no file");
     default:
         return cli_text_option(&o->text, &o->common, option, help);
     }
@@ -62,7 +70,9 @@ static int parse(int argc, char **argv, struct options *o)
     int code = cli_text_check_file(&o->text, "balance", argc, argv);
     if (code >= 0)
         return code;
-    return o->map && !drawing_can("--map") ? EXIT_FAILED : -1;
+    if (o->pairs && cli_try_file(o->pairs) != EXIT_DONE)
+        return EXIT_FAILED;
+    return drawing_check("--map", o->map);
 }
 
 /* --- what is measured --- */
@@ -81,10 +91,12 @@ static bool allocate(struct measurement *m)
     r->counts.chosen = calloc(n, sizeof(*r->counts.chosen));
     r->counts.gate_mass = calloc(n, sizeof(double));
     r->counts.prob_mass = calloc(n, sizeof(double));
+    if (m->options->pairs)
+        r->counts.pairs = calloc(n, m->experts * sizeof(*r->counts.pairs));
     r->batch = calloc(m->layers + 1, sizeof(*r->batch));
     r->sequence_loss = calloc(m->layers + 1, sizeof(double));
     return r->counts.chosen && r->counts.gate_mass && r->counts.prob_mass && r->batch &&
-           r->sequence_loss;
+           r->sequence_loss && (!m->options->pairs || r->counts.pairs);
 }
 
 static void release(struct measurement *m)
@@ -92,6 +104,7 @@ static void release(struct measurement *m)
     free(m->result.counts.chosen);
     free(m->result.counts.gate_mass);
     free(m->result.counts.prob_mass);
+    free(m->result.counts.pairs);
     free(m->result.batch);
     free(m->result.sequence_loss);
 }
@@ -166,6 +179,38 @@ static int print_json(const struct measurement *m)
                           "the result");
 }
 
+/* What a layer's experts i and j, i < j, have in common. */
+static void put_pairs(const struct measurement *m, uint32_t layer, FILE *out)
+{
+    const vkmoe_routing_counts *c = &m->result.counts;
+    size_t n = m->experts;
+    const uint64_t *chosen = c->chosen + layer * n;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = i + 1; j < n; j++)
+            fprintf(out, "%u,%zu,%zu,%u,%.9g\n", layer, i, j, c->pairs[(layer * n + i) * n + j],
+                    (double)chosen[i] * (double)chosen[j] / (double)c->tokens);
+}
+
+static int write_pairs(const struct measurement *m)
+{
+    char *csv = NULL;
+    size_t size;
+    FILE *out = open_memstream(&csv, &size);
+    if (out) {
+        fputs("layer,expert,other,tokens,expected\n", out);
+        for (uint32_t l = 0; l < m->layers; l++)
+            put_pairs(m, l, out);
+    }
+    bool good = out && !ferror(out);
+    if (out)
+        good &= fclose(out) == 0;
+    int code =
+        good ? cli_write_file(m->options->pairs, csv, size)
+             : cli_fail("--pairs: host memory ran out for the pairs of %u experts", m->experts);
+    free(csv);
+    return code;
+}
+
 static int draw(const struct measurement *m, const struct cli_text *text)
 {
     const vkmoe_balance_result *r = &m->result;
@@ -192,17 +237,6 @@ static int draw(const struct measurement *m, const struct cli_text *text)
     json_decref(subtitle);
     free(shares);
     return code;
-}
-
-static int print(const struct measurement *m)
-{
-    if (m->options->text.as_json)
-        return print_json(m);
-    if (m->options->text.as_csv)
-        print_csv(m);
-    else
-        print_text(m);
-    return EXIT_DONE;
 }
 
 /* --- running --- */
@@ -236,10 +270,12 @@ static int measure(void *user, const struct cli_engine *e, const struct cli_text
              VKMOE_OK)
         code = cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
     cli_end_progress();
+    if (code == EXIT_DONE && m->options->pairs)
+        code = write_pairs(m);
     if (code == EXIT_DONE && m->options->map)
         code = draw(m, text);
     if (code == EXIT_DONE)
-        code = print(m);
+        code = CLI_TEXT_PRINT(&m->options->text, print_json(m), print_csv(m), print_text(m));
     release(m);
     free(states);
     return code;

@@ -1,5 +1,8 @@
 /* vkmoe bench: how fast a model, or a shape of one, runs on a device. */
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "bench.h"
@@ -19,6 +22,10 @@ static const char help[] =
     "  -r, --repetitions N    that are measured, after one that is not (default: 5)\n"
     "      --profile          also every kernel's time by the device's clock, GB/s, GFLOP/s and\n"
     "                         share of the device's peak\n"
+    "      --count-routing    also what it costs to count routes while generating: sessions that "
+    "do\n"
+    "                         and do not take turns; the median ratio of their times, with a 95 %\n"
+    "                         interval\n"
     "      --svg FILE         also draw the time of every kernel (with --profile or without)\n"
     "      --tune             instead: find out, in under a minute, how kernels are best launched\n"
     "                         on this device, for later sessions (--no-tuning: without)\n"
@@ -28,6 +35,7 @@ enum {
     OPTION_CONFIG = CLI_OPTION_OWN,
     OPTION_LAYERS,
     OPTION_PROFILE,
+    OPTION_COUNT_ROUTING,
     OPTION_JSON,
     OPTION_SVG,
     OPTION_TUNE
@@ -43,6 +51,7 @@ static const struct option long_options[] = {
     {"batch", required_argument, NULL, 'b'},
     {"repetitions", required_argument, NULL, 'r'},
     {"profile", no_argument, NULL, OPTION_PROFILE},
+    {"count-routing", no_argument, NULL, OPTION_COUNT_ROUTING},
     {"json", no_argument, NULL, OPTION_JSON},
     {"tune", no_argument, NULL, OPTION_TUNE},
     {"svg", required_argument, NULL, OPTION_SVG},
@@ -56,6 +65,7 @@ static const struct option long_options[] = {
 static int apply_option(struct bench_options *o, int option)
 {
     bool good = true;
+    o->measures |= option < CHAR_MAX && strchr("pndbr", option);
     switch (option) {
     case OPTION_CONFIG:
         o->config = optarg;
@@ -90,6 +100,9 @@ static int apply_option(struct bench_options *o, int option)
     case OPTION_PROFILE:
         o->profile = true;
         break;
+    case OPTION_COUNT_ROUTING:
+        o->count_routing = true;
+        break;
     case OPTION_JSON:
         o->as_json = true;
         break;
@@ -117,11 +130,15 @@ static int parse(int argc, char **argv, struct bench_options *o)
         return cli_usage("bench: --layers goes with --config");
     if (o->prompt == 0 && o->generate == 0)
         return cli_usage("bench: -p 0 -n 0 leaves nothing to measure");
-    if (o->tune && o->profile)
-        return cli_usage("bench: --tune measures for itself: leave out --profile and --svg");
+    if (o->tune && (o->profile || o->count_routing || o->measures))
+        return cli_usage("bench: --tune measures for itself: leave out -p, -n, -d, -b, -r, "
+                         "--profile, --count-routing and --svg");
+    if (o->count_routing && o->generate == 0)
+        return cli_usage(
+            "bench: --count-routing is of tokens that are generated, -n 0 leaves none");
     if (o->batch > 1 && o->generate == 0)
         return cli_usage("bench: -b is of sequences that generate, -n 0 leaves none");
-    return o->svg && !drawing_can("--svg") ? EXIT_FAILED : -1;
+    return drawing_check("--svg", o->svg);
 }
 
 static bool on_load(void *user, uint64_t done, uint64_t total)
@@ -135,7 +152,8 @@ static vkmoe_model_params load_params(const struct bench_options *o)
 {
     vkmoe_model_params params = cli_model_params(&o->common);
     uint64_t longest = o->prompt > o->generate ? o->prompt : o->generate;
-    uint64_t context = o->batch * (longest + (o->depth > 0 ? o->depth : 1));
+    uint64_t sequences = o->count_routing && o->batch < 2 ? 2 : o->batch; /* of turns, two */
+    uint64_t context = sequences * (longest + (o->depth > 0 ? o->depth : 1));
     params.context = (uint32_t)(context < CLI_MOST_TOKENS ? context : CLI_MOST_TOKENS);
     params.prompt_tokens = (uint32_t)o->prompt;
     params.progress = on_load;
@@ -178,6 +196,7 @@ static int measure(const struct bench_options *o, vkmoe_device *device, vkmoe_mo
         .kv = o->common.kv,
         .repetitions = (uint32_t)o->repetitions,
         .profile = o->profile,
+        .count_routing = o->count_routing,
         .progress = on_progress,
         .user = &shown,
     };
@@ -201,12 +220,16 @@ int cmd_bench(int argc, char **argv)
     struct bench_options o;
     vkmoe_device *device = NULL;
     vkmoe_model *model = NULL;
+    uint32_t *table;
     vkmoe_error err;
     int code = parse(argc, argv, &o);
     if (code >= 0)
         return code;
     cli_catch_interrupt();
     const char *name = o.config ? o.config : cli_model_path(&o.common);
+    code = cli_router_table(&o.common, name, &table);
+    if (code != EXIT_DONE)
+        return code;
     vkmoe_log log = cli_log(&o.common);
     vkmoe_model_params params = load_params(&o);
     vkmoe_status status = cli_device_open(&o.common, &log, &device, &err);
@@ -220,5 +243,6 @@ int cmd_bench(int argc, char **argv)
         code = cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
     vkmoe_model_destroy(model);
     vkmoe_device_close(device);
+    free(table);
     return code;
 }

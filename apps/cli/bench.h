@@ -8,7 +8,8 @@ struct bench_options {
     struct cli_common common;
     const char *config, *svg;
     uint64_t layers, prompt, generate, depth, batch, repetitions;
-    bool profile, tune, as_json;
+    bool profile, count_routing, tune, as_json;
+    bool measures; /* -p, -n, -d, -b or -r were given */
 };
 
 /* What was measured, and on what. */

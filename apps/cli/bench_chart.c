@@ -98,7 +98,8 @@ static void draw_kernel(const struct chart *chart, const vkmoe_bench_kernel *k, 
     snprintf(values[1], sizeof(values[1]), "%.1f %%", total > 0 ? 100 * k->seconds / total : 0);
     snprintf(values[2], sizeof(values[2]), "%.2f", k->bytes / seconds / 1e9);
     snprintf(values[3], sizeof(values[3]), "%.2f", k->operations / seconds / 1e9);
-    snprintf(values[4], sizeof(values[4]), "%.0f %%", 100 * k->share);
+    snprintf(values[4], sizeof(values[4]), "%s%.0f %%", k->unit_unknown ? "> " : "",
+             100 * k->share);
     drawing_font(c, DRAWING_FONT - 1, false);
     drawing_colour(c, drawing_ink);
     write_columns(c, y + BAR - 2, values);

@@ -34,10 +34,25 @@ static void print_kernels(const vkmoe_bench_result *r, bool prompt)
     for (uint32_t i = 0; i < r->n_kernels; i++) {
         const vkmoe_bench_kernel *k = &r->kernels[i];
         double seconds = k->seconds > 0 ? k->seconds : 1; /* a device without a clock */
-        printf("    %-18s %10u %11.3f %5.1f %% %9.2f %9.2f %6.1f %%\n", k->name, k->dispatches,
+        printf("    %-18s %10u %11.3f %5.1f %% %9.2f %9.2f %s%5.1f %%\n", k->name, k->dispatches,
                1e3 * k->seconds, total > 0 ? 100 * k->seconds / total : 0, k->bytes / seconds / 1e9,
-               k->operations / seconds / 1e9, 100 * k->share);
+               k->operations / seconds / 1e9, k->unit_unknown ? ">" : " ", 100 * k->share);
     }
+    if (r->step_over_weights > 0)
+        printf(
+            "  a step takes %.2f times what its weights do at the rates of the kernels that read "
+            "them\n",
+            r->step_over_weights);
+}
+
+static void print_counting(const vkmoe_bench_counting *c)
+{
+    if (c->pairs == 0)
+        return;
+    printf("%-14s counting routes takes %.3f times as long", "", c->ratio);
+    if (c->low > 0)
+        printf(" (95 %%: %.3f to %.3f)", c->low, c->high);
+    printf(", the median of %u pairs\n", c->pairs);
 }
 
 static void print_result(const struct bench_results *all, const vkmoe_bench_result *r, bool prompt)
@@ -54,6 +69,7 @@ static void print_result(const struct bench_results *all, const vkmoe_bench_resu
            r->dispatches, r->barriers, r->dispatches_per_token, r->barriers_per_token);
     printf("%-14s host: %.3f ms recording, %.3f ms submitting, %.3f ms waiting for each token\n",
            "", 1e3 * r->record_seconds, 1e3 * r->submit_seconds, 1e3 * r->wait_seconds);
+    print_counting(&r->counting);
     print_kernels(r, prompt);
 }
 
@@ -82,7 +98,8 @@ void bench_print_table(const struct bench_results *r)
     if (any->n_kernels > 0)
         puts("\nBytes count once for each dispatch: an expert's weights if any row chose it, keys "
              "and values\nonce for all rows of a sequence. A share is of the peak that a kernel is "
-             "nearer to; caches can\nmake it more than all.");
+             "nearer to; with > of\nmemory's alone, as no peak of the units that it computes in is "
+             "known. Caches can make it more\nthan all, on CPU drivers they raise the peak.");
 }
 
 /* --- JSON --- */
@@ -99,14 +116,25 @@ static json_t *kernels_json(const vkmoe_bench_result *r)
     for (uint32_t i = 0; i < r->n_kernels; i++) {
         const vkmoe_bench_kernel *k = &r->kernels[i];
         double seconds = k->seconds > 0 ? k->seconds : 1;
-        json_array_append_new(kernels, json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "name",
-                                                 k->name, "dispatches", (json_int_t)k->dispatches,
-                                                 "seconds", k->seconds, "bytes", k->bytes,
-                                                 "operations", k->operations, "bytes_per_second",
-                                                 k->bytes / seconds, "operations_per_second",
-                                                 k->operations / seconds, "share", k->share));
+        json_array_append_new(
+            kernels,
+            json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:f}", "name", k->name,
+                      "dispatches", (json_int_t)k->dispatches, "seconds", k->seconds, "bytes",
+                      k->bytes, "weight_bytes", k->weight_bytes, "operations", k->operations,
+                      "bytes_per_second", k->bytes / seconds, "operations_per_second",
+                      k->operations / seconds, "unit_unknown", k->unit_unknown, "share", k->share));
     }
     return kernels;
+}
+
+/* null: not measured, or an interval of too few pairs. */
+static json_t *counting_json(const vkmoe_bench_counting *c)
+{
+    bool known = c->low > 0;
+    if (c->pairs == 0)
+        return json_null();
+    return json_pack("{s:I, s:f, s:o}", "pairs", (json_int_t)c->pairs, "ratio", c->ratio,
+                     "interval_95", known ? json_pack("[f, f]", c->low, c->high) : json_null());
 }
 
 static json_t *result_json(const struct bench_results *all, const vkmoe_bench_result *r,
@@ -116,7 +144,7 @@ static json_t *result_json(const struct bench_results *all, const vkmoe_bench_re
     bench_name(name, all->options, prompt);
     return json_pack(
         "{s:s, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:f, "
-        "s:f, s:o, s:o, s:o}",
+        "s:f, s:f, s:o, s:o, s:o, s:o}",
         "test", name, "mean", r->mean, "sd", r->deviation, "tokens", (json_int_t)r->tokens, "batch",
         (json_int_t)r->batch, "depth", (json_int_t)all->options->depth, "repetitions",
         (json_int_t)r->repetitions, "weight_bytes", r->weight_bytes, "kv_bytes", r->kv_bytes,
@@ -124,8 +152,9 @@ static json_t *result_json(const struct bench_results *all, const vkmoe_bench_re
         (json_int_t)r->dispatches, "barriers", (json_int_t)r->barriers, "dispatches_per_token",
         r->dispatches_per_token, "barriers_per_token", r->barriers_per_token,
         "record_seconds_per_token", r->record_seconds, "submit_seconds_per_token",
-        r->submit_seconds, "wait_seconds_per_token", r->wait_seconds, "peak_memory",
-        peak_json(&r->memory), "peak_arithmetic", peak_json(&r->arithmetic), "kernels",
+        r->submit_seconds, "wait_seconds_per_token", r->wait_seconds, "step_over_weights",
+        r->step_over_weights, "peak_memory", peak_json(&r->memory), "peak_arithmetic",
+        peak_json(&r->arithmetic), "counting", counting_json(&r->counting), "kernels",
         kernels_json(r));
 }
 

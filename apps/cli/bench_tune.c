@@ -29,13 +29,15 @@ static void print_table(const vkmoe_tune_result *r)
 {
     printf("%u candidates compared in %.1f s\n", r->candidates, r->seconds);
     if (r->n_choices > 0)
-        printf("%-18s %10s %10s %8s %8s\n", "launch", "was", "is", "time", "noise");
+        printf("%-22s %10s %10s %8s %8s\n", "launch", "was", "is", "time", "noise");
     for (uint32_t i = 0; i < r->n_choices; i++) {
         const vkmoe_tune_choice *c = &r->choices[i];
-        char from[32], to[32];
+        char from[32], to[32], name[64];
         name_launch(from, c->from);
         name_launch(to, c->to);
-        printf("%-18s %10s %10s %6.1f %% %6.1f %%%s\n", c->name, from, to, 100 * c->ratio,
+        snprintf(name, sizeof(name), "%s%s%s", c->name, c->weights ? " " : "",
+                 c->weights ? c->weights : "");
+        printf("%-22s %10s %10s %6.1f %% %6.1f %%%s\n", name, from, to, 100 * c->ratio,
                100 * c->noise, c->kept ? "" : ", not kept");
     }
     if (r->candidates == 0)
@@ -51,9 +53,10 @@ static int print_json(const struct bench_results *about, const vkmoe_tune_result
     for (uint32_t i = 0; i < r->n_choices; i++) {
         const vkmoe_tune_choice *c = &r->choices[i];
         json_array_append_new(choices,
-                              json_pack("{s:s, s:[I, I], s:[I, I], s:f, s:f, s:b}", "name", c->name,
-                                        "from", (json_int_t)c->from[0], (json_int_t)c->from[1],
-                                        "to", (json_int_t)c->to[0], (json_int_t)c->to[1], "ratio",
+                              json_pack("{s:s, s:s?, s:[I, I], s:[I, I], s:f, s:f, s:b}", "name",
+                                        c->name, "weights", c->weights, "from",
+                                        (json_int_t)c->from[0], (json_int_t)c->from[1], "to",
+                                        (json_int_t)c->to[0], (json_int_t)c->to[1], "ratio",
                                         c->ratio, "noise", c->noise, "kept", c->kept));
     }
     return cli_print_json(

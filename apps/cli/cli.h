@@ -24,6 +24,8 @@ struct cli_common {
     bool fixed_context; /* it follows from the prompt: the command has no -c */
     uint32_t chunk;
     vkmoe_routing routing;
+    const char *router_table; /* a file, or NULL */
+    uint64_t table_hash;      /* of what it holds, once cli_router_table has read it */
     const char *experts_off, *experts_forced; /* LAYER:EXPERT lists, or NULL */
     uint64_t memory_limit;
     vkmoe_weights weights;
@@ -46,6 +48,7 @@ enum {
     CLI_OPTION_ROUTER,
     CLI_OPTION_ROUTER_NOISE,
     CLI_OPTION_ROUTER_SEED,
+    CLI_OPTION_ROUTER_TABLE,
     CLI_OPTION_SKIP_EXPERTS,
     CLI_OPTION_NO_SHARED,
     CLI_OPTION_EXPERTS_OFF,
@@ -70,6 +73,7 @@ enum {
         {"router", required_argument, NULL, CLI_OPTION_ROUTER},                                    \
         {"router-noise", required_argument, NULL, CLI_OPTION_ROUTER_NOISE},                        \
         {"router-seed", required_argument, NULL, CLI_OPTION_ROUTER_SEED},                          \
+        {"router-table", required_argument, NULL, CLI_OPTION_ROUTER_TABLE},                        \
         {"skip-experts", required_argument, NULL, CLI_OPTION_SKIP_EXPERTS},                        \
         {"no-shared", no_argument, NULL, CLI_OPTION_NO_SHARED},                                    \
         {"experts-off", required_argument, NULL, CLI_OPTION_EXPERTS_OFF},                          \
@@ -87,6 +91,9 @@ enum {
     "      --experts K        routed experts that each token activates (default: likewise)\n"      \
     "      --router-noise S   normal noise on the router's logits, standard deviation S\n"         \
     "      --router-seed N    of the noise and of hash's table (default: 0)\n"                     \
+    "      --router-table FILE\n"                                                                  \
+    "                         hash's table, instead: a JSON array of the experts of each token,\n" \
+    "                         [[0, 7], [3, 1], ...], as long as the vocabulary\n"                  \
     "      --skip-experts R   pass over each token's R best experts\n"                             \
     "      --no-shared        leave the shared experts out\n"                                      \
     "      --experts-off LIST, --experts-forced LIST\n"                                            \
@@ -104,8 +111,8 @@ enum {
     "                         already, stay as they are\n"                                         \
     "      --kv KIND          keys and values of the context as f32, f16, bf16 or q8 (default: "   \
     "f32)\n"                                                                                       \
-    "      --chunk N          prompt tokens computed in one step (default: "                       \
-    "256)\n" CLI_ROUTING_HELP                                                                      \
+    "      --chunk N          prompt tokens computed in one step (default: 256, on GPUs up to\n"   \
+    "                         2048 where memory has room)\n" CLI_ROUTING_HELP                      \
     "      --force            try to load what does not fit by the plan\n"                         \
     "      --no-cache         do not read or write the pipeline cache\n"                           \
     "      --validate         run under the Khronos validation layer\n"                            \
@@ -122,6 +129,10 @@ enum {
 int cli_routing_option(struct cli_common *common, int option);
 /* What --router calls a kind. */
 const char *cli_router_name(vkmoe_router router);
+/* Has the options route by the table of --router-table, which must be made for this model: *table
+ * is its memory (malloc'ed; NULL where the option was not given). Returns an exit code, after
+ * saying why. */
+int cli_router_table(struct cli_common *common, const char *model, uint32_t **table);
 /* --experts-off and --experts-forced for a model of this shape: [n_moe_layers, n_routed_experts],
  * malloc'ed, NULL where neither was given. Returns an exit code, after saying why. */
 int cli_expert_states(const struct cli_common *common, const vkmoe_model_info *info,
@@ -161,8 +172,9 @@ bool cli_parse_bytes(const char *flag, const char *text, uint64_t *bytes);
 const char *cli_weights_name(vkmoe_weights weights);
 /* What --kv calls a kind. */
 const char *cli_kv_name(vkmoe_kv kv);
-/* "1,2,3" into ids (malloc'ed). */
-bool cli_parse_tokens(const char *flag, const char *text, int32_t **ids, size_t *count);
+/* "1,2,3" into numbers (malloc'ed); what is none is said to be no `what`, "a token id". */
+bool cli_parse_numbers(const char *flag, const char *what, const char *text, int32_t **numbers,
+                       size_t *count);
 
 /* getopt_long, which says in a sentence of ours what is wrong with an option, then returns '?'. */
 int cli_next_option(int argc, char **argv, const char *short_options,
@@ -170,6 +182,9 @@ int cli_next_option(int argc, char **argv, const char *short_options,
 
 /* A JSON string: the text, with U+FFFD for each byte that is not UTF-8. NULL: memory ran out. */
 json_t *cli_json_text(const char *text);
+/* What a device offers, as members of JSON: its paths, and its memories. */
+json_t *cli_paths_json(const vkmoe_device_info *d);
+json_t *cli_heaps_json(const vkmoe_device_info *d);
 /* Prints a JSON object, which is released, on stdout; the exit code. `what` names it if that fails.
  */
 int cli_print_json(json_t *root, const char *what);
@@ -207,15 +222,17 @@ struct cli_engine {
     vkmoe_device *device;
     vkmoe_model *model;
     vkmoe_tokenizer *tokenizer;
+    uint32_t *table; /* of --router-table, or NULL */
     double start, load_seconds;
 };
 
-/* Reads the tokenizer of the model into *e, before a device is opened. Returns an exit code. */
-int cli_tokenizer_open(const struct cli_common *common, struct cli_engine *e);
+/* Reads the tokenizer of the model, and the table of --router-table, into *e, before a device is
+ * opened. Returns an exit code. */
+int cli_tokenizer_open(struct cli_common *common, struct cli_engine *e);
 /* Opens the rest, with a progress bar if stderr is a terminal, for a prompt of so many tokens.
  * Returns an exit code; the reason for a failure has been said. */
 int cli_engine_open(const struct cli_common *common, uint32_t prompt_tokens, struct cli_engine *e);
-/* Closes the model and the device, which may be opened again; the tokenizer stays. */
+/* Closes the model and the device, which may be opened again; tokenizer and table stay. */
 void cli_engine_close_device(struct cli_engine *e);
 void cli_engine_close(struct cli_engine *e); /* after either; accepts what was not opened */
 /* The device alone. */

@@ -13,6 +13,10 @@ static const char help[] =
     "model, and says what is wrong: which kernel, which shape, which element.\n\n"
     "      --kernel GLOB      only kernels or checks whose name fits\n"
     "      --case GLOB        only cases whose name fits\n"
+    "      --path GLOB        only this way of computing: base, subgroup, wide, int8, coopmat, or\n"
+    "                         step for checks of whole steps\n"
+    "      --weights GLOB     only this storage type of weights or KV cache: BF16, Q8, ..., or -\n"
+    "                         for what has none\n"
     "      --seed S           of all random inputs (default 0)\n"
     "      --quick            every kernel and variant (default)\n"
     "      --full             the matrix shapes of real models and longer checks too\n"
@@ -23,10 +27,12 @@ static const char help[] =
     "      --summary FILE     write one without the cases that passed, to be kept\n"
     "      --html FILE        write a report as a page\n"
     "      --export DIR       write kernels' cases that fail, the first ten of each variant, to\n"
-    "                         folders of their own\n"
+    "                         folders of their own; with --list those that are listed, unrun:\n"
+    "                         one on which a driver crashes\n"
     "      --replay DIR       run the case of such a folder alone\n"
     "      --check-addresses  kernels check each address they touch (slow)\n"
-    "      --device D         device index, UUID, part of a name, or 'all' for each in turn\n"
+    "      --device D         device index, UUID, UUID/DRIVERID where several drivers offer it,\n"
+    "                         part of a name, or 'all' for each in turn\n"
     "                         (default: $VKMOE_DEVICE, else the fastest kind there is)\n"
     "  -m, --model MODEL      whole steps of this model too (default: the shipped one): a folder\n"
     "                         in Hugging Face layout, or a GGUF file\n"
@@ -40,6 +46,8 @@ static const char help[] =
 enum {
     OPTION_KERNEL = CLI_OPTION_OWN,
     OPTION_CASE,
+    OPTION_PATH,
+    OPTION_WEIGHTS,
     OPTION_SEED,
     OPTION_QUICK,
     OPTION_FULL,
@@ -64,6 +72,8 @@ static const struct option long_options[] = {
     {"tiled-rows", required_argument, NULL, CLI_OPTION_TILED_ROWS},
     {"kernel", required_argument, NULL, OPTION_KERNEL},
     {"case", required_argument, NULL, OPTION_CASE},
+    {"path", required_argument, NULL, OPTION_PATH},
+    {"weights", required_argument, NULL, OPTION_WEIGHTS},
     {"seed", required_argument, NULL, OPTION_SEED},
     {"quick", no_argument, NULL, OPTION_QUICK},
     {"full", no_argument, NULL, OPTION_FULL},
@@ -107,6 +117,12 @@ static int parse_own(struct options *o, int option)
     case OPTION_CASE:
         o->params.cases = optarg;
         return -1;
+    case OPTION_PATH:
+        o->params.path = optarg;
+        return -1;
+    case OPTION_WEIGHTS:
+        o->params.weights = optarg;
+        return -1;
     case OPTION_SEED:
         o->seeded = true;
         return cli_parse_u64("--seed", optarg, 0, INT64_MAX, &o->params.seed) ? -1 : EXIT_USAGE;
@@ -149,17 +165,26 @@ static int parse_own(struct options *o, int option)
     }
 }
 
+static bool is_same(const char *a, const char *b)
+{
+    return a && b && strcmp(a, b) == 0;
+}
+
 /* Options that do not go with each other. */
 static int check_combination(const struct options *o)
 {
     const vkmoe_conform_params *p = &o->params;
-    if (o->replay && (p->list || p->export_dir || p->kernels || p->cases || o->seeded ||
-                      o->levelled || o->common.model || o->check_addresses || p->jobs))
+    if (o->replay && (p->list || p->export_dir || p->kernels || p->cases || p->path || p->weights ||
+                      o->seeded || o->levelled || o->common.model || o->check_addresses ||
+                      o->common.no_subgroups || o->common.tiled_rows || p->jobs))
         return cli_usage("conform: --replay runs what is in the folder, as it is; only --device, "
                          "--json, --summary, --html, --validate and -v go with it");
-    if (p->list && (o->json || o->summary || o->html || p->export_dir))
-        return cli_usage("conform: --list runs nothing; it does not go with --json, --summary, "
-                         "--html or --export");
+    if (p->list && (o->json || o->summary || o->html))
+        return cli_usage("conform: --list runs nothing; it does not go with --json, --summary or "
+                         "--html");
+    if (is_same(o->json, o->summary) || is_same(o->json, o->html) || is_same(o->summary, o->html))
+        return cli_usage("conform: two reports would go to the file %s; give each one of its own",
+                         is_same(o->json, o->summary) ? o->json : o->html);
     return -1;
 }
 
@@ -227,7 +252,9 @@ static void on_case(void *user, const vkmoe_conform_case *c)
     if (run->options->params.list)
         printf("%s %s %s%.0u %s\n", c->test.kernel, c->test.weights, c->test.path,
                c->test.subgroup_size, c->name);
-    else if (!conform_record_case(run->device, c))
+    if (run->options->params.list && c->bundle[0])
+        printf("# exported to %s\n", c->bundle);
+    if (!run->options->params.list && !conform_record_case(run->device, c))
         run->out_of_memory = true;
 }
 
@@ -236,7 +263,7 @@ static void print_failures(const struct run *run, const struct conform_test *t)
     uint32_t shown = 0;
     for (size_t i = 0; i < t->n_cases; i++) {
         const struct conform_case *c = &t->cases[i];
-        if (c->passed || shown++ >= FAILURES_SHOWN)
+        if (!c->failed || shown++ >= FAILURES_SHOWN)
             continue;
         printf("  FAILED %s\n    again: ", c->sentence);
         conform_command(stdout, run->report, run->device, t, c);
@@ -259,7 +286,9 @@ static void on_result(void *user, const vkmoe_conform_result *r)
     char path[32];
     printf("%-15s %-7s %-12s %6zu %6u %10.2e  ", t->kernel, t->weights, conform_path(t, path),
            t->n_cases, t->failed, t->nmse);
-    if (t->failed == 0 && t->nmse <= 0)
+    if (t->untested == t->n_cases)
+        printf("not tested");
+    else if (t->failed == 0 && t->nmse <= 0)
         printf("all exact");
     else
         conform_element(stdout, worst);
@@ -268,7 +297,8 @@ static void on_result(void *user, const vkmoe_conform_result *r)
     printf("\n");
     for (size_t i = 0; i < t->n_cases; i++)
         if (t->cases[i].note[0])
-            printf("  %s: %s\n", t->cases[i].name, t->cases[i].note);
+            printf("  %s: %s%s\n", t->cases[i].name, t->cases[i].untested ? "not tested: " : "",
+                   t->cases[i].note);
     print_failures(run, t);
     fflush(stdout);
 }
@@ -276,19 +306,53 @@ static void on_result(void *user, const vkmoe_conform_result *r)
 static void print_summary(const struct run *run)
 {
     const struct conform_device *d = run->device;
-    if (run->options->params.list)
-        fprintf(stderr, "vkmoe: %u cases\n", d->totals.cases);
-    else if (d->error.message[0])
-        printf("not finished: %u cases were run, %u of them failed\n", d->totals.cases,
-               d->totals.failed);
-    else if (d->totals.failed > 0)
-        printf("%u of %u cases in %zu tests failed\n", d->totals.failed, d->totals.cases,
-               d->n_tests);
+    const vkmoe_conform_totals *t = &d->totals;
+    if (run->options->params.list) {
+        fprintf(stderr, "vkmoe: %u cases\n", t->cases);
+        return;
+    }
+    if (d->error.message[0])
+        printf("not finished: %u cases were run, %u of them failed", t->cases, t->failed);
+    else if (t->failed > 0)
+        printf("%u of %u cases in %zu tests failed", t->failed, t->cases, d->n_tests);
+    else if (t->untested > 0)
+        printf("%u of %u cases in %zu tests passed", t->cases - t->untested, t->cases, d->n_tests);
     else
-        printf("all %u cases in %zu tests passed\n", d->totals.cases, d->n_tests);
+        printf("all %u cases in %zu tests passed", t->cases, d->n_tests);
+    if (t->untested > 0)
+        printf(", %u could not be tested", t->untested);
+    printf("\n");
 }
 
 /* --- running --- */
+
+/* Says which patterns no case fits, and whether there are such cases at the other level. */
+static int fail_nothing_fits(const struct options *o, const vkmoe_device_params *device)
+{
+    const struct {
+        const char *name, *pattern;
+    } given[] = {{"--kernel", o->params.kernels},
+                 {"--case", o->params.cases},
+                 {"--path", o->params.path},
+                 {"--weights", o->params.weights}};
+    vkmoe_conform_params list = o->params;
+    vkmoe_conform_totals totals = {0};
+    vkmoe_error err;
+    char patterns[512] = "";
+    for (size_t i = 0; i < sizeof(given) / sizeof(given[0]); i++) {
+        size_t at = strlen(patterns);
+        if (given[i].pattern)
+            snprintf(patterns + at, sizeof(patterns) - at, "%s%s '%.100s'", at ? " and " : "",
+                     given[i].name, given[i].pattern);
+    }
+    list.list = true;
+    list.export_dir = NULL;
+    list.level = VKMOE_CONFORM_FULL;
+    if (o->params.level != VKMOE_CONFORM_FULL &&
+        vkmoe_conform_run(device, &list, &totals, &err) == VKMOE_OK && totals.cases > 0)
+        return cli_fail("no quick case fits %s; %u of --full do", patterns, totals.cases);
+    return cli_fail("no case fits %s", patterns);
+}
 
 static int run_device(const struct options *o, struct conform_report *report, size_t index,
                       const char *selector)
@@ -327,9 +391,7 @@ static int run_device(const struct options *o, struct conform_report *report, si
     if (status != VKMOE_OK && !interrupted)
         cli_failed(&d->error);
     if (status == VKMOE_OK && d->totals.cases == 0)
-        return cli_fail("no case fits --kernel '%s' and --case '%s'",
-                        o->params.kernels ? o->params.kernels : "*",
-                        o->params.cases ? o->params.cases : "*");
+        return fail_nothing_fits(o, &device);
     if (d->info.name[0])
         print_summary(&run);
     if (interrupted)
@@ -405,6 +467,9 @@ int cmd_conform(int argc, char **argv)
                                     .no_subgroups = o.common.no_subgroups,
                                     .validation = o.common.validation,
                                     .tiled_rows = o.common.tiled_rows};
+    vkmoe_error err;
+    if (vkmoe_conform_suite(&report.suite, &err) != VKMOE_OK)
+        return cli_failed(&err);
     cli_catch_interrupt();
     if (o.common.device && strcmp(o.common.device, "all") == 0) {
         code = run_all(&o, &report);

@@ -1,4 +1,5 @@
 /* The conformance report as JSON: one line for each device, test and case. */
+#include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@ static json_t *number(double value)
     char text[32];
     if (isfinite(value))
         return json_real(value);
-    snprintf(text, sizeof(text), "%g", value);
+    snprintf(text, sizeof(text), "%g", isnan(value) ? (double)NAN : value);
     return json_string(text);
 }
 
@@ -33,14 +34,15 @@ static void set_text(json_t *object, const char *key, const char *text)
 static json_t *case_json(const struct conform_report *r, const struct conform_device *d,
                          const struct conform_test *t, const struct conform_case *c)
 {
-    json_t *out = json_pack("{s:s, s:b, s:o, s:o}", "name", c->name, "passed", c->passed, "nmse",
+    json_t *out = json_pack("{s:s, s:b, s:b, s:o, s:o}", "name", c->name, "passed",
+                            !c->failed && !c->untested, "tested", !c->untested, "nmse",
                             number(c->nmse), "worst", element(c));
     char *command = NULL;
     size_t size;
     set_text(out, "note", c->note);
     set_text(out, "failure", c->sentence);
     set_text(out, "bundle", c->bundle);
-    FILE *stream = c->passed ? NULL : open_memstream(&command, &size);
+    FILE *stream = !c->failed ? NULL : open_memstream(&command, &size);
     if (stream) {
         conform_command(stream, r, d, t, c);
         fclose(stream);
@@ -63,13 +65,13 @@ static json_t *test_json(const struct conform_report *r, const struct conform_de
 {
     json_t *cases = json_array();
     for (size_t i = 0; i < t->n_cases; i++)
-        if (detail == CONFORM_EVERY_CASE || !t->cases[i].passed || t->cases[i].note[0])
+        if (detail == CONFORM_EVERY_CASE || t->cases[i].failed || t->cases[i].note[0])
             json_array_append_new(cases, case_json(r, d, t, &t->cases[i]));
-    json_t *out =
-        json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:s}", "kernel", t->kernel, "weights",
-                  t->weights, "path", t->path, "subgroup_size", (json_int_t)t->subgroup_size,
-                  "cases_run", (json_int_t)t->n_cases, "failed", (json_int_t)t->failed, "nmse",
-                  number(t->nmse), "worst_case", t->cases[t->worst].name);
+    json_t *out = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:s}", "kernel", t->kernel,
+                            "weights", t->weights, "path", t->path, "subgroup_size",
+                            (json_int_t)t->subgroup_size, "cases_run", (json_int_t)t->n_cases,
+                            "failed", (json_int_t)t->failed, "untested", (json_int_t)t->untested,
+                            "nmse", number(t->nmse), "worst_case", t->cases[t->worst].name);
     if (detail == CONFORM_EVERY_CASE)
         json_object_set_new(out, "errors", errors_json(t));
     if (json_array_size(cases) > 0)
@@ -82,6 +84,7 @@ static json_t *device_json(const struct conform_report *r, const struct conform_
                            enum conform_detail detail)
 {
     const vkmoe_device_info *info = &d->info;
+    char tuning[17];
     json_t *tests = json_array();
     for (size_t i = 0; i < d->n_tests; i++)
         json_array_append_new(tests, test_json(r, d, &d->tests[i], detail));
@@ -89,16 +92,27 @@ static json_t *device_json(const struct conform_report *r, const struct conform_
         json_pack("{s:s, s:I, s:I}", "device_uuid", info->uuid, "driver_id",
                   (json_int_t)info->driver_id, "driver_version", (json_int_t)info->driver_version);
     json_t *out = json_pack(
-        "{s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:o}", "key", key,
+        "{s:o, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f}", "key", key,
         "name", info->name, "driver", info->driver, "api_version", (json_int_t)info->api_version,
         "subgroup_size", (json_int_t)info->subgroup_size, "subgroup_min",
         (json_int_t)info->subgroup_min, "subgroup_max", (json_int_t)info->subgroup_max,
         "subgroup_sizes", (json_int_t)info->subgroup_sizes, "shared_memory",
         (json_int_t)info->shared_memory, "max_invocations", (json_int_t)info->max_invocations,
-        "cases_run", (json_int_t)d->totals.cases, "failed", (json_int_t)d->totals.failed, "seconds",
-        d->seconds, "tests", tests);
-    if (detail == CONFORM_SUMMARY)
-        json_object_del(out, "seconds"); /* of a machine that may have been busy */
+        "cases_run", (json_int_t)d->totals.cases, "failed", (json_int_t)d->totals.failed,
+        "untested", (json_int_t)d->totals.untested, "seconds", d->seconds);
+    json_object_set_new(
+        out, "max_allocation",
+        json_integer(
+            (json_int_t)(info->max_allocation > INT64_MAX ? INT64_MAX : info->max_allocation)));
+    json_object_set_new(out, "heaps", cli_heaps_json(info));
+    json_object_set_new(out, "paths", cli_paths_json(info));
+    snprintf(tuning, sizeof(tuning), "%016" PRIx64, info->tuning);
+    json_object_set_new(out, "tuning", info->tuned ? json_string(tuning) : json_null());
+    json_object_set_new(out, "tests", tests);
+    if (detail == CONFORM_SUMMARY) { /* of a machine, which may have been busy */
+        json_object_del(out, "seconds");
+        json_object_del(out, "heaps");
+    }
     set_text(out, "stopped", d->error.message);
     return out;
 }
@@ -143,11 +157,13 @@ static void write_value(FILE *f, const json_t *value, int depth)
 static json_t *head_json(const struct conform_report *r)
 {
     json_t *root = json_pack("{s:s}", "vkmoe", VKMOE_VERSION);
-    char *flags = NULL;
+    char suite[17], *flags = NULL;
     size_t size;
     if (r->replay) {
         json_object_set_new(root, "replay", cli_json_text(r->replay));
     } else {
+        snprintf(suite, sizeof(suite), "%016" PRIx64, r->suite);
+        json_object_set_new(root, "suite", json_string(suite));
         json_object_set_new(root, "seed", json_integer((json_int_t)r->seed));
         json_object_set_new(root, "level", json_string(r->full ? "full" : "quick"));
     }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "cli.h"
+#include "path_words.h"
 
 static const char help[] = "usage: vkmoe devices [--json] [-v]\n"
                            "Lists the Vulkan devices; * marks the default.\n\n"
@@ -29,23 +30,17 @@ static uint64_t local_memory(const vkmoe_device_info *d)
     return total;
 }
 
-static const char *const states[] = {
-    [VKMOE_PATH_MISSING] = "missing",   [VKMOE_PATH_TRUSTED] = "trusted",
-    [VKMOE_PATH_UNTESTED] = "untested", [VKMOE_PATH_PASSED] = "passed",
-    [VKMOE_PATH_FAILED] = "failed",
-};
-
-static json_t *paths_json(const vkmoe_device_info *d)
+json_t *cli_paths_json(const vkmoe_device_info *d)
 {
     json_t *paths = json_array();
     for (uint32_t i = 0; i < d->n_paths; i++)
         json_array_append_new(paths, json_pack("{s:s, s:s, s:b, s:s}", "name", d->paths[i].name,
-                                               "state", states[d->paths[i].state], "suits",
+                                               "state", path_state(d->paths[i].state), "suits",
                                                d->paths[i].suits, "reason", d->paths[i].reason));
     return paths;
 }
 
-static json_t *device_json(const vkmoe_device_info *d)
+json_t *cli_heaps_json(const vkmoe_device_info *d)
 {
     json_t *heaps = json_array();
     for (uint32_t i = 0; i < d->n_heaps; i++)
@@ -53,9 +48,14 @@ static json_t *device_json(const vkmoe_device_info *d)
                               json_pack("{s:I, s:I, s:b}", "size", (json_int_t)d->heaps[i].size,
                                         "budget", (json_int_t)d->heaps[i].budget, "device_local",
                                         d->heaps[i].device_local));
+    return heaps;
+}
+
+static json_t *device_json(const vkmoe_device_info *d)
+{
     return json_pack(
         "{s:i, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:b, s:s, s:s, s:i, s:i, s:i, s:b, s:b, s:i, "
-        "s:i, s:I, s:b, s:o, s:o}",
+        "s:i, s:I, s:b, s:i, s:{s:s, s:s, s:s, s:s}, s:o, s:o}",
         "index", (int)d->index, "name", d->name, "kind", kinds[d->kind], "driver", d->driver,
         "uuid", d->uuid, "driver_id", (int)d->driver_id, "api_version",
         d->api_version >= (1u << 22 | 3u << 12) ? "1.3 or later" : "below 1.3", "usable", d->usable,
@@ -65,7 +65,9 @@ static json_t *device_json(const vkmoe_device_info *d)
         d->transfer_queue, "shared_memory", (int)d->shared_memory, "max_invocations",
         (int)d->max_invocations, "max_allocation",
         (json_int_t)(d->max_allocation > INT64_MAX ? INT64_MAX : d->max_allocation), "tuned",
-        d->tuned, "heaps", heaps, "paths", paths_json(d));
+        d->tuned, "tuned_choices", (int)d->n_tuned, "chosen_paths", "decode", d->decode_path, "f32",
+        d->f32_path, "half", d->half_path, "quantised", d->quantised_path, "heaps",
+        cli_heaps_json(d), "paths", cli_paths_json(d));
 }
 
 static int print_json(const vkmoe_device_info *devices, size_t count)
@@ -79,15 +81,8 @@ static int print_json(const vkmoe_device_info *devices, size_t count)
 /* Whether it is used where nothing is asked for, and why not. */
 static void print_path(const vkmoe_path_info *path)
 {
-    static const char *const verdicts[] = {
-        [VKMOE_PATH_MISSING] = "not to be had",
-        [VKMOE_PATH_TRUSTED] = "always trusted",
-        [VKMOE_PATH_UNTESTED] = "not tested yet",
-        [VKMOE_PATH_PASSED] = "passed its self-test",
-        [VKMOE_PATH_FAILED] = "not used, failed its self-test",
-    };
     bool unasked = path->state != VKMOE_PATH_MISSING && path->state != VKMOE_PATH_FAILED;
-    printf("       path %s: %s%s%s%s\n", path->name, verdicts[path->state],
+    printf("       path %s: %s%s%s%s\n", path->name, path_verdict(path->state),
            unasked && !path->suits ? ", used only if asked for" : "", path->reason[0] ? ": " : "",
            path->reason);
 }
@@ -105,8 +100,14 @@ static void print_device(const vkmoe_device_info *d, bool verbose)
     printf("       path %s, subgroups of %u (%u to %u), %u invocations, %u KiB shared memory\n",
            path_name(d), d->subgroup_size, d->subgroup_min, d->subgroup_max, d->max_invocations,
            d->shared_memory / 1024);
-    printf("       launches %s\n",
-           d->tuned ? "as `vkmoe bench --tune` found them best" : "as vkmoe has them");
+    printf(
+        "       decoding: %s; products of many rows with weights in float32: %s, in 16 bits: %s, "
+        "quantised: %s\n",
+        d->decode_path, d->f32_path, d->half_path, d->quantised_path);
+    printf("       launches %s\n", d->n_tuned > 0 ? "as `vkmoe bench --tune` found them best"
+                                   : d->tuned
+                                       ? "as vkmoe has them; `vkmoe bench --tune` found none better"
+                                       : "as vkmoe has them");
     printf("       %s transfer queue, memory budget %s, allocations up to %.1f GB\n",
            d->transfer_queue ? "own" : "no", d->memory_budget ? "reported" : "not reported",
            (double)d->max_allocation / 1e9);

@@ -49,10 +49,11 @@ void words_free(struct words *w)
 
 #include <cairo-svg.h>
 
-bool drawing_can(const char *flag)
+int drawing_check(const char *flag, const char *path)
 {
     (void)flag;
-    return true;
+    int code = path ? cli_try_file(path) : EXIT_DONE;
+    return code == EXIT_DONE ? -1 : code;
 }
 
 /* --- drawing --- */
@@ -190,10 +191,10 @@ int drawing_write(const struct drawing *d, const struct words *words, const char
 
 #else
 
-bool drawing_can(const char *flag)
+int drawing_check(const char *flag, const char *path)
 {
-    cli_fail("%s: this vkmoe was built without Cairo, which draws the picture", flag);
-    return false;
+    return path ? cli_fail("%s: this vkmoe was built without Cairo, which draws the picture", flag)
+                : -1;
 }
 
 #endif

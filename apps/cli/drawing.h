@@ -5,8 +5,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Whether this build can draw what `flag` asks for; false after saying that it cannot. */
-bool drawing_can(const char *flag);
+/* Whether a picture, for which `flag` asks, can be drawn and written to path (NULL: none): -1, or
+ * an exit code after saying why not. To be asked before much is computed. */
+int drawing_check(const char *flag, const char *path);
 
 /* Text that grows; begins zeroed. Once memory ran out it stays as it is, and `failed`. */
 struct words {

@@ -77,7 +77,7 @@ bool cli_model_is_there(const struct cli_common *common)
 static void log_line(void *user, vkmoe_log_level level, const char *line)
 {
     const struct cli_common *common = user;
-    if ((int)level <= common->verbosity + (int)VKMOE_LOG_WARNING)
+    if ((int)level <= common->verbosity + (int)VKMOE_LOG_NOTICE)
         cli_note("%s", line);
 }
 
@@ -129,14 +129,25 @@ void cli_end_progress(void)
         fputs("\r\033[K", stderr);
 }
 
-int cli_tokenizer_open(const struct cli_common *common, struct cli_engine *e)
+int cli_tokenizer_open(struct cli_common *common, struct cli_engine *e)
 {
     vkmoe_error err;
     *e = (struct cli_engine){.log = cli_log(common), .start = cli_now()};
     if (!cli_model_is_there(common))
         return EXIT_FAILED;
-    vkmoe_status status = vkmoe_tokenizer_load(cli_model_path(common), NULL, &e->tokenizer, &err);
-    return status == VKMOE_OK ? EXIT_DONE : cli_failed(&err);
+    int code = cli_router_table(common, cli_model_path(common), &e->table);
+    if (code != EXIT_DONE)
+        return code;
+    if (vkmoe_tokenizer_load(cli_model_path(common), NULL, &e->tokenizer, &err) == VKMOE_OK)
+        return EXIT_DONE;
+    cli_engine_close(e);
+    return cli_failed(&err);
+}
+
+static bool go_on(void *user)
+{
+    (void)user;
+    return !cli_interrupted();
 }
 
 vkmoe_status cli_device_open(const struct cli_common *common, const vkmoe_log *log,
@@ -151,6 +162,7 @@ vkmoe_status cli_device_open(const struct cli_common *common, const vkmoe_log *l
         .tiled_rows = common->tiled_rows,
         .no_tuning = common->no_tuning,
         .cache_dir = common->no_cache ? "" : NULL,
+        .go_on = go_on,
     };
     return vkmoe_device_open(&params, device, err);
 }
@@ -265,5 +277,7 @@ void cli_engine_close(struct cli_engine *e)
 {
     cli_engine_close_device(e);
     vkmoe_tokenizer_destroy(e->tokenizer);
+    free(e->table);
     e->tokenizer = NULL;
+    e->table = NULL;
 }

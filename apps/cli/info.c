@@ -49,6 +49,24 @@ static struct text bytes_text(double value)
     return scaled(value, units, sizeof(units) / sizeof(units[0]));
 }
 
+static void print_router(const vkmoe_description *d)
+{
+    static const char *const what[VKMOE_ROUTER_COUNT] = {
+        [VKMOE_ROUTER_TOPK] = "the best by score, gates are probabilities",
+        [VKMOE_ROUTER_TOPK_NORMED] = "the best by score, gates add up to 1",
+        [VKMOE_ROUTER_GSHARD] = "the two best by score, gates add up to 1",
+        [VKMOE_ROUTER_SWITCH] = "the best one by score, its gate is its probability",
+        [VKMOE_ROUTER_DENSE] = "all experts, gates are probabilities",
+        [VKMOE_ROUTER_HASH] = "a table over token ids, all gates are the same",
+    };
+    printf("router           %s: %s", cli_router_name(d->router), what[d->router]);
+    if (d->router_noise > 0)
+        printf("; normal noise of %g on scores", (double)d->router_noise);
+    if (d->router_noise > 0 || d->router == VKMOE_ROUTER_HASH)
+        printf(", seed %llu", (unsigned long long)d->router_seed);
+    putchar('\n');
+}
+
 static void print_shape(const vkmoe_description *d)
 {
     printf("layers           %u: %u dense, %u with experts\n", d->n_layers,
@@ -66,6 +84,7 @@ static void print_shape(const vkmoe_description *d)
     printf("routed experts   %u in a layer, each %u wide; %u of them for each token\n",
            d->n_routed_experts, d->expert_width, d->n_experts_per_token);
     printf("shared experts   %u in a layer, for every token\n", d->n_shared_experts);
+    print_router(d);
     printf("combinations     %.*g ways to choose a token's experts in a layer\n",
            d->expert_combinations < 0x1p43 ? 15 : 4, d->expert_combinations);
 }
@@ -129,6 +148,10 @@ static json_t *shape_json(const vkmoe_description *d, const char *model)
     set_count(o, "routed_experts", d->n_routed_experts);
     set_count(o, "experts_per_token", d->n_experts_per_token);
     set_count(o, "shared_experts", d->n_shared_experts);
+    json_object_set_new(
+        o, "router", d->n_moe_layers > 0 ? json_string(cli_router_name(d->router)) : json_null());
+    json_object_set_new(o, "router_noise", json_real((double)d->router_noise));
+    set_count(o, "router_seed", d->router_seed);
     set_count(o, "context", d->max_context);
     json_object_set_new(o, "tied_embeddings", json_boolean(d->tied_embeddings));
     json_object_set_new(o, "expert_combinations",

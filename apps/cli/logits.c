@@ -126,7 +126,7 @@ int cmd_logits(int argc, char **argv)
     int code = parse(argc, argv, &o);
     if (code >= 0)
         return code;
-    if (o.tokens && !cli_parse_tokens("--tokens", o.tokens, &ids, &count))
+    if (o.tokens && !cli_parse_numbers("--tokens", "a token id", o.tokens, &ids, &count))
         return EXIT_USAGE;
     if (o.prompt && !cli_check_utf8("-p", o.prompt, strlen(o.prompt)))
         return EXIT_FAILED;

@@ -63,7 +63,8 @@ bool cli_parse_float(const char *flag, const char *text, float low, float high, 
     return true;
 }
 
-bool cli_parse_tokens(const char *flag, const char *text, int32_t **ids, size_t *count)
+bool cli_parse_numbers(const char *flag, const char *what, const char *text, int32_t **numbers,
+                       size_t *count)
 {
     size_t n = 1;
     for (const char *p = text; *p; p++)
@@ -77,14 +78,14 @@ bool cli_parse_tokens(const char *flag, const char *text, int32_t **ids, size_t 
         errno = 0;
         long value = strtol(p, &end, 10);
         if (end == p || !strchr(", \t\r\n", *end) || errno || value < 0 || value > INT32_MAX) {
-            cli_usage("%s: '%.*s' is not a token id", flag, (int)strcspn(p, ", \t\r\n"), p);
+            cli_usage("%s: '%.*s' is not %s", flag, (int)strcspn(p, ", \t\r\n"), p, what);
             free(out);
             return false;
         }
         out[(*count)++] = (int32_t)value;
         p = end;
     }
-    *ids = out;
+    *numbers = out;
     return true;
 }
 

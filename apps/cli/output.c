@@ -145,6 +145,8 @@ int cli_try_file(const char *path)
 {
     struct cli_file f = {.path = path};
     int code = EXIT_DONE;
+    if (!path[0])
+        return cli_fail("cannot write '': expected the name of a file");
     if (!find_target(&f))
         code = cli_fail("host memory ran out for the name %s", path);
     else if (!could_write(&f))

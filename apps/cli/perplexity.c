@@ -208,13 +208,8 @@ static int measure(struct measurement *m, const struct cli_engine *e, const stru
         return m->code;
     if (status != VKMOE_OK)
         return cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
-    if (m->options->text.as_json)
-        return print_json(m, &result);
-    if (m->options->text.as_csv)
-        print_csv(m, &result);
-    else
-        print_text(m, &result);
-    return EXIT_DONE;
+    return CLI_TEXT_PRINT(&m->options->text, print_json(m, &result), print_csv(m, &result),
+                          print_text(m, &result));
 }
 
 static int measure_text(void *user, const struct cli_engine *e, const struct cli_text *text)

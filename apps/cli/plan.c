@@ -1,12 +1,15 @@
 /* vkmoe plan: the memory that a model would take on a device, before anything is loaded. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "cli.h"
 
 static const char help[] =
     "usage: vkmoe plan [-m MODEL | --config NAME|FILE] [-c N] [OPTIONS]\n"
     "Tells what loading a model and running one session of it takes of each heap of a device,\n"
-    "and whether it fits. Nothing is loaded.\n\n"
+    "and whether it fits. Nothing is loaded. With a --memory-limit beyond what the device has "
+    "left,\n"
+    "only the limit counts: for a device that is not here.\n\n"
     "      --config NAME|FILE a configuration by its name (`vkmoe info --help` lists them), or a\n"
     "                         config.json without weights, which are taken to be BF16\n"
     "  -c, --context N        room for N tokens of prompt and text\n"
@@ -76,10 +79,45 @@ static void print_heap(const vkmoe_heap_plan *h, uint32_t index)
     printf("  there is                 %12.1f MB\n", mb(h->left));
 }
 
-static void print_plan(const vkmoe_plan *p, const vkmoe_device_info *device, const char *model)
+static uint64_t local_left(const vkmoe_plan *p)
+{
+    uint64_t left = 0;
+    for (uint32_t i = 0; i < p->n_heaps; i++)
+        left += p->heaps[i].device_local ? p->heaps[i].left : 0;
+    return left;
+}
+
+static uint64_t local_total(const vkmoe_plan *p)
+{
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < p->n_heaps; i++)
+        total += p->heaps[i].device_local ? p->heaps[i].total : 0;
+    return total;
+}
+
+static void print_verdict(const vkmoe_plan *p, const vkmoe_device_info *device)
 {
     char reason[CLI_REASON_SIZE];
     cli_plan_reason(p, reason);
+    if (p->memory_limit > 0)
+        printf("memory limit               %.1f MB, of which it takes %.1f MB\n",
+               mb(p->memory_limit), mb(p->device_bytes));
+    if (!p->fits)
+        printf("it does not fit: %s\n", reason);
+    else if (device->kind == VKMOE_DEVICE_REFERENCE && p->memory_limit == 0 &&
+             local_total(p) > local_left(p))
+        puts(
+            "it is not refused, as the reference executor refuses nothing, but takes more than the "
+            "host's memory");
+    else
+        puts("it fits");
+    if (p->limit_alone)
+        printf("judged by the limit alone, as %s has %.1f MB left\n", device->name,
+               mb(local_left(p)));
+}
+
+static void print_plan(const vkmoe_plan *p, const vkmoe_device_info *device, const char *model)
+{
     printf("%s on %s, ", model, device->name);
     if (p->weights != VKMOE_WEIGHTS_STORED)
         printf("weights as %s, ", cli_weights_name(p->weights));
@@ -93,10 +131,7 @@ static void print_plan(const vkmoe_plan *p, const vkmoe_device_info *device, con
                p->host_bytes_per_token / 1e6);
     printf("\nread for a token           %.1f MB from the device's memory\n",
            p->device_bytes_per_token / 1e6);
-    if (p->fits)
-        printf("it fits\n");
-    else
-        printf("it does not fit: %s\n", reason);
+    print_verdict(p, device);
 }
 
 static json_t *heap_json(const vkmoe_heap_plan *h)
@@ -116,23 +151,40 @@ static int print_json(const vkmoe_plan *p, const vkmoe_device_info *device, cons
     cli_plan_reason(p, reason);
     for (uint32_t i = 0; i < p->n_heaps; i++)
         json_array_append_new(heaps, heap_json(&p->heaps[i]));
-    json_t *root = json_pack(
-        "{s:o, s:o, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:s, s:o}",
-        "model", cli_json_text(model), "device", cli_json_text(device->name), "weights",
-        cli_weights_name(p->weights), "context", (json_int_t)p->context, "chunk",
-        (json_int_t)p->chunk, "kv", cli_kv_name(p->kv), "kv_bytes_per_token",
-        (json_int_t)p->kv_bytes_per_token, "memory_limit", (json_int_t)p->memory_limit,
-        "device_bytes", (json_int_t)p->device_bytes, "experts", (json_int_t)p->n_experts,
-        "host_experts", (json_int_t)p->n_host_experts, "host_expert_bytes",
-        (json_int_t)p->host_expert_bytes, "host_bytes_per_token", p->host_bytes_per_token,
-        "device_bytes_per_token", p->device_bytes_per_token, "fits", p->fits, "reason", reason,
-        "heaps", heaps);
+    json_t *root =
+        json_pack("{s:o, s:o, s:s, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:b, "
+                  "s:b, s:s, s:o}",
+                  "model", cli_json_text(model), "device", cli_json_text(device->name), "weights",
+                  cli_weights_name(p->weights), "context", (json_int_t)p->context, "chunk",
+                  (json_int_t)p->chunk, "kv", cli_kv_name(p->kv), "kv_bytes_per_token",
+                  (json_int_t)p->kv_bytes_per_token, "memory_limit", (json_int_t)p->memory_limit,
+                  "device_bytes", (json_int_t)p->device_bytes, "experts", (json_int_t)p->n_experts,
+                  "host_experts", (json_int_t)p->n_host_experts, "host_expert_bytes",
+                  (json_int_t)p->host_expert_bytes, "host_bytes_per_token", p->host_bytes_per_token,
+                  "device_bytes_per_token", p->device_bytes_per_token, "limit_alone",
+                  p->limit_alone, "fits", p->fits, "reason", reason, "heaps", heaps);
     return cli_print_json(root, "the plan");
 }
 
-static int plan(const struct options *o)
+/* A limit beyond what the device here has is of another device: then it counts alone. */
+static vkmoe_status make_plan(vkmoe_device *device, const char *model, vkmoe_model_params *params,
+                              vkmoe_plan *p, vkmoe_error *err)
+{
+    vkmoe_status status = vkmoe_model_plan(device, model, params, p, err);
+    if (status != VKMOE_OK || (p->fits && p->n_host_experts == 0) ||
+        params->memory_limit <= local_left(p))
+        return status;
+    params->limit_alone = true;
+    return vkmoe_model_plan(device, model, params, p, err);
+}
+
+static int plan(struct options *o)
 {
     const char *model = o->config ? o->config : cli_model_path(&o->common);
+    uint32_t *table;
+    int code = cli_router_table(&o->common, model, &table);
+    if (code != EXIT_DONE)
+        return code;
     vkmoe_log log = cli_log(&o->common);
     vkmoe_model_params params = cli_model_params(&o->common);
     vkmoe_device *device = NULL;
@@ -140,8 +192,7 @@ static int plan(const struct options *o)
     vkmoe_error err;
     vkmoe_status status = cli_device_open(&o->common, &log, &device, &err);
     if (status == VKMOE_OK)
-        status = vkmoe_model_plan(device, model, &params, &p, &err);
-    int code = EXIT_DONE;
+        status = make_plan(device, model, &params, &p, &err);
     if (status != VKMOE_OK)
         code = cli_failed(&err);
     else if (o->as_json)
@@ -149,6 +200,7 @@ static int plan(const struct options *o)
     else
         print_plan(&p, vkmoe_device_get_info(device), model);
     vkmoe_device_close(device);
+    free(table);
     return code;
 }
 

@@ -43,6 +43,9 @@ int cli_routing_option(struct cli_common *common, int option)
     case CLI_OPTION_ROUTER_SEED:
         return cli_parse_u64("--router-seed", optarg, 0, UINT64_MAX, &routing->seed) ? -1
                                                                                      : EXIT_USAGE;
+    case CLI_OPTION_ROUTER_TABLE:
+        common->router_table = optarg;
+        return *optarg ? -1 : cli_usage("--router-table: an empty name is no file");
     case CLI_OPTION_SKIP_EXPERTS:
         if (!cli_parse_u64("--skip-experts", optarg, 0, CLI_MOST_EXPERTS, &number))
             return EXIT_USAGE;
@@ -85,6 +88,21 @@ static const char *parse_range(const char *text, uint32_t limit, uint32_t *first
     return end;
 }
 
+/* Gives experts of a layer, first to last, a state that none of them must have another than. */
+static bool set_states(const char *flag, vkmoe_expert_state state, uint32_t layer,
+                       const uint32_t experts[2], uint8_t *states)
+{
+    for (uint32_t e = experts[0]; e <= experts[1]; e++) {
+        if (states[e] != VKMOE_EXPERT_FREE && states[e] != (uint8_t)state) {
+            cli_fail("%s: expert %u of MoE layer %u is also %s", flag, e, layer,
+                     states[e] == VKMOE_EXPERT_OFF ? "off" : "forced");
+            return false;
+        }
+        states[e] = (uint8_t)state;
+    }
+    return true;
+}
+
 bool cli_expert_list(const char *flag, const char *list, const vkmoe_model_info *info,
                      vkmoe_expert_state state, uint8_t *states)
 {
@@ -102,7 +120,8 @@ bool cli_expert_list(const char *flag, const char *list, const vkmoe_model_info 
             return false;
         }
         for (uint32_t l = layers[0]; l <= layers[1]; l++)
-            memset(states + (size_t)l * n + experts[0], (int)state, experts[1] - experts[0] + 1);
+            if (!set_states(flag, state, l, experts, states + (size_t)l * n))
+                return false;
         at = end + (*end == ',');
     }
     return true;
@@ -139,9 +158,10 @@ char *cli_routing_text(const struct cli_common *common)
     const size_t room = 200 + strlen(off) + strlen(forced);
     char *text = malloc(room);
     if (text)
-        snprintf(text, room, "%s k %u noise %g seed %llu skip %u shared %s off %s forced %s",
+        snprintf(text, room,
+                 "%s k %u noise %g seed %llu skip %u shared %s off %s forced %s%s%.0llx",
                  cli_router_name(r->router), r->experts_per_token, (double)r->noise,
                  (unsigned long long)r->seed, r->skip, r->without_shared ? "no" : "yes", off,
-                 forced);
+                 forced, r->table ? " table " : "", (unsigned long long)common->table_hash);
     return text;
 }

@@ -195,7 +195,7 @@ static int generate(const struct options *o, struct cli_engine *e, const int32_t
 }
 
 /* The prompt's ids come first: they tell which shaders will be needed. */
-static int run(const struct options *o, const char *prompt, size_t size)
+static int run(struct options *o, const char *prompt, size_t size)
 {
     struct cli_engine e;
     vkmoe_error err;

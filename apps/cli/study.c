@@ -10,8 +10,10 @@ static const char help[] =
     "usage: vkmoe study KIND -f FILE [OPTIONS]\n"
     "       vkmoe study affinity FILE FILE... [OPTIONS]\n"
     "Measures how well the model predicts a text when its routing is changed:\n"
-    "  mask         each token's R best routed experts are passed over, for several R\n"
-    "  active       K routed experts are active, for several K; and tokens generated per second\n"
+    "  mask         each token's R best routed experts are passed over, for several R; or a named\n"
+    "               set of experts is switched off\n"
+    "  active       K routed experts are active, for several K; and tokens generated per second,\n"
+    "               with the standard deviation of five rounds in which all K take turns\n"
     "  shared       the shared experts are left out, with K and with K + 1 routed ones\n"
     "  importance   each routed expert is switched off in turn\n"
     "and which experts serve which text:\n"
@@ -26,6 +28,8 @@ static const char help[] =
     "      --tokens N         only the first N tokens of each text\n"
     "      --list N,N,...     mask, active: the values of R or K (default: a dozen that fit the\n"
     "                         model)\n"
+    "      --set LIST         mask: also without all of these, as --experts-off has them; without\n"
+    "                         --list nothing else\n"
     "      --chart FILE       mask, active: also draw the loss against R or K, as SVG or, with\n"
     "                         .png, as PNG\n"
     "      --only LIST        importance: these experts, as --experts-off has them\n"
@@ -36,6 +40,7 @@ static const char help[] =
 enum {
     OPTION_TOKENS = CLI_OPTION_TEXT_OWN,
     OPTION_LIST,
+    OPTION_SET,
     OPTION_ONLY,
     OPTION_PERMUTATIONS,
     OPTION_SEED,
@@ -47,6 +52,7 @@ static const struct option long_options[] = {
     CLI_TEXT_LONG,
     {"tokens", required_argument, NULL, OPTION_TOKENS},
     {"list", required_argument, NULL, OPTION_LIST},
+    {"set", required_argument, NULL, OPTION_SET},
     {"only", required_argument, NULL, OPTION_ONLY},
     {"permutations", required_argument, NULL, OPTION_PERMUTATIONS},
     {"seed", required_argument, NULL, OPTION_SEED},
@@ -64,6 +70,7 @@ static const struct {
 } owners[] = {
     {'f', ~KIND(STUDY_AFFINITY), "-f"},
     {OPTION_LIST, KIND(STUDY_MASK) | KIND(STUDY_ACTIVE), "--list"},
+    {OPTION_SET, KIND(STUDY_MASK), "--set"},
     {OPTION_ONLY, KIND(STUDY_IMPORTANCE), "--only"},
     {OPTION_PERMUTATIONS, KIND(STUDY_AFFINITY), "--permutations"},
     {OPTION_SEED, KIND(STUDY_AFFINITY), "--seed"},
@@ -92,6 +99,9 @@ static int apply_option(struct study_options *o, int option)
     case OPTION_LIST:
         o->list = optarg;
         return -1;
+    case OPTION_SET:
+        o->set = optarg;
+        return *optarg ? -1 : cli_usage("--set: an empty list leaves no expert out");
     case OPTION_ONLY:
         o->only = optarg;
         return *optarg ? -1 : cli_usage("--only: an empty list leaves no expert");
@@ -139,9 +149,16 @@ static int check(const struct study_options *o, unsigned given)
         return cli_usage("study: '%s' is not an option; a text goes after -f", o->files[0]);
     if (o->kind != STUDY_AFFINITY && !o->text.file)
         return cli_usage("study: a text is needed, with -f FILE");
-    if ((o->map && !drawing_can("--map")) || (o->chart && !drawing_can("--chart")))
-        return EXIT_FAILED;
-    return cli_text_check(&o->text, "study");
+    if (o->common.router_table && o->kind <= STUDY_SHARED)
+        return cli_usage("study: --router-table fixes the experts of each token, which %s is to "
+                         "change",
+                         study_name(o->kind));
+    if (o->chart && o->set && !o->list)
+        return cli_usage("study: --chart is of the loss against R: give --list besides --set");
+    int code = cli_text_check(&o->text, "study");
+    if (code < 0)
+        code = drawing_check("--map", o->map);
+    return code < 0 ? drawing_check("--chart", o->chart) : code;
 }
 
 static int parse(int argc, char **argv, struct study_options *o)

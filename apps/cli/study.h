@@ -20,6 +20,7 @@ struct study_options {
     enum study_kind kind;
     uint64_t tokens;  /* of each text, the first; 0: all */
     const char *list; /* NULL: by default */
+    const char *set;  /* mask: experts, as --experts-off has them; NULL: none */
     const char *only; /* experts, as --experts-off has them; NULL: all */
     const char *map;  /* pictures; NULL: none */
     const char *chart;
@@ -32,9 +33,9 @@ const char *study_name(enum study_kind kind);
 /* The tokens of a text that are looked at. */
 size_t study_tokens(const struct study_options *o, const struct cli_text *text);
 
-/* They measure and print. Each returns an exit code. */
-int study_trials(const struct study_options *o); /* mask, active, shared */
-int study_importance(const struct study_options *o);
-int study_affinity(const struct study_options *o);
+/* They measure and print, and complete the options. Each returns an exit code. */
+int study_trials(struct study_options *o); /* mask, active, shared */
+int study_importance(struct study_options *o);
+int study_affinity(struct study_options *o);
 
 #endif

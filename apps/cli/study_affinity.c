@@ -192,17 +192,6 @@ static int print_json(const struct affinity *m)
         "the result");
 }
 
-static int print(const struct affinity *m)
-{
-    if (m->options->text.as_json)
-        return print_json(m);
-    if (m->options->text.as_csv)
-        print_csv(m);
-    else
-        print_text(m);
-    return EXIT_DONE;
-}
-
 /* --- a picture: a panel for each layer, in it a row for each text --- */
 
 #define MOST 2 /* of a preference that the picture tells apart */
@@ -316,7 +305,9 @@ static int measure(struct affinity *m)
     if (status != VKMOE_OK)
         return cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
     int code = o->map ? draw(m) : EXIT_DONE;
-    return code == EXIT_DONE ? print(m) : code;
+    if (code != EXIT_DONE)
+        return code;
+    return CLI_TEXT_PRINT(&m->options->text, print_json(m), print_csv(m), print_text(m));
 }
 
 static int run(struct affinity *m)
@@ -336,7 +327,7 @@ static int run(struct affinity *m)
 }
 
 /* Opens the tokenizer, every text and the model, in this order. */
-static int open_all(struct affinity *m, const struct cli_common *common)
+static int open_all(struct affinity *m, struct cli_common *common)
 {
     int code = cli_tokenizer_open(common, &m->engine);
     if (code != EXIT_DONE)
@@ -353,18 +344,17 @@ static int open_all(struct affinity *m, const struct cli_common *common)
     return code;
 }
 
-int study_affinity(const struct study_options *options)
+int study_affinity(struct study_options *o)
 {
-    struct study_options o = *options;
-    struct affinity m = {.options = &o, .n_texts = (uint32_t)o.n_files};
-    if (o.common.context == 0)
-        o.common.context = WINDOW;
+    struct affinity m = {.options = o, .n_texts = (uint32_t)o->n_files};
+    if (o->common.context == 0)
+        o->common.context = WINDOW;
     cli_catch_interrupt();
     signal(SIGPIPE, SIG_IGN);
     m.texts = calloc(m.n_texts, sizeof(*m.texts));
     if (!m.texts)
         return cli_fail("host memory ran out for %u texts", m.n_texts);
-    int code = open_all(&m, &o.common);
+    int code = open_all(&m, &o->common);
     free(m.texts);
     return code;
 }

@@ -158,7 +158,8 @@ static void describe(const struct study_chart *chart, const size_t *order, struc
         snprintf(text, sizeof(text), "%g: NLL %.4f", chart->x[at], chart->nll[at]);
         words_append(words, text);
         if (chart->rate) {
-            snprintf(text, sizeof(text), ", %.1f tokens per second", chart->rate[at]);
+            snprintf(text, sizeof(text), ", %.1f +- %.1f tokens per second", chart->rate[at],
+                     chart->rate_deviation[at]);
             words_append(words, text);
         }
         words_append(words, "\n");
@@ -198,8 +199,9 @@ int study_chart_draw(const struct study_chart *chart, const char *path)
                                .top = HEADER + HEADING};
     p.plots[1] = (struct plot){.chart = chart,
                                .order = order,
-                               .heading = "Tokens generated per second",
+                               .heading = "Tokens generated per second; standard deviations",
                                .y = chart->rate,
+                               .error = chart->rate_deviation,
                                .top = HEADER + HEADING + PANEL};
     for (int i = 0; i < p.n_plots; i++)
         find_range(&p.plots[i], i == 1);

@@ -11,6 +11,7 @@ struct study_chart {
     const double *x;           /* [count], in any order */
     const double *nll, *error; /* [count]: loss, and half the width of its interval, or NaN */
     const double *rate;        /* [count]: tokens generated per second; NULL: not measured */
+    const double *rate_deviation; /* [count]: its standard deviation, where it was measured */
 };
 
 /* Draws it, as drawing_write does. Returns an exit code, after saying why. */

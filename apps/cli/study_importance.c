@@ -163,17 +163,6 @@ static int draw(const struct importance *m)
     return code;
 }
 
-static int print(const struct importance *m)
-{
-    if (m->options->text.as_json)
-        return print_json(m);
-    if (m->options->text.as_csv)
-        print_csv(m);
-    else
-        print_text(m);
-    return EXIT_DONE;
-}
-
 /* --- running --- */
 
 static int measure(struct importance *m, const struct cli_engine *e)
@@ -198,7 +187,9 @@ static int measure(struct importance *m, const struct cli_engine *e)
         return cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
     sort(m);
     int code = m->options->map ? draw(m) : EXIT_DONE;
-    return code == EXIT_DONE ? print(m) : code;
+    if (code != EXIT_DONE)
+        return code;
+    return CLI_TEXT_PRINT(&m->options->text, print_json(m), print_csv(m), print_text(m));
 }
 
 static int run(void *user, const struct cli_engine *e, const struct cli_text *text)
@@ -222,7 +213,7 @@ static int run(void *user, const struct cli_engine *e, const struct cli_text *te
     return code;
 }
 
-int study_importance(const struct study_options *o)
+int study_importance(struct study_options *o)
 {
     struct importance m = {.options = o};
     return cli_with_text(&o->common, o->text.file, run, &m);

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "interval.h"
 #include "study_chart.h"
@@ -12,12 +13,15 @@
 
 struct trial {
     vkmoe_routing routing;
+    const uint8_t *states; /* of experts; NULL: all free */
+    bool set;              /* those of --set are off */
     vkmoe_perplexity result;
     /* Of the differences from the first trial, d in a window of n tokens: sums of d * d and d * n.
      */
     double squares, products;
-    double more, more_error;  /* the mean difference and its standard error, 0 for one window */
-    double prompt_rate, rate; /* tokens per second, read and generated */
+    double more, more_error;     /* the mean difference and its standard error, 0 for one window */
+    double prompt_rate;          /* tokens read per second */
+    double rate, rate_deviation; /* generated per second: mean and standard deviation */
 };
 
 struct study {
@@ -25,13 +29,16 @@ struct study {
     const struct cli_engine *engine;
     const struct cli_text *text;
     const vkmoe_model_info *info;
-    const uint8_t *states;
+    const uint8_t *states; /* as the options want experts; NULL: all free */
+    uint8_t *set_states;   /* and without those of --set */
     struct cli_text_progress progress;
     bool no_memory; /* which ended a trial */
     struct trial *trials;
     size_t count, at;
-    double *first; /* losses of the first trial, summed in each window */
-    uint32_t k;    /* of the first trial */
+    double *first;   /* losses of the first trial, summed in each window */
+    uint32_t k;      /* of the first trial */
+    uint32_t left;   /* experts that are not off in the layer with the fewest */
+    uint32_t forced; /* in the layer with the most */
 };
 
 static bool add(struct study *s, vkmoe_routing routing)
@@ -40,13 +47,28 @@ static bool add(struct study *s, vkmoe_routing routing)
     if (!more)
         return false;
     s->trials = more;
-    s->trials[s->count++] = (struct trial){.routing = routing};
+    s->trials[s->count++] = (struct trial){.routing = routing, .states = s->states};
     return true;
 }
 
+static uint32_t active(const struct study *s, const struct trial *t)
+{
+    return t->routing.experts_per_token > 0 ? t->routing.experts_per_token : s->k;
+}
+
+/* R or K of a trial. */
+static uint32_t value_of(const struct study *s, const struct trial *t)
+{
+    return s->options->kind == STUDY_MASK ? t->routing.skip : active(s, t);
+}
+
+/* What was tried already, as by the first trial, is not tried again. */
 static bool add_value(struct study *s, uint32_t value)
 {
     vkmoe_routing routing = s->options->common.routing;
+    for (size_t i = 0; i < s->count; i++)
+        if (value_of(s, &s->trials[i]) == value)
+            return true;
     if (s->options->kind == STUDY_MASK)
         routing.skip = value;
     else
@@ -54,13 +76,26 @@ static bool add_value(struct study *s, uint32_t value)
     return add(s, routing);
 }
 
-/* All values up to eight, then each half as much again; `last` is among them, `known` is not. */
-static bool add_default(struct study *s, uint32_t last, uint32_t known)
+/* The values of R or K that experts which are off or forced leave. A table asks for none to be
+ * left.
+ */
+static void find_range(const struct study *s, uint32_t *least, uint32_t *most)
+{
+    bool mask = s->options->kind == STUDY_MASK;
+    uint32_t others = mask ? s->k : s->options->common.routing.skip;
+    *least = mask ? 0 : s->forced > 0 ? s->forced : 1;
+    *most = s->left > others ? s->left - others : 0;
+}
+
+/* All values up to eight, then each half as much again, and the last that can be. */
+static bool add_default(struct study *s)
 {
     bool good = true;
-    for (uint32_t i = 1; i < last && good; i = i < 8 ? i + 1 : i + i / 2)
-        good = i == known || add_value(s, i);
-    return good && (last == known || last == 0 || add_value(s, last));
+    uint32_t least, most;
+    find_range(s, &least, &most);
+    for (uint32_t i = 1; i < most && good; i = i < 8 ? i + 1 : i + i / 2)
+        good = i < least || add_value(s, i);
+    return good && (most < least || add_value(s, most));
 }
 
 static bool add_shared(struct study *s)
@@ -69,19 +104,18 @@ static bool add_shared(struct study *s)
     routing.without_shared = true;
     bool good = add(s, routing);
     routing.experts_per_token = s->k + 1;
-    return good && (s->k >= s->info->n_routed_experts || add(s, routing));
+    return good && (s->k + routing.skip >= s->left || add(s, routing));
 }
 
 static int add_list(struct study *s)
 {
     int32_t *values;
     size_t count;
-    if (!cli_parse_tokens("--list", s->options->list, &values, &count))
+    if (!cli_parse_numbers("--list", "a number of experts", s->options->list, &values, &count))
         return EXIT_USAGE;
-    bool active = s->options->kind == STUDY_ACTIVE;
-    uint32_t least = active,
-             most = active ? s->info->n_routed_experts : s->info->n_routed_experts - s->k;
-    int code = EXIT_DONE;
+    uint32_t least, most;
+    find_range(s, &least, &most);
+    int code = count > 0 ? EXIT_DONE : cli_usage("--list: '%s' has no number", s->options->list);
     for (size_t i = 0; i < count && code == EXIT_DONE; i++) {
         uint32_t value = (uint32_t)values[i];
         if (value < least || value > most)
@@ -94,27 +128,73 @@ static int add_list(struct study *s)
     return code;
 }
 
+/* The experts of --set, which this session could do without. */
+static int read_set(struct study *s, vkmoe_session *session)
+{
+    size_t n = (size_t)s->info->n_moe_layers * s->info->n_routed_experts;
+    vkmoe_error err;
+    s->set_states = calloc(n, 1);
+    if (!s->set_states)
+        return cli_fail("host memory ran out for the states of %zu experts", n);
+    if (s->states)
+        memcpy(s->set_states, s->states, n);
+    if (!cli_expert_list("--set", s->options->set, s->info, VKMOE_EXPERT_OFF, s->set_states))
+        return EXIT_FAILED;
+    return vkmoe_session_set_experts(session, s->set_states, &err) == VKMOE_OK ? EXIT_DONE
+                                                                               : cli_failed(&err);
+}
+
+/* The last trial: experts that go together. */
+static bool add_set(struct study *s)
+{
+    if (!add(s, s->options->common.routing))
+        return false;
+    s->trials[s->count - 1].states = s->set_states;
+    s->trials[s->count - 1].set = true;
+    return true;
+}
+
+/* How many experts routing can do with. */
+static void count_experts(struct study *s)
+{
+    uint32_t n = s->info->n_routed_experts;
+    s->left = n;
+    for (uint32_t l = 0; s->states && l < s->info->n_moe_layers; l++) {
+        uint32_t left = n, forced = 0;
+        for (uint32_t e = 0; e < n; e++) {
+            left -= s->states[(size_t)l * n + e] == VKMOE_EXPERT_OFF;
+            forced += s->states[(size_t)l * n + e] == VKMOE_EXPERT_FORCED;
+        }
+        s->left = left < s->left ? left : s->left;
+        s->forced = forced > s->forced ? forced : s->forced;
+    }
+}
+
 static int add_trials(struct study *s)
 {
-    const vkmoe_routing *routing = &s->options->common.routing;
-    uint32_t n = s->info->n_routed_experts;
+    const struct study_options *o = s->options;
+    if (s->info->n_routed_experts == 0)
+        return cli_fail("%s: the model has no routed experts", cli_model_path(&o->common));
     vkmoe_session *session;
-    if (n == 0)
-        return cli_fail("%s: the model has no routed experts", cli_model_path(&s->options->common));
-    int code = cli_session_create(&s->options->common, s->engine->model, &session);
+    int code = cli_session_create(&o->common, s->engine->model, &session);
     if (code != EXIT_DONE)
         return code;
     s->k = vkmoe_session_experts_per_token(session); /* which a router may fix */
+    code = o->set ? read_set(s, session) : EXIT_DONE;
     vkmoe_session_destroy(session);
-    if (s->options->kind == STUDY_SHARED && s->info->n_shared_experts == 0)
-        return cli_fail("%s: the model has no shared experts", cli_model_path(&s->options->common));
-    bool good = add(s, *routing); /* what the others are compared with */
-    if (good && s->options->list)
-        return add_list(s);
-    good = good && (s->options->kind == STUDY_MASK     ? add_default(s, n - s->k, 0)
-                    : s->options->kind == STUDY_ACTIVE ? add_default(s, n, s->k)
-                                                       : add_shared(s));
-    return good ? EXIT_DONE : cli_fail("host memory ran out for %zu trials", s->count);
+    if (code != EXIT_DONE)
+        return code;
+    count_experts(s);
+    if (o->kind == STUDY_SHARED && s->info->n_shared_experts == 0)
+        return cli_fail("%s: the model has no shared experts", cli_model_path(&o->common));
+    bool good = add(s, o->common.routing); /* what the others are compared with */
+    if (good && o->list)
+        code = add_list(s);
+    else if (good && !o->set)
+        good = o->kind == STUDY_SHARED ? add_shared(s) : add_default(s);
+    if (good && code == EXIT_DONE && o->set)
+        good = add_set(s);
+    return good ? code : cli_fail("host memory ran out for %zu trials", s->count);
 }
 
 /* --- measuring --- */
@@ -159,27 +239,6 @@ static bool on_window(void *user, const vkmoe_perplexity *so_far)
     return !s->no_memory && !cli_interrupted();
 }
 
-static bool on_repetition(void *user, uint32_t done, uint32_t total)
-{
-    (void)user, (void)done, (void)total;
-    return !cli_interrupted();
-}
-
-/* Tokens generated per second. */
-static vkmoe_status measure_rate(const struct study *s, struct trial *t, vkmoe_error *err)
-{
-    vkmoe_bench_result prompt, generated;
-    const vkmoe_bench_params params = {.generate = 32,
-                                       .repetitions = 3,
-                                       .routing = t->routing,
-                                       .kv = s->options->common.kv,
-                                       .progress = on_repetition};
-    vkmoe_status status = vkmoe_bench_run(s->engine->model, &params, &prompt, &generated, err);
-    if (status == VKMOE_OK)
-        t->rate = generated.mean;
-    return status;
-}
-
 static vkmoe_status measure_trial(struct study *s, struct trial *t, vkmoe_error *err)
 {
     const struct study_options *o = s->options;
@@ -188,7 +247,7 @@ static vkmoe_status measure_trial(struct study *s, struct trial *t, vkmoe_error 
                                             .chunk = o->common.chunk,
                                             .routing = t->routing,
                                             .kv = s->options->common.kv,
-                                            .experts = s->states,
+                                            .experts = t->states,
                                             .bos = s->text->bos,
                                             .bos_token = s->text->bos_token,
                                             .on_session = cli_text_cancel,
@@ -199,8 +258,6 @@ static vkmoe_status measure_trial(struct study *s, struct trial *t, vkmoe_error 
         vkmoe_perplexity_run(s->engine->model, s->text->ids, count, &params, &t->result, err);
     finish(s, t);
     t->prompt_rate = (double)t->result.scored / (cli_now() - start);
-    if (status == VKMOE_OK && o->kind == STUDY_ACTIVE)
-        status = measure_rate(s, t, err);
     return status;
 }
 
@@ -218,12 +275,77 @@ static int measure(struct study *s)
     return cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
 }
 
-/* --- results --- */
+/* --- speed --- */
 
-static uint32_t active(const struct study *s, const struct trial *t)
+enum { ROUNDS = 5, WARM = 4, TIMED = 32 }; /* tokens that do not count, and those that do */
+
+static vkmoe_status generate(vkmoe_session *session, size_t tokens, double *seconds,
+                             vkmoe_error *err)
 {
-    return t->routing.experts_per_token > 0 ? t->routing.experts_per_token : s->k;
+    const vkmoe_generate_params params = {.max_tokens = tokens, .ignore_eos = true};
+    vkmoe_status status = vkmoe_session_rollback(session, 1, err);
+    double start = cli_now();
+    if (status == VKMOE_OK)
+        status = vkmoe_session_generate(session, &params, NULL, err);
+    *seconds = cli_now() - start;
+    return status;
 }
+
+/* The first tokens record the step for this routing. */
+static vkmoe_status time_trial(vkmoe_session *session, const struct trial *t, double *rate,
+                               vkmoe_error *err)
+{
+    double seconds = 0;
+    vkmoe_status status = vkmoe_session_set_routing(session, &t->routing, err);
+    if (status == VKMOE_OK)
+        status = generate(session, WARM, &seconds, err);
+    if (status == VKMOE_OK)
+        status = generate(session, TIMED, &seconds, err);
+    *rate = status == VKMOE_OK ? TIMED / seconds : 0;
+    return status;
+}
+
+/* Trials take turns, so that what else the machine does in the meantime meets all of them alike. */
+static vkmoe_status time_rounds(struct study *s, vkmoe_session *session, vkmoe_error *err)
+{
+    vkmoe_status status = vkmoe_session_eval(session, s->text->ids, 1, NULL, err);
+    s->progress = (struct cli_text_progress){0};
+    for (size_t i = 0; i < ROUNDS * s->count && status == VKMOE_OK; i++) {
+        struct trial *t = &s->trials[i % s->count];
+        double rate, before = t->rate, round = (double)(i / s->count + 1);
+        cli_text_show(&s->progress, "active, speed", i, ROUNDS * s->count, "runs");
+        status = time_trial(session, t, &rate, err);
+        t->rate += (rate - before) / round;
+        t->rate_deviation += (rate - before) * (rate - t->rate); /* squares, as yet */
+    }
+    for (size_t i = 0; i < s->count; i++)
+        s->trials[i].rate_deviation = sqrt(s->trials[i].rate_deviation / (ROUNDS - 1));
+    return status;
+}
+
+static int measure_speed(struct study *s)
+{
+    vkmoe_session_params params = cli_session_params(&s->options->common);
+    vkmoe_session *session;
+    vkmoe_error err;
+    params.context = 1 + TIMED;
+    for (size_t i = 0; i < s->count; i++)
+        if (active(s, &s->trials[i]) > params.routing.experts_per_token)
+            params.routing.experts_per_token = active(s, &s->trials[i]);
+    int code = cli_session_open(&s->options->common, &params, s->engine->model, &session);
+    if (code != EXIT_DONE)
+        return code;
+    cli_cancel_on_interrupt(session);
+    vkmoe_status status = time_rounds(s, session, &err);
+    cli_cancel_on_interrupt(NULL);
+    cli_end_progress();
+    vkmoe_session_destroy(session);
+    if (status == VKMOE_OK)
+        return EXIT_DONE;
+    return cli_interrupted() ? EXIT_INTERRUPTED : cli_failed(&err);
+}
+
+/* --- results --- */
 
 /* Half the interval of the change, which of the first trial is nothing, and of one window unknown.
  */
@@ -236,15 +358,19 @@ static void print_text(const struct study *s)
 {
     bool rates = s->options->kind == STUDY_ACTIVE;
     printf("passed over  active  shared     NLL     more      +-  perplexity%s\n",
-           rates ? "  read t/s  generated t/s" : "");
+           rates ? "  read t/s  generated t/s       sd" : "");
     for (size_t i = 0; i < s->count; i++) {
         const struct trial *t = &s->trials[i];
         const vkmoe_perplexity *p = &t->result;
-        printf("%11u %7u %7s %7.4f %8.4f %s %11.3f", t->routing.skip, active(s, t),
+        if (t->set)
+            printf("%11s", "set");
+        else
+            printf("%11u", t->routing.skip);
+        printf(" %7u %7s %7.4f %8.4f %s %11.3f", active(s, t),
                t->routing.without_shared ? "no" : "yes", p->nll, t->more,
                cli_figure(half_interval(s, t), 7, 4).text, p->perplexity);
         if (rates)
-            printf(" %9.1f %14.2f", t->prompt_rate, t->rate);
+            printf(" %9.1f %14.2f %8.2f", t->prompt_rate, t->rate, t->rate_deviation);
         putchar('\n');
     }
 }
@@ -252,14 +378,19 @@ static void print_text(const struct study *s)
 static void print_csv(const struct study *s)
 {
     printf("skip,active,shared,nll,standard_error,more,more_standard_error,perplexity,"
-           "read_per_second,generated_per_second\n");
+           "read_per_second,generated_per_second,generated_deviation,set\n");
     for (size_t i = 0; i < s->count; i++) {
         const struct trial *t = &s->trials[i];
-        printf("%u,%u,%d,%.9g,%s,%.9g,%s,%.9g,%.6g,%.6g\n", t->routing.skip, active(s, t),
+        printf("%u,%u,%d,%.9g,%s,%.9g,%s,%.9g,%.6g,", t->routing.skip, active(s, t),
                !t->routing.without_shared, t->result.nll,
                cli_csv_error(t->result.standard_error, t->result.windows).text, t->more,
                cli_csv_error(t->more_error, t->result.windows).text, t->result.perplexity,
-               t->prompt_rate, t->rate);
+               t->prompt_rate);
+        if (s->options->kind == STUDY_ACTIVE)
+            printf("%.6g,%.6g", t->rate, t->rate_deviation);
+        else
+            putchar(',');
+        printf(",%d\n", t->set);
     }
 }
 
@@ -275,8 +406,12 @@ static int print_json(const struct study *s)
             "standard_error", known ? json_real(t->result.standard_error) : json_null(), "more",
             t->more, "more_standard_error", known ? json_real(t->more_error) : json_null(),
             "perplexity", t->result.perplexity, "read_per_second", t->prompt_rate);
-        if (s->options->kind == STUDY_ACTIVE)
+        if (s->options->kind == STUDY_ACTIVE) {
             json_object_set_new(one, "generated_per_second", json_real(t->rate));
+            json_object_set_new(one, "generated_deviation", json_real(t->rate_deviation));
+        }
+        if (s->options->kind == STUDY_MASK)
+            json_object_set_new(one, "set", json_boolean(t->set));
         json_array_append_new(trials, one);
     }
     return cli_print_json(json_pack("{s:s, s:o, s:o}", "study", study_name(s->options->kind),
@@ -288,18 +423,21 @@ static int print_json(const struct study *s)
 static int draw(const struct study *s)
 {
     const struct study_options *o = s->options;
-    double *values = malloc(4 * s->count * sizeof(*values) + 1);
+    size_t count = s->count - s->trials[s->count - 1].set; /* which has no R, and is the last */
+    double *values = malloc(5 * count * sizeof(*values) + 1);
     char line[1024];
     bool mask = o->kind == STUDY_MASK;
     if (!values)
-        return cli_fail("--chart: host memory ran out for %zu points", s->count);
-    double *x = values, *nll = x + s->count, *error = nll + s->count, *rate = error + s->count;
-    for (size_t i = 0; i < s->count; i++) {
+        return cli_fail("--chart: host memory ran out for %zu points", count);
+    double *x = values, *nll = x + count, *error = nll + count, *rate = error + count,
+           *deviation = rate + count;
+    for (size_t i = 0; i < count; i++) {
         const struct trial *t = &s->trials[i];
-        x[i] = mask ? t->routing.skip : active(s, t);
+        x[i] = value_of(s, t);
         nll[i] = t->result.nll;
         error[i] = half_interval(s, t);
         rate[i] = t->rate;
+        deviation[i] = t->rate_deviation;
     }
     snprintf(line, sizeof(line), "%s, %llu tokens", s->text->file,
              (unsigned long long)s->trials[0].result.scored);
@@ -308,11 +446,12 @@ static int draw(const struct study *s)
         .title = mask ? "Loss without the best experts" : "Loss and speed by active experts",
         .subtitle = json_string_value(subtitle),
         .across = mask ? "best routed experts passed over" : "active routed experts",
-        .count = s->count,
+        .count = count,
         .x = x,
         .nll = nll,
         .error = error,
-        .rate = mask ? NULL : rate};
+        .rate = mask ? NULL : rate,
+        .rate_deviation = deviation};
     int code = subtitle ? study_chart_draw(&chart, o->chart)
                         : cli_fail("--chart: host memory ran out for the picture");
     json_decref(subtitle);
@@ -334,21 +473,20 @@ static int run(void *user, const struct cli_engine *e, const struct cli_text *te
         code = add_trials(s);
     if (code == EXIT_DONE)
         code = measure(s);
+    if (code == EXIT_DONE && o->kind == STUDY_ACTIVE)
+        code = measure_speed(s);
     if (code == EXIT_DONE && o->chart)
         code = draw(s);
-    if (code == EXIT_DONE && o->text.as_json)
-        code = print_json(s);
-    else if (code == EXIT_DONE && o->text.as_csv)
-        print_csv(s);
-    else if (code == EXIT_DONE)
-        print_text(s);
+    if (code == EXIT_DONE)
+        code = CLI_TEXT_PRINT(&o->text, print_json(s), print_csv(s), print_text(s));
     free(states);
+    free(s->set_states);
     free(s->trials);
     free(s->first);
     return code;
 }
 
-int study_trials(const struct study_options *o)
+int study_trials(struct study_options *o)
 {
     struct study s = {.options = o};
     return cli_with_text(&o->common, o->text.file, run, &s);

@@ -5,30 +5,36 @@
 
 #include "input.h"
 
-int cli_text_open(const vkmoe_tokenizer *tokenizer, const char *file, struct cli_text *text)
+int cli_text_encode(const vkmoe_tokenizer *tokenizer, const char *file, const char *bytes,
+                    size_t size, struct cli_text *text)
 {
     vkmoe_error err;
-    char *bytes;
-    size_t size, count = 0;
+    size_t count = 0;
     *text = (struct cli_text){.file = file};
-    if (!cli_read_all(file, &bytes, &size))
-        return cli_interrupted() ? EXIT_INTERRUPTED : EXIT_FAILED;
-    int code = EXIT_DONE;
     if (size == 0)
-        code = cli_fail("the text %s is empty, expected something to measure", file);
-    else if (!cli_check_utf8(file, bytes, size))
-        code = EXIT_FAILED;
-    else if (vkmoe_tokenizer_encode(tokenizer, bytes, size, true, &text->encoded, &count, &err) !=
-             VKMOE_OK)
-        code = cli_failed(&err);
-    free(bytes);
-    if (code != EXIT_DONE)
-        return code;
+        return cli_fail("the text %s%sis empty, expected something to measure", file ? file : "",
+                        file ? " " : "");
+    if (!cli_check_utf8(file ? file : "-p", bytes, size))
+        return EXIT_FAILED;
+    if (vkmoe_tokenizer_encode(tokenizer, bytes, size, true, &text->encoded, &count, &err) !=
+        VKMOE_OK)
+        return cli_failed(&err);
     text->bos_token = vkmoe_tokenizer_bos(tokenizer);
     text->bos = count > 0 && text->encoded[0] == text->bos_token;
     text->ids = text->encoded + text->bos;
     text->count = count - text->bos;
     return EXIT_DONE;
+}
+
+int cli_text_open(const vkmoe_tokenizer *tokenizer, const char *file, struct cli_text *text)
+{
+    char *bytes;
+    size_t size;
+    if (!cli_read_all(file, &bytes, &size))
+        return cli_interrupted() ? EXIT_INTERRUPTED : EXIT_FAILED;
+    int code = cli_text_encode(tokenizer, file, bytes, size, text);
+    free(bytes);
+    return code;
 }
 
 void cli_text_close(const vkmoe_tokenizer *tokenizer, struct cli_text *text)
@@ -37,8 +43,7 @@ void cli_text_close(const vkmoe_tokenizer *tokenizer, struct cli_text *text)
     *text = (struct cli_text){0};
 }
 
-int cli_with_text(const struct cli_common *common, const char *file, cli_text_fn *measure,
-                  void *user)
+int cli_with_text(struct cli_common *common, const char *file, cli_text_fn *measure, void *user)
 {
     struct cli_engine e;
     struct cli_text text = {0};

@@ -36,6 +36,11 @@ int cli_text_check(const struct cli_text_options *t, const char *command);
 int cli_text_check_file(const struct cli_text_options *t, const char *command, int argc,
                         char **argv);
 
+/* Prints a result as the options want it: one of three expressions that do, of which that for JSON
+ * is an exit code. An exit code. */
+#define CLI_TEXT_PRINT(options, json, csv, text)                                                   \
+    ((options)->as_json ? (json) : (options)->as_csv ? ((csv), EXIT_DONE) : ((text), EXIT_DONE))
+
 /* How far a measurement is, on stderr if that is a terminal. */
 struct cli_text_progress {
     double start, shown; /* set by the first call */

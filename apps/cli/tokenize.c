@@ -67,7 +67,7 @@ static int detokenize(const vkmoe_tokenizer *tokenizer, const char *text, size_t
     char *bytes;
     if (strlen(text) < n)
         return cli_fail("stdin: byte offset %zu is zero, expected token ids", strlen(text));
-    if (!cli_parse_tokens("stdin", text, &ids, &count))
+    if (!cli_parse_numbers("stdin", "a token id", text, &ids, &count))
         return EXIT_FAILED;
     vkmoe_status status = vkmoe_tokenizer_decode(tokenizer, ids, count, true, &bytes, &size, &err);
     free(ids);

@@ -9,6 +9,7 @@
 #include "generation_options.h"
 #include "heat_map.h"
 #include "stream.h"
+#include "text.h"
 #include "trace_file.h"
 
 static const char help[] =
@@ -99,58 +100,23 @@ static int parse(int argc, char **argv, struct options *o)
         return cli_usage("trace: give one of -p TEXT, -f FILE and --tokens LIST");
     if (!o->output && !o->map)
         return cli_usage("trace: -o FILE or --map FILE is needed");
-    return o->map && !drawing_can("--map") ? EXIT_FAILED : -1;
+    return drawing_check("--map", o->map);
 }
 
 /* --- the text --- */
 
-struct text {
-    const struct options *options;
-    int32_t *ids; /* malloc'ed, without BOS where that comes before every sequence */
-    size_t count;
-    bool bos;
-    int32_t bos_token;
-};
-
-static int encode(struct text *text, const struct cli_engine *e, const char *name,
-                  const char *bytes, size_t size)
+/* `listed`: memory of ids that were given as such. */
+static int read_text(const struct options *o, const struct cli_engine *e, struct cli_text *text,
+                     int32_t **listed)
 {
-    vkmoe_error err;
-    int32_t *ids;
-    size_t count;
-    if (size == 0)
-        return cli_fail("the text %s%sis empty, expected something to trace", name,
-                        *name ? " " : "");
-    if (!cli_check_utf8(*name ? name : "-p", bytes, size))
-        return EXIT_FAILED;
-    if (vkmoe_tokenizer_encode(e->tokenizer, bytes, size, true, &ids, &count, &err) != VKMOE_OK)
-        return cli_failed(&err);
-    text->bos_token = vkmoe_tokenizer_bos(e->tokenizer);
-    text->bos = count > 0 && ids[0] == text->bos_token;
-    text->count = count - text->bos;
-    text->ids = malloc(text->count * sizeof(*ids) + 1);
-    if (text->ids)
-        memcpy(text->ids, ids + text->bos, text->count * sizeof(*ids));
-    vkmoe_tokenizer_free(e->tokenizer, ids);
-    return text->ids ? EXIT_DONE
-                     : cli_fail("host memory ran out for a text of %zu tokens", text->count);
-}
-
-static int read_text(struct text *text, const struct cli_engine *e)
-{
-    const struct options *o = text->options;
-    char *bytes;
-    size_t size;
+    if (o->tokens && !cli_parse_numbers("--tokens", "a token id", o->tokens, listed, &text->count))
+        return EXIT_USAGE;
+    text->ids = *listed;
     if (o->tokens)
-        return cli_parse_tokens("--tokens", o->tokens, &text->ids, &text->count) ? EXIT_DONE
-                                                                                 : EXIT_USAGE;
+        return EXIT_DONE;
     if (o->prompt)
-        return encode(text, e, "", o->prompt, strlen(o->prompt));
-    if (!cli_read_all(o->file, &bytes, &size))
-        return cli_interrupted() ? EXIT_INTERRUPTED : EXIT_FAILED;
-    int code = encode(text, e, o->file, bytes, size);
-    free(bytes);
-    return code;
+        return cli_text_encode(e->tokenizer, NULL, o->prompt, strlen(o->prompt), text);
+    return cli_text_open(e->tokenizer, o->file, text);
 }
 
 /* --- while it runs --- */
@@ -160,7 +126,7 @@ enum { PIECE = 64 }; /* tokens whose routes are read at once */
 struct tracer {
     const struct options *options;
     const struct cli_engine *engine;
-    const struct text *text;
+    const struct cli_text *text;
     vkmoe_session *session;
     struct trace_file file;
     uint32_t layers, experts;
@@ -447,7 +413,7 @@ static int prepare(struct tracer *t)
     return trace_file_open(&t->file, t->total);
 }
 
-static int trace(const struct options *o, const struct cli_engine *e, const struct text *text)
+static int trace(const struct options *o, const struct cli_engine *e, const struct cli_text *text)
 {
     struct tracer t = {.options = o, .engine = e, .text = text};
     int code = prepare(&t);
@@ -463,34 +429,32 @@ static int trace(const struct options *o, const struct cli_engine *e, const stru
     return code;
 }
 
-/* Before anything is loaded. */
-static int try_files(const struct options *o)
-{
-    int code = o->output && strcmp(o->output, "-") != 0 ? cli_try_file(o->output) : EXIT_DONE;
-    return code == EXIT_DONE && o->map ? cli_try_file(o->map) : code;
-}
-
 int cmd_trace(int argc, char **argv)
 {
     struct options o;
     struct cli_engine e;
-    struct text text = {.options = &o};
+    struct cli_text text = {0};
+    int32_t *listed = NULL;
     int code = parse(argc, argv, &o);
     if (code >= 0)
         return code;
     cli_catch_interrupt();
     signal(SIGPIPE, SIG_IGN);
-    code = try_files(&o);
+    if (o.output && strcmp(o.output, "-") != 0)
+        code = cli_try_file(o.output); /* before anything is loaded */
+    else
+        code = EXIT_DONE;
     if (code == EXIT_DONE)
         code = cli_tokenizer_open(&o.common, &e);
     if (code != EXIT_DONE)
         return code;
-    code = read_text(&text, &e);
+    code = read_text(&o, &e, &text, &listed);
     if (code == EXIT_DONE)
         code = cli_engine_open(&o.common, text.count < UINT32_MAX ? (uint32_t)text.count : 0, &e);
     if (code == EXIT_DONE)
         code = trace(&o, &e, &text);
+    cli_text_close(e.tokenizer, &text);
     cli_engine_close(&e);
-    free(text.ids);
+    free(listed);
     return code;
 }

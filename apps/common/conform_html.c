@@ -6,6 +6,7 @@
 
 #include "conform_report.h"
 #include "conform_page.h"
+#include "path_words.h"
 
 /* --- text --- */
 
@@ -36,7 +37,7 @@ static void fact(FILE *f, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 static void fact(FILE *f, const char *name, const char *format, ...)
 {
-    char value[1200];
+    char value[2400];
     va_list args;
     va_start(args, format);
     vsnprintf(value, sizeof(value), format, args);
@@ -71,6 +72,17 @@ static const char *const kinds[] = {
     [VKMOE_DEVICE_OTHER] = "other",           [VKMOE_DEVICE_REFERENCE] = "reference",
 };
 
+/* What each path is worth here, and why. */
+static void path_facts(FILE *f, const vkmoe_device_info *d)
+{
+    for (uint32_t i = 0; i < d->n_paths; i++) {
+        const vkmoe_path_info *p = &d->paths[i];
+        char name[32];
+        snprintf(name, sizeof(name), "Path %s", p->name);
+        fact(f, name, "%s%s%s", path_verdict(p->state), p->reason[0] ? ": " : "", p->reason);
+    }
+}
+
 static void device_facts(FILE *f, const struct conform_device *d)
 {
     const vkmoe_device_info *i = &d->info;
@@ -96,27 +108,63 @@ static void device_facts(FILE *f, const struct conform_device *d)
              (double)i->heaps[h].size / 1e9);
     fact(f, "Memory budget", "%s", i->memory_budget ? "reported" : "not reported");
     fact(f, "Transfer queue", "%s", i->transfer_queue ? "of its own" : "none");
+    if (i->tuned)
+        fact(f, "Launches", "tuned, %016llx", (unsigned long long)i->tuning);
+    else
+        fact(f, "Launches", "%s", "the library's own");
+    fputs("</table><table>\n", f);
+    path_facts(f, i);
     fputs("</table></div>\n", f);
 }
 
 /* --- the grid --- */
 
-/* Adds the distinct combinations of weights and path, in the order in which they first occur: of
- * tests with weights or of those without. */
-static size_t add_columns(const struct conform_device *d, bool weights,
-                          const struct conform_test **out, size_t n, size_t max)
+/* The place of the first test of this path and subgroup size, or of these weights. */
+static size_t first_of_path(const struct conform_device *d, const struct conform_test *of)
 {
+    size_t i = 0;
+    while (strcmp(d->tests[i].path, of->path) != 0 ||
+           d->tests[i].subgroup_size != of->subgroup_size)
+        i++;
+    return i;
+}
+
+static size_t first_of_weights(const struct conform_device *d, const struct conform_test *of)
+{
+    size_t i = 0;
+    if (of->weights[0] == '-')
+        return 0;
+    while (strcmp(d->tests[i].weights, of->weights) != 0)
+        i++;
+    return i + 1;
+}
+
+/* By path, then by weights, both in the order in which they first occur; none come first. */
+static int order(const struct conform_device *d, const struct conform_test *a,
+                 const struct conform_test *b)
+{
+    size_t x = first_of_path(d, a), y = first_of_path(d, b);
+    if (x == y) {
+        x = first_of_weights(d, a);
+        y = first_of_weights(d, b);
+    }
+    return (x > y) - (x < y);
+}
+
+/* The distinct combinations of path and weights, in order, at most `max`. */
+static size_t columns(const struct conform_device *d, const struct conform_test **out, size_t max)
+{
+    size_t n = 0;
     for (size_t i = 0; i < d->n_tests; i++) {
         const struct conform_test *t = &d->tests[i];
-        size_t j = 0;
-        if ((t->weights[0] != '-') != weights)
+        size_t at = n;
+        while (at > 0 && order(d, out[at - 1], t) > 0)
+            at--;
+        if ((at > 0 && order(d, out[at - 1], t) == 0) || n == max)
             continue;
-        while (j < n &&
-               (strcmp(out[j]->weights, t->weights) != 0 || strcmp(out[j]->path, t->path) != 0 ||
-                out[j]->subgroup_size != t->subgroup_size))
-            j++;
-        if (j == n && n < max)
-            out[n++] = t;
+        memmove(out + at + 1, out + at, (n - at) * sizeof(*out));
+        out[at] = t;
+        n++;
     }
     return n;
 }
@@ -130,15 +178,28 @@ static void column_name(FILE *f, const struct conform_test *t)
     text(f, path);
 }
 
+/* What came of a test, in a word, and how its colour is called. */
+static const char *state_word(const struct conform_test *t)
+{
+    return t->failed ? "failed" : t->untested == t->n_cases ? "not tested" : "ok";
+}
+
+static const char *state_class(const struct conform_test *t)
+{
+    return t->failed ? "bad" : t->untested == t->n_cases ? "open" : "good";
+}
+
 static void cell(FILE *f, const struct conform_test *t, size_t device, size_t index)
 {
-    fprintf(f, "<a class=\"cell %s\" href=\"#", t->failed ? "bad" : "good");
+    fprintf(f, "<a class=\"cell %s\" href=\"#", state_class(t));
     anchor(f, device, index);
     fputs("\"><span class=\"label\">", f);
     column_name(f, t);
-    fprintf(f, "</span> <b>%s</b> ", t->failed ? "failed" : "ok");
+    fprintf(f, "</span> <b>%s</b> ", state_word(t));
     if (t->failed)
         fprintf(f, "%u/%zu", t->failed, t->n_cases);
+    else if (t->untested > 0 && t->untested < t->n_cases)
+        fprintf(f, "%zu/%zu", t->n_cases - t->untested, t->n_cases);
     else
         fprintf(f, "%zu", t->n_cases);
     fputs("</a>\n", f);
@@ -159,7 +220,10 @@ static const struct conform_test *find(const struct conform_device *d, const cha
 static void grid_row(FILE *f, const struct conform_device *d, size_t device, const char *kernel,
                      const struct conform_test *const *column, size_t n)
 {
-    fputs("<div class=\"row\"><span class=\"name\">", f);
+    bool failed = false;
+    for (size_t i = 0; i < d->n_tests; i++)
+        failed = failed || (strcmp(d->tests[i].kernel, kernel) == 0 && d->tests[i].failed > 0);
+    fprintf(f, "<div class=\"row\"><span class=\"name%s\">", failed ? " wrong" : "");
     text(f, kernel);
     fputs("</span>\n", f);
     for (size_t i = 0; i < n; i++) {
@@ -172,22 +236,43 @@ static void grid_row(FILE *f, const struct conform_device *d, size_t device, con
     fputs("</div>\n", f);
 }
 
-static void grid(FILE *f, const struct conform_device *d, size_t device)
+/* Two lines: paths, each over its columns, and the weights. */
+static void grid_head(FILE *f, const struct conform_device *d,
+                      const struct conform_test *const *column, size_t n)
 {
-    enum { MAX_COLUMNS = 64 };
-    const struct conform_test *column[MAX_COLUMNS];
-    size_t n = add_columns(d, false, column, 0, MAX_COLUMNS);
-    n = add_columns(d, true, column, n, MAX_COLUMNS);
-    fprintf(f,
-            "<div class=\"grid\" style=\"--columns:%zu\">\n<div class=\"row head\"><span>"
-            "</span>\n",
-            n);
+    char path[32];
+    fputs("<div class=\"row head\"><span class=\"name\"></span>\n", f);
+    for (size_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && first_of_path(d, column[end]) == first_of_path(d, column[i]);)
+            end++;
+        fprintf(f, "<span class=\"path\" style=\"grid-column: span %zu\">", end - i);
+        text(f, conform_path(column[i], path));
+        fputs("</span>\n", f);
+    }
+    fputs("</div>\n<div class=\"row head\"><span class=\"name\"></span>\n", f);
     for (size_t i = 0; i < n; i++) {
         fputs("<span>", f);
-        column_name(f, column[i]);
+        text(f, column[i]->weights[0] == '-' ? "–" : column[i]->weights);
         fputs("</span>\n", f);
     }
     fputs("</div>\n", f);
+}
+
+/* So many columns are seen at once in a window of 1280 pixels, and in the narrowest with a grid. */
+enum { COLUMNS_AT_1280 = 19, COLUMNS_AT_LEAST = 12 };
+
+static void grid(FILE *f, const struct conform_device *d, size_t device)
+{
+    enum { MAX_COLUMNS = 128 };
+    const struct conform_test *column[MAX_COLUMNS];
+    size_t n = columns(d, column, MAX_COLUMNS);
+    if (n > COLUMNS_AT_LEAST)
+        fprintf(f,
+                "<p class=\"hint%s\">Where the table is wider than the page, it scrolls "
+                "sideways.</p>\n",
+                n > COLUMNS_AT_1280 ? " wide" : "");
+    fprintf(f, "<div class=\"grid\" style=\"--columns:%zu\">\n", n);
+    grid_head(f, d, column, n);
     for (size_t i = 0; i < d->n_tests; i++)
         if (i == 0 || strcmp(d->tests[i].kernel, d->tests[i - 1].kernel) != 0)
             grid_row(f, d, device, d->tests[i].kernel, column, n);
@@ -196,16 +281,28 @@ static void grid(FILE *f, const struct conform_device *d, size_t device)
 
 /* --- a test in detail --- */
 
-enum { PLOT_HEIGHT = 72, BAR = 18, AXIS = 16 };
+enum { PLOT_HEIGHT = 72, BAR = 18, AXIS = 16, GAP = 26 };
+
+/* Where a bin's bar begins; the last, of what no distance tells, stands apart. */
+static int bar_at(int bin)
+{
+    return bin * BAR + (bin == VKMOE_CONFORM_BINS - 1 ? GAP : 0);
+}
 
 static void histogram_axis(FILE *f)
 {
     static const struct {
         int bin;
         const char *label;
-    } marks[] = {{0, "0"}, {3, "2⁻⁴⁰"}, {8, "2⁻³⁰"}, {11, "2⁻²⁴"}, {18, "2⁻¹⁰"}, {23, "1"}};
+    } marks[] = {{0, "0"},
+                 {3, "2⁻⁴⁰"},
+                 {8, "2⁻³⁰"},
+                 {11, "2⁻²⁴"},
+                 {18, "2⁻¹⁰"},
+                 {23, "1"},
+                 {VKMOE_CONFORM_BINS - 1, "∞"}};
     for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++)
-        fprintf(f, "<text x=\"%d\" y=\"%d\">%s</text>\n", marks[i].bin * BAR + BAR / 2,
+        fprintf(f, "<text x=\"%d\" y=\"%d\">%s</text>\n", bar_at(marks[i].bin) + BAR / 2,
                 PLOT_HEIGHT + AXIS - 3, marks[i].label);
 }
 
@@ -219,7 +316,7 @@ static void histogram(FILE *f, const struct conform_test *t)
         return;
     fprintf(f,
             "<figure><svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"Elements by error\">\n",
-            VKMOE_CONFORM_BINS * BAR, PLOT_HEIGHT + AXIS);
+            bar_at(VKMOE_CONFORM_BINS - 1) + BAR, PLOT_HEIGHT + AXIS);
     for (int i = 0; i < VKMOE_CONFORM_BINS; i++) {
         double n = (double)t->errors[i];
         double height = n > 0 ? 4 + (PLOT_HEIGHT - 6) * log1p(n) / log1p((double)most) : 0;
@@ -227,11 +324,12 @@ static void histogram(FILE *f, const struct conform_test *t)
             fprintf(f,
                     "<rect x=\"%d\" y=\"%.1f\" width=\"%d\" height=\"%.1f\"><title>%.0f elements"
                     "</title></rect>\n",
-                    i * BAR + 1, PLOT_HEIGHT - height, BAR - 2, height, n);
+                    bar_at(i) + 1, PLOT_HEIGHT - height, BAR - 2, height, n);
     }
     histogram_axis(f);
     fputs("</svg><figcaption>Elements by error relative to the root mean square of what is "
-          "expected; heights are logarithmic. 2⁻²⁴ is what rounding to float32 costs."
+          "expected; heights are logarithmic. 2⁻²⁴ is what rounding to float32 costs; at ∞ stand "
+          "those not written, NaN or infinite that should not be."
           "</figcaption></figure>\n",
           f);
 }
@@ -242,15 +340,15 @@ static void case_facts(FILE *f, const struct conform_report *r, const struct con
     fputs("<table class=\"case\">\n", f);
     fact(f, "Case", "%s", c->name);
     if (c->note[0])
-        fact(f, "Measured", "%s", c->note);
+        fact(f, c->untested ? "Not tested" : "Measured", "%s", c->note);
     if (c->view[0]) {
-        fact(f, c->passed ? "Worst element" : "Element", "%s[%llu]", c->view,
+        fact(f, c->failed ? "Element" : "Worst element", "%s[%llu]", c->view,
              (unsigned long long)c->worst.index);
         fact(f, "Got", "%.9g", c->worst.got);
         fact(f, "Expected", "%.9g", c->worst.expected);
         fact(f, "Worst NMSE", "%.3g", c->nmse);
     }
-    if (!c->passed && !r->replay) {
+    if (c->failed && !r->replay) {
         fact(f, "Seed", "%llu", (unsigned long long)r->seed);
         if (t->subgroup_size > 0)
             fact(f, "Subgroup size", "%u", t->subgroup_size);
@@ -288,7 +386,7 @@ static void failures(FILE *f, const struct conform_report *r, const struct confo
     enum { SEEN = 3 };
     uint32_t n = 0;
     for (size_t i = 0; i < t->n_cases; i++) {
-        if (t->cases[i].passed)
+        if (!t->cases[i].failed)
             continue;
         if (n++ == SEEN)
             fprintf(f, "<details class=\"more\"><summary>%u more</summary>\n", t->failed - SEEN);
@@ -302,20 +400,21 @@ static void detail(FILE *f, const struct conform_report *r, const struct conform
                    size_t device, size_t index)
 {
     const struct conform_test *t = &d->tests[index];
-    fputs("<details id=\"", f);
-    anchor(f, device, index);
-    fprintf(f, "\"%s><summary><b>", t->failed ? " open=\"open\"" : "");
+    fprintf(f, "<details%s><summary><b>", t->failed ? " open=\"open\"" : "");
     text(f, t->kernel);
     fputs("</b> ", f);
     column_name(f, t);
     if (t->failed)
         fprintf(f, "<span class=\"bad\">%u of %zu failed</span>", t->failed, t->n_cases);
     else
-        fprintf(f, "<span class=\"good\">%zu ok</span>", t->n_cases);
-    fputs("</summary>\n", f);
+        fprintf(f, "<span class=\"%s\">%zu %s</span>", state_class(t), t->n_cases, state_word(t));
+    /* A link to what a closed <details> holds opens it; one to itself does not. */
+    fputs("</summary>\n<div class=\"inside\" id=\"", f);
+    anchor(f, device, index);
+    fputs("\">\n", f);
     failures(f, r, d, t);
     for (size_t i = 0; i < t->n_cases; i++)
-        if (t->cases[i].passed && t->cases[i].note[0])
+        if (!t->cases[i].failed && t->cases[i].note[0])
             case_facts(f, r, t, &t->cases[i]);
     const struct conform_case *worst = &t->cases[t->worst];
     if (!t->failed && !worst->note[0]) {
@@ -323,7 +422,7 @@ static void detail(FILE *f, const struct conform_report *r, const struct conform
         case_facts(f, r, t, worst);
     }
     histogram(f, t);
-    fputs("</details>\n", f);
+    fputs("</div></details>\n", f);
 }
 
 /* Those that failed, or those that did not. */
@@ -335,7 +434,7 @@ static void details(FILE *f, const struct conform_report *r, size_t device, bool
         if ((d->tests[i].failed > 0) != failed)
             continue;
         if (!any)
-            fprintf(f, "<h3>%s</h3>\n", failed ? "What failed" : "What passed");
+            fprintf(f, "<h3>%s</h3>\n", failed ? "What failed" : "What did not fail");
         any = true;
         detail(f, r, d, device, i);
     }
@@ -359,7 +458,10 @@ static void device_section(FILE *f, const struct conform_report *r, size_t index
     if (d->totals.failed > 0)
         fprintf(f, "%u of %u cases failed.", d->totals.failed, d->totals.cases);
     else
-        fprintf(f, "%s%u cases passed.", passed ? "All " : "", d->totals.cases);
+        fprintf(f, "%s%u cases passed.", passed && d->totals.untested == 0 ? "All " : "",
+                d->totals.cases - d->totals.untested);
+    if (d->totals.untested > 0)
+        fprintf(f, " %u could not be tested.", d->totals.untested);
     fputs("</p>\n<h3>Kernels and variants</h3>\n", f);
     grid(f, d, index);
     details(f, r, index, true);
@@ -375,7 +477,8 @@ static void head(FILE *f, const struct conform_report *r)
         fputs("the case in ", f);
         text(f, r->replay);
     } else {
-        fprintf(f, "%s cases, seed %llu", r->full ? "full" : "quick", (unsigned long long)r->seed);
+        fprintf(f, "suite %016llx, %s cases, seed %llu", (unsigned long long)r->suite,
+                r->full ? "full" : "quick", (unsigned long long)r->seed);
     }
     conform_flags(f, r);
     fputs("</p>\n</header>\n", f);

@@ -52,7 +52,8 @@ bool conform_record_case(struct conform_device *d, const vkmoe_conform_case *c)
     own->sentence = strdup(c->sentence);
     own->note = strdup(c->note);
     own->bundle = strdup(c->bundle);
-    own->passed = c->passed;
+    own->failed = !c->passed && !c->untested;
+    own->untested = c->untested;
     own->nmse = c->nmse;
     own->worst = c->worst;
     snprintf(own->view, sizeof(own->view), "%s", c->worst.view);
@@ -63,6 +64,7 @@ void conform_record_result(struct conform_device *d, const vkmoe_conform_result 
 {
     struct conform_test *t = &d->tests[d->n_tests - 1];
     t->failed = r->failed;
+    t->untested = r->untested;
     t->nmse = r->nmse;
     memcpy(t->errors, r->errors, sizeof(t->errors));
     for (t->worst = 0; t->worst + 1 < t->n_cases; t->worst++)
@@ -99,6 +101,11 @@ bool conform_report_passed(const struct conform_report *r)
     return passed;
 }
 
+const char *conform_state(const struct conform_case *c)
+{
+    return c->failed ? "failed" : c->untested ? "not tested" : "passed";
+}
+
 const char *conform_path(const struct conform_test *t, char text[32])
 {
     if (t->subgroup_size > 0)
@@ -131,12 +138,15 @@ void conform_flags(FILE *to, const struct conform_report *r)
 void conform_command(FILE *to, const struct conform_report *r, const struct conform_device *d,
                      const struct conform_test *t, const struct conform_case *c)
 {
-    fprintf(to, "vkmoe conform --device %s", d->info.uuid);
+    fprintf(to, "vkmoe conform --device %s/%u", d->info.uuid, d->info.driver_id);
     if (r->replay) {
         fputs(" --replay ", to);
         quoted(to, r->replay);
     } else {
-        fprintf(to, " --kernel %s --case ", t->kernel);
+        fprintf(to, " --kernel %s --path %s", t->kernel, t->path);
+        if (t->weights[0] != '-')
+            fprintf(to, " --weights %s", t->weights);
+        fputs(" --case ", to);
         quoted(to, c->name);
         fprintf(to, " --seed %llu%s", (unsigned long long)r->seed, r->full ? " --full" : "");
     }

@@ -10,7 +10,7 @@
 /* One case. Strings are malloc'ed. */
 struct conform_case {
     char *name, *sentence, *note, *bundle;
-    bool passed;
+    bool failed, untested; /* neither: it passed */
     double nmse;
     char view[64];
     vkmoe_conform_element worst; /* its `view` is not used: above */
@@ -22,7 +22,7 @@ struct conform_test {
     uint32_t subgroup_size;
     struct conform_case *cases;
     size_t n_cases, capacity;
-    uint32_t failed;
+    uint32_t failed, untested; /* of them */
     double nmse;
     size_t worst; /* index of the case */
     uint64_t errors[VKMOE_CONFORM_BINS];
@@ -38,6 +38,7 @@ struct conform_device {
 };
 
 struct conform_report {
+    uint64_t suite; /* vkmoe_conform_suite */
     uint64_t seed;
     bool full;
     const char *model;  /* that was asked for, or NULL */
@@ -55,6 +56,8 @@ void conform_record_result(struct conform_device *d, const vkmoe_conform_result 
 void conform_report_free(struct conform_report *r);
 bool conform_report_passed(const struct conform_report *r);
 
+/* "passed", "failed" or "not tested". */
+const char *conform_state(const struct conform_case *c);
 /* "base", "subgroup 8": the path with its size. */
 const char *conform_path(const struct conform_test *t, char text[32]);
 /* What was asked for besides, as it stands in a command: " --no-subgroups"; or nothing. */

@@ -59,8 +59,14 @@ static int moe_application_handle_local_options(GApplication *application, GVari
     }
     g_variant_dict_lookup(given, "device", "&s", &device);
     g_variant_dict_lookup(given, "model", "^&ay", &model);
-    self->params->device = g_strdup(device);
-    self->params->model = g_strdup(model);
+    if (device) {
+        g_free(self->params->device);
+        self->params->device = g_strdup(device);
+    }
+    if (model) {
+        g_free(self->params->model);
+        self->params->model = g_strdup(model);
+    }
     return model ? hand_model_over(application, model) : -1;
 }
 
@@ -180,6 +186,11 @@ static void moe_application_init(MoeApplication *self)
 {
     self->params = moe_open_params_copy(NULL);
     g_application_add_main_option_entries(G_APPLICATION(self), options);
+    g_application_set_option_context_parameter_string(G_APPLICATION(self), "[MODEL]");
+    g_application_set_option_context_summary(
+        G_APPLICATION(self),
+        "Opens a window in which a mixture of experts continues what you type, and shows which\n"
+        "experts every word wakes. MODEL is the same as --model MODEL.");
 }
 
 static void moe_application_class_init(MoeApplicationClass *class)

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "application.h"
+#include "sentence.h"
 
 /* What a side is made of on screen, and the run that fills it. */
 struct pane {
@@ -91,11 +92,11 @@ static void show(MoeComparePage *self)
     g_autofree char *summary = moe_comparison_summarise(self->comparison);
     for (int side = 0; side < MOE_N_SIDES; side++)
         show_side(self, (MoeSide)side);
-    gtk_label_set_label(self->summary,
-                        any ? summary
-                            : "Run Both continues the prompt twice with the same seed: on the left "
-                              "with the settings kept here, on the right with those of the page "
-                              "Experts.");
+    gtk_label_set_label(
+        self->summary, any ? summary
+                           : "Run Both continues the same prompt twice, with the same seed. The "
+                             "right text follows the settings of the page Experts, the left one "
+                             "those that Keep on the Left kept; before, as the model was trained.");
 }
 
 static void update_actions(MoeComparePage *self)
@@ -104,7 +105,7 @@ static void update_actions(MoeComparePage *self)
     MoeWorkerState state = moe_worker_get_state(self->worker);
     gboolean busy = state == MOE_WORKER_GENERATING || state == MOE_WORKER_RUNNING;
     gtk_widget_action_set_enabled(GTK_WIDGET(self), "compare.run",
-                                  state == MOE_WORKER_READY && !running);
+                                  moe_worker_is_ready(self->worker) && !running);
     gtk_widget_action_set_enabled(GTK_WIDGET(self), "compare.stop", running && busy);
     gtk_widget_action_set_enabled(GTK_WIDGET(self), "compare.keep", !running);
 }
@@ -152,6 +153,16 @@ static void take_losses(MoeComparePage *self, MoeSide side, const MoeResult *res
     moe_comparison_set_losses(self->comparison, side, losses, positions->len);
 }
 
+/* What the worker says about a lost device brings a way to try again along. */
+static void say_failure(MoeComparePage *self, const MoeResult *result)
+{
+    if (result->status == VKMOE_OK || result->status == VKMOE_CANCELLED ||
+        result->status == VKMOE_DEVICE_LOST)
+        return;
+    g_autofree char *sentence = moe_sentence(result->message);
+    moe_window_show_error(self->window, sentence, FALSE);
+}
+
 static void on_finished(MoeComparePage *self, const MoeResult *result)
 {
     int side = side_of(self, result->run);
@@ -161,8 +172,7 @@ static void on_finished(MoeComparePage *self, const MoeResult *result)
     if (result->losses)
         take_losses(self, (MoeSide)side, result);
     moe_comparison_finish(self->comparison, (MoeSide)side);
-    if (result->status != VKMOE_OK && result->status != VKMOE_CANCELLED)
-        moe_window_show_error(self->window, result->message, FALSE);
+    say_failure(self, result);
     show(self);
     update_actions(self);
 }

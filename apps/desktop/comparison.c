@@ -183,6 +183,8 @@ char *moe_comparison_summarise(MoeComparison *self)
                                parting == 1 ? "token" : "tokens");
     else if (finished)
         g_string_append_printf(text, "The texts are the same, %u tokens.", self->common);
+    else if (self->sides[MOE_SIDE_RIGHT].tokens->len == 0)
+        g_string_append(text, "The left text comes first, then the right one.");
     else
         g_string_append(text, "The texts are the same so far.");
     if (isfinite(difference))

@@ -59,6 +59,11 @@ void moe_composer_set_hint(MoeComposer *self, const char *hint)
     gtk_label_set_label(self->hint, hint);
 }
 
+const char *moe_composer_get_hint(MoeComposer *self)
+{
+    return gtk_label_get_label(self->hint);
+}
+
 void moe_composer_set_popover(MoeComposer *self, GtkWidget *popover)
 {
     gtk_menu_button_set_popover(self->sampler, popover);
@@ -81,7 +86,7 @@ static gboolean on_key(GtkEventControllerKey *controller, guint key, guint code,
     if (held != GDK_CONTROL_MASK && (held != 0 || !moe_composer_get_chat(self)))
         return FALSE;
     GdkEvent *event = gtk_event_controller_get_current_event(GTK_EVENT_CONTROLLER(controller));
-    if (held == 0 && gtk_text_view_im_context_filter_keypress(self->view, event))
+    if (gtk_text_view_im_context_filter_keypress(self->view, event))
         return TRUE;
     gtk_widget_activate_action(GTK_WIDGET(self), "win.run", NULL);
     return TRUE;

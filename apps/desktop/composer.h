@@ -20,6 +20,7 @@ void moe_composer_set_chat(MoeComposer *self, gboolean chat);
 void moe_composer_set_busy(MoeComposer *self, gboolean busy);
 /* A line below the buttons. */
 void moe_composer_set_hint(MoeComposer *self, const char *hint);
+const char *moe_composer_get_hint(MoeComposer *self);
 /* What the sampling button opens; may be NULL. */
 void moe_composer_set_popover(MoeComposer *self, GtkWidget *popover);
 /* The text view, to be focused. */

@@ -56,7 +56,7 @@ void moe_loaded_free(MoeLoaded *loaded)
 static void write_log(void *user, vkmoe_log_level level, const char *line)
 {
     (void)user;
-    if (level <= VKMOE_LOG_WARNING)
+    if (level <= VKMOE_LOG_NOTICE)
         g_message("%s", line);
     else
         g_debug("%s", line);
@@ -92,6 +92,7 @@ static vkmoe_status load(MoeRuntime *self, const MoeOpenParams *params, const Mo
 /* Runners-up that are kept beside the experts that each token activates. */
 #define RUNNERS_UP 4
 #define ROUTES_INTERVAL_US (G_USEC_PER_SEC / 30) /* between batches of routes */
+#define ROUTES_AT_ONCE 256 /* tokens of a text that is routed again, between two batches */
 
 /* The experts of a token that a session routing so can and should keep. */
 static uint32_t ranks_of(const vkmoe_model_info *model, const vkmoe_routing *routing)
@@ -230,20 +231,28 @@ static vkmoe_status set_routing(MoeRuntime *self, const MoeRouting *wanted, vkmo
     return status;
 }
 
-/* Computes what the session does not have yet; at least the last token, whose logits are needed. */
+/* Leaves what the session has of the first `count` tokens, but for the last one, whose logits are
+ * needed; *same: how many those are. */
+static vkmoe_status reuse(struct run *r, const int32_t *ids, uint32_t count, uint32_t *same,
+                          vkmoe_error *err)
+{
+    vkmoe_session *session = r->runtime->session;
+    const int32_t *held = vkmoe_session_tokens(session);
+    uint32_t n_held = vkmoe_session_length(session);
+    for (*same = 0; *same + 1 < count && *same < n_held && ids[*same] == held[*same];)
+        ++*same;
+    r->result->result.prompt_tokens = count;
+    r->result->result.reused_tokens = *same;
+    return vkmoe_session_rollback(session, *same, err);
+}
+
 static vkmoe_status evaluate(struct run *r, const MoePrompt *prompt, vkmoe_error *err)
 {
-    MoeRuntime *self = r->runtime;
     const int32_t *ids = (const int32_t *)(gpointer)prompt->ids->data;
-    const int32_t *held = vkmoe_session_tokens(self->session);
-    uint32_t count = prompt->ids->len, n_held = vkmoe_session_length(self->session), same = 0;
-    while (same + 1 < count && same < n_held && ids[same] == held[same])
-        same++;
-    r->result->result.prompt_tokens = count;
-    r->result->result.reused_tokens = same;
-    vkmoe_status status = vkmoe_session_rollback(self->session, same, err);
+    uint32_t count = prompt->ids->len, same;
+    vkmoe_status status = reuse(r, ids, count, &same, err);
     if (status == VKMOE_OK)
-        status = vkmoe_session_eval(self->session, ids + same, count - same, NULL, err);
+        status = vkmoe_session_eval(r->runtime->session, ids + same, count - same, NULL, err);
     return status;
 }
 
@@ -357,7 +366,7 @@ static vkmoe_status compute_losses(struct run *r, vkmoe_error *err)
     return VKMOE_OK;
 }
 
-static vkmoe_status run_text(struct run *r, const MoePrompt *prompt, vkmoe_error *err)
+static vkmoe_status run_text(struct run *r, MoePrompt *prompt, vkmoe_error *err)
 {
     const MoeGenerateParams *params = r->params;
     MoeResult *result = &r->result->result;
@@ -387,6 +396,28 @@ static vkmoe_status run_text(struct run *r, const MoePrompt *prompt, vkmoe_error
     return status;
 }
 
+/* In pieces: what is known is told, and kept where the rest is cancelled. */
+static vkmoe_status route_text(struct run *r, MoePrompt *prompt, vkmoe_error *err)
+{
+    vkmoe_session *session = r->runtime->session;
+    moe_prompt_trim(prompt);
+    const int32_t *ids = (const int32_t *)(gpointer)prompt->ids->data;
+    uint32_t count = MIN(prompt->ids->len, vkmoe_session_context(session)), at;
+    gint64 start = g_get_monotonic_time();
+    say_prompt(r, prompt);
+    if (count == 0)
+        return VKMOE_OK;
+    vkmoe_status status = reuse(r, ids, count, &at, err);
+    while (status == VKMOE_OK && at < count && !r->listener->cancelled(r->listener->user)) {
+        uint32_t n = MIN(count - at, ROUTES_AT_ONCE);
+        status = vkmoe_session_eval(session, ids + at, n, NULL, err);
+        at += status == VKMOE_OK ? n : 0;
+        say_routes(r, at);
+    }
+    r->result->result.prompt_seconds = seconds_since(start);
+    return status;
+}
+
 static vkmoe_status nothing_open(vkmoe_error *err)
 {
     *err = (vkmoe_error){.status = VKMOE_NOT_FOUND};
@@ -404,7 +435,9 @@ static vkmoe_status no_tokens(vkmoe_error *err)
     return err->status;
 }
 
-static vkmoe_status run_messages(struct run *r, vkmoe_error *err)
+typedef vkmoe_status run_func(struct run *r, MoePrompt *prompt, vkmoe_error *err);
+
+static vkmoe_status run_messages(struct run *r, run_func *func, vkmoe_error *err)
 {
     MoeRuntime *self = r->runtime;
     const MoeGenerateParams *params = r->params;
@@ -422,7 +455,7 @@ static vkmoe_status run_messages(struct run *r, vkmoe_error *err)
     status = prompt.ids->len > 0 ? set_routing(self, &params->routing, err) : no_tokens(err);
     if (status == VKMOE_OK) {
         r->listener->session(r->listener->user, self->session);
-        status = run_text(r, &prompt, err);
+        status = func(r, &prompt, err);
         r->listener->session(r->listener->user, NULL);
         vkmoe_session_clear_cancel(self->session);
         vkmoe_session_get_stats(self->session, &r->result->result.stats);
@@ -431,8 +464,9 @@ static vkmoe_status run_messages(struct run *r, vkmoe_error *err)
     return status;
 }
 
-void moe_runtime_generate(MoeRuntime *self, guint run, const MoeGenerateParams *params,
-                          const MoeListener *listener, MoeRunResult *result)
+static void run_text_by(run_func *func, MoeRuntime *self, guint run,
+                        const MoeGenerateParams *params, const MoeListener *listener,
+                        MoeRunResult *result)
 {
     *result = (MoeRunResult){.answer = g_array_new(FALSE, FALSE, sizeof(int32_t))};
     struct run r = {.runtime = self,
@@ -441,9 +475,9 @@ void moe_runtime_generate(MoeRuntime *self, guint run, const MoeGenerateParams *
                     .result = result,
                     .text = g_string_new(NULL),
                     .number = run};
-    vkmoe_status status = run_messages(&r, &result->err);
+    vkmoe_status status = run_messages(&r, func, &result->err);
     if (status == VKMOE_OK && listener->cancelled(listener->user)) {
-        status = VKMOE_CANCELLED; /* on_token said so */
+        status = VKMOE_CANCELLED; /* `func` found out */
         g_strlcpy(result->err.message, "stopped", sizeof(result->err.message));
     }
     result->result.run = run;
@@ -452,6 +486,18 @@ void moe_runtime_generate(MoeRuntime *self, guint run, const MoeGenerateParams *
     result->result.answer = (const int32_t *)(gpointer)result->answer->data;
     result->result.n_answer = result->answer->len;
     g_string_free(r.text, TRUE);
+}
+
+void moe_runtime_generate(MoeRuntime *self, guint run, const MoeGenerateParams *params,
+                          const MoeListener *listener, MoeRunResult *result)
+{
+    run_text_by(run_text, self, run, params, listener, result);
+}
+
+void moe_runtime_route(MoeRuntime *self, guint run, const MoeGenerateParams *params,
+                       const MoeListener *listener, MoeRunResult *result)
+{
+    run_text_by(route_text, self, run, params, listener, result);
 }
 
 void moe_run_result_clear(MoeRunResult *result)

@@ -45,6 +45,9 @@ typedef struct MoeRunResult {
 /* Runs `params`, in which messages are the run's own. result->result.status says how it ended. */
 void moe_runtime_generate(MoeRuntime *self, guint run, const MoeGenerateParams *params,
                           const MoeListener *listener, MoeRunResult *result);
+/* Computes the routes of its messages, and adds nothing to them. */
+void moe_runtime_route(MoeRuntime *self, guint run, const MoeGenerateParams *params,
+                       const MoeListener *listener, MoeRunResult *result);
 void moe_run_result_clear(MoeRunResult *result);
 
 MoeLoaded *moe_loaded_copy(const MoeLoaded *loaded);

@@ -139,6 +139,7 @@ static void reshape(MoeExpertMap *self)
     self->layer = self->expert = 0;
     self->hovers = FALSE;
     moe_expert_map_unselect(self);
+    moe_expert_map_describe(self);
     g_signal_emit(self, signals[CURSOR_MOVED], 0);
     gtk_widget_queue_resize(GTK_WIDGET(self));
 }
@@ -181,6 +182,7 @@ void moe_expert_map_set_token(MoeExpertMap *self, int token)
     if (token >= (int)moe_route_log_get_length(self->log))
         token = -1;
     self->token = token;
+    moe_expert_map_describe(self);
     gtk_widget_queue_draw(GTK_WIDGET(self));
 }
 
@@ -191,13 +193,31 @@ int moe_expert_map_get_token(MoeExpertMap *self)
 
 /* --- cursor and selection --- */
 
-static void tell_cursor(MoeExpertMap *self)
+/* For who cannot see the map: what is said of it as it gets the focus, and as the cell changes. */
+void moe_expert_map_describe(MoeExpertMap *self)
 {
-    g_autofree char *text =
+    if (moe_expert_map_is_empty(self))
+        return;
+    g_autofree char *cell =
         moe_expert_text(self->log, self->steering, self->token, self->layer, self->expert);
+    gboolean tinted = self->selected && self->selected_layer == self->layer &&
+                      self->selected_expert == self->expert;
+    g_autofree char *text =
+        g_strconcat(cell, tinted ? " · the tokens it served are tinted" : "", NULL);
     gtk_accessible_update_property(GTK_ACCESSIBLE(self), GTK_ACCESSIBLE_PROPERTY_DESCRIPTION, text,
                                    -1);
+}
+
+static void tell_cursor(MoeExpertMap *self)
+{
+    moe_expert_map_describe(self);
     g_signal_emit(self, signals[CURSOR_MOVED], 0);
+    gtk_widget_queue_draw(GTK_WIDGET(self));
+}
+
+static void on_experts_changed(MoeExpertMap *self)
+{
+    moe_expert_map_describe(self);
     gtk_widget_queue_draw(GTK_WIDGET(self));
 }
 
@@ -228,6 +248,7 @@ void moe_expert_map_select(MoeExpertMap *self, guint layer, guint expert)
     self->selected = TRUE;
     self->selected_layer = self->layer;
     self->selected_expert = self->expert;
+    moe_expert_map_describe(self);
     g_signal_emit(self, signals[SELECTION_CHANGED], 0);
 }
 
@@ -236,6 +257,7 @@ void moe_expert_map_unselect(MoeExpertMap *self)
     if (!self->selected)
         return;
     self->selected = FALSE;
+    moe_expert_map_describe(self);
     g_signal_emit(self, signals[SELECTION_CHANGED], 0);
     gtk_widget_queue_draw(GTK_WIDGET(self));
 }
@@ -394,7 +416,7 @@ GtkWidget *moe_expert_map_new(MoeRouteLog *log, MoeSteering *steering)
     self->log = g_object_ref(log);
     self->steering = g_object_ref(steering);
     g_signal_connect_object(log, "changed", G_CALLBACK(on_log_changed), self, G_CONNECT_SWAPPED);
-    g_signal_connect_object(steering, "experts-changed", G_CALLBACK(gtk_widget_queue_draw), self,
+    g_signal_connect_object(steering, "experts-changed", G_CALLBACK(on_experts_changed), self,
                             G_CONNECT_SWAPPED);
     g_signal_connect_object(steering, "notify::use-shared", G_CALLBACK(gtk_widget_queue_draw), self,
                             G_CONNECT_SWAPPED);

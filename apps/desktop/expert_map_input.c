@@ -222,6 +222,13 @@ static void on_motion(MoeExpertMap *self, double x, double y)
     gtk_widget_queue_draw(GTK_WIDGET(self));
 }
 
+/* Tokens that came meanwhile changed what there is to say. */
+static void on_focused(MoeExpertMap *self)
+{
+    moe_expert_map_describe(self);
+    gtk_widget_queue_draw(GTK_WIDGET(self));
+}
+
 static void on_leave(MoeExpertMap *self)
 {
     self->hovers = FALSE;
@@ -255,7 +262,7 @@ void moe_expert_map_add_controllers(MoeExpertMap *self)
     g_signal_connect_swapped(motion, "motion", G_CALLBACK(on_motion), self);
     g_signal_connect_swapped(motion, "leave", G_CALLBACK(on_leave), self);
     g_signal_connect_swapped(scroll, "scroll", G_CALLBACK(on_scroll), self);
-    g_signal_connect_swapped(focus, "enter", G_CALLBACK(gtk_widget_queue_draw), self);
+    g_signal_connect_swapped(focus, "enter", G_CALLBACK(on_focused), self);
     g_signal_connect_swapped(focus, "leave", G_CALLBACK(gtk_widget_queue_draw), self);
     gtk_widget_add_controller(widget, GTK_EVENT_CONTROLLER(click));
     gtk_widget_add_controller(widget, motion);

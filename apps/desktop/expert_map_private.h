@@ -32,6 +32,8 @@ struct _MoeExpertMap {
 /* expert_map.c */
 gboolean moe_expert_map_is_empty(MoeExpertMap *self);
 void moe_expert_map_layout_changed(MoeExpertMap *self);
+/* Tells assistive technologies of the cell under the cursor. */
+void moe_expert_map_describe(MoeExpertMap *self);
 void moe_expert_map_zoom_at(MoeExpertMap *self, double zoom, double x, double y);
 /* Emits "refused", and clears the error. */
 void moe_expert_map_refuse(MoeExpertMap *self, GError **error);

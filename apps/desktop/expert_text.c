@@ -98,7 +98,7 @@ char *moe_model_text(MoeRouteLog *log, MoeSteering *steering)
     GString *text = g_string_new(NULL);
     moe_route_log_get_mean_load(log, &load);
     if (load.tokens == 0)
-        g_string_append(text, "No tokens yet");
+        g_string_append(text, "no tokens yet");
     else {
         guint unused = 0;
         for (guint layer = 0; layer < moe_route_log_get_shape(log)->n_layers; layer++)

@@ -21,12 +21,13 @@ struct _MoeExpertsPage {
     MoeExpertMap *map;
     MoeRouteLog *log;
     MoeSteering *steering;
-    guint pending; /* timeout after which tints are made anew */
+    guint pending;    /* timeout after which tints are made anew */
+    gboolean routing; /* the text that is shown: its routes come soon */
 };
 
 G_DEFINE_FINAL_TYPE(MoeExpertsPage, moe_experts_page, GTK_TYPE_WIDGET)
 
-enum { SERVED_CHANGED, N_SIGNALS };
+enum { SERVED_CHANGED, ROUTE_CLOSED, N_SIGNALS };
 static guint signals[N_SIGNALS];
 
 MoeExpertMap *moe_experts_page_get_map(MoeExpertsPage *self)
@@ -54,11 +55,11 @@ static void show_words(MoeExpertsPage *self)
         self->log, self->steering, moe_expert_map_get_token(self->map), layer, expert);
     g_autofree char *about_layer = moe_layer_text(self->log, self->steering, layer);
     g_autofree char *about_model = moe_model_text(self->log, self->steering);
-    g_autofree char *load =
-        g_strdup_printf("Load of layer %u by expert. %s.", layer,
-                        moe_route_log_get_length(self->log) == 0
-                            ? "Run the text to see which experts its words wake"
-                            : "Click a word of the text to see which experts it woke");
+    const char *advice = moe_route_log_get_length(self->log) > 0
+                             ? "Click a word of the text to see which experts it woke"
+                         : self->routing ? "The words of the text are being routed"
+                                         : "Run the text to see which experts its words wake";
+    g_autofree char *load = g_strdup_printf("Load of layer %u by expert. %s.", layer, advice);
     g_autofree char *all = g_strdup_printf("All layers: %s", about_model);
     gtk_label_set_label(self->expert_label, about_expert);
     gtk_label_set_label(self->load_label, load);
@@ -141,6 +142,29 @@ void moe_experts_page_set_token(MoeExpertsPage *self, int token, const char *wor
     show_legend(self);
 }
 
+void moe_experts_page_set_routing(MoeExpertsPage *self, gboolean routing)
+{
+    g_return_if_fail(MOE_IS_EXPERTS_PAGE(self));
+    self->routing = routing;
+    show_words(self);
+}
+
+static void close_route_action(GtkWidget *widget, const char *name, GVariant *parameter)
+{
+    (void)name, (void)parameter;
+    g_signal_emit(widget, signals[ROUTE_CLOSED], 0);
+}
+
+/* Escape is the window's where there is no route. */
+static gboolean leave_route(GtkWidget *widget, GVariant *arguments, gpointer data)
+{
+    (void)arguments, (void)data;
+    if (moe_route_panel_get_token(MOE_EXPERTS_PAGE(widget)->route) < 0)
+        return FALSE;
+    g_signal_emit(widget, signals[ROUTE_CLOSED], 0);
+    return TRUE;
+}
+
 float *moe_experts_page_dup_served(MoeExpertsPage *self, guint *count)
 {
     guint layer, expert;
@@ -186,6 +210,10 @@ static void moe_experts_page_class_init(MoeExpertsPageClass *class)
     G_OBJECT_CLASS(class)->finalize = moe_experts_page_finalize;
     signals[SERVED_CHANGED] = g_signal_new("served-changed", MOE_TYPE_EXPERTS_PAGE,
                                            G_SIGNAL_RUN_LAST, 0, NULL, NULL, NULL, G_TYPE_NONE, 0);
+    signals[ROUTE_CLOSED] = g_signal_new("route-closed", MOE_TYPE_EXPERTS_PAGE, G_SIGNAL_RUN_LAST,
+                                         0, NULL, NULL, NULL, G_TYPE_NONE, 0);
+    gtk_widget_class_install_action(widget, "experts.close-route", NULL, close_route_action);
+    gtk_widget_class_add_binding(widget, GDK_KEY_Escape, 0, leave_route, NULL);
     g_type_ensure(MOE_TYPE_MAP_LEGEND);
     g_type_ensure(MOE_TYPE_LOAD_CHART);
     g_type_ensure(MOE_TYPE_ROUTE_PANEL);

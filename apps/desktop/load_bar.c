@@ -16,7 +16,7 @@ static void show(MoeLoadBar *self, double share)
     const MoeOpenParams *params = moe_worker_get_params(self->worker);
     g_autofree char *name = params && params->model ? g_filename_display_basename(params->model)
                                                     : g_strdup("the shipped model");
-    g_autofree char *text = share >= 1 ? g_strdup_printf("%s is read; preparing shaders", name)
+    g_autofree char *text = share >= 1 ? g_strdup_printf("Preparing shaders for %s", name)
                             : share <= 0
                                 ? g_strdup_printf("Opening %s", name)
                                 : g_strdup_printf("Loading %s, %.0f %%", name, 100 * share);

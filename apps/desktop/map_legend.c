@@ -108,7 +108,7 @@ static void put_scale(struct pen *pen, double largest, double even)
             put_text(pen, pen->x + t * BAR - width / 2, pen->y + THICK + 1, text);
     }
     if (largest > 0)
-        g_snprintf(text, sizeof(text), "gate of this token");
+        g_snprintf(text, sizeof(text), "gate of this token (in the cells: %%)");
     else if (even > 0)
         g_snprintf(text, sizeof(text), "× an even share (%.1f %% of the text)", 100 * even);
     else

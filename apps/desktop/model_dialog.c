@@ -4,6 +4,7 @@
 #include "choice.h"
 #include "device.h"
 #include "memory_view.h"
+#include "model_drop.h"
 #include "planner.h"
 #include "sentence.h"
 
@@ -405,23 +406,17 @@ static void open_action(GtkWidget *widget, const char *name, GVariant *parameter
     gtk_window_close(GTK_WINDOW(self));
 }
 
-gboolean moe_model_dialog_accepts(GFile *file)
+static void on_dropped(GtkWidget *widget, const char *path)
 {
-    g_autofree char *path = g_file_get_path(file);
-    g_autofree char *lower = path ? g_ascii_strdown(path, -1) : NULL;
-    return path && (g_str_has_suffix(lower, ".gguf") || g_file_test(path, G_FILE_TEST_IS_DIR));
+    choose_path(MOE_MODEL_DIALOG(widget), path);
 }
 
-static gboolean on_drop(GtkDropTarget *target, const GValue *value, double x, double y,
-                        gpointer data)
+static void on_refused(GtkWidget *widget, const char *sentence)
 {
-    const GSList *files = g_value_get_boxed(value);
-    g_autofree char *path = files ? g_file_get_path(files->data) : NULL;
-    (void)target, (void)x, (void)y;
-    if (path)
-        choose_path(data, path);
-    return path != NULL;
+    show_problem(MOE_MODEL_DIALOG(widget), sentence);
 }
+
+static const MoeModelDrop drop = {on_dropped, on_refused};
 
 /* --- devices --- */
 
@@ -525,9 +520,7 @@ static void moe_model_dialog_init(MoeModelDialog *self)
                             G_CONNECT_SWAPPED);
     g_signal_connect_object(self->recent_list, "activate", G_CALLBACK(on_recent), self,
                             G_CONNECT_SWAPPED);
-    GtkDropTarget *target = gtk_drop_target_new(GDK_TYPE_FILE_LIST, GDK_ACTION_COPY);
-    g_signal_connect_object(target, "drop", G_CALLBACK(on_drop), self, 0);
-    gtk_widget_add_controller(GTK_WIDGET(self), GTK_EVENT_CONTROLLER(target));
+    moe_model_drop_add(GTK_WIDGET(self), &drop);
 }
 
 MoeModelDialog *moe_model_dialog_new(GtkWindow *parent, MoeWorker *worker, MoeRecentModels *recent)

@@ -22,7 +22,4 @@ const MoePlan *moe_model_dialog_plan(MoeModelDialog *self);
 /* Why it cannot be opened, as shown, or ""; owned by the dialog. */
 const char *moe_model_dialog_problem(MoeModelDialog *self);
 
-/* Whether a dropped or given file can be a model by its name and kind: a folder, or *.gguf. */
-gboolean moe_model_dialog_accepts(GFile *file);
-
 #endif

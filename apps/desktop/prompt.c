@@ -174,6 +174,15 @@ void moe_prompt_clear(MoePrompt *prompt)
     g_clear_pointer(&prompt->tokens, g_array_unref);
 }
 
+void moe_prompt_trim(MoePrompt *prompt)
+{
+    guint n = prompt->tokens->len;
+    while (n > 0 && g_array_index(prompt->tokens, MoeToken, n - 1).length == 0)
+        n--;
+    g_array_set_size(prompt->tokens, n);
+    g_array_set_size(prompt->ids, n);
+}
+
 /* --- text as it comes --- */
 
 /* Appends one character, or U+FFFD for a byte that is none; returns the bytes used, 0 if more must

@@ -17,6 +17,8 @@ vkmoe_status moe_prompt_init(MoePrompt *out, const vkmoe_tokenizer *tokenizer, b
                              vkmoe_chat_template chat_template, const GPtrArray *messages,
                              vkmoe_error *err);
 void moe_prompt_clear(MoePrompt *prompt);
+/* Leaves out what follows the last character of all: markup, where an answer would begin. */
+void moe_prompt_trim(MoePrompt *prompt);
 
 /* Makes whole characters of what tokens stand for, one after the other. */
 typedef struct MoePieces {

@@ -10,12 +10,13 @@ struct _MoeRoutePanel {
     GtkWidget parent_instance;
     GtkWidget *box; /* all of it */
     GtkLabel *title;
-    GtkWidget *scroller;
+    GtkWidget *scroller, *close;
     GtkListView *list;
     GtkStringList *layers; /* their numbers; rows look the rest up when they are bound */
     MoeRouteLog *log;
     int token;
-    char *word; /* the token's text; "" where it is not seen */
+    char *word;     /* the token's text; "" where it is not seen */
+    gboolean known; /* its route is, and shown */
 };
 
 G_DEFINE_FINAL_TYPE(MoeRoutePanel, moe_route_panel, GTK_TYPE_WIDGET)
@@ -61,7 +62,7 @@ static void bind_row(MoeRoutePanel *self, GtkListItem *item)
     g_autofree char *route = moe_route_text(self->log, (guint)self->token, number);
     g_autofree char *next =
         moe_runners_text(self->log, (guint)self->token, number, MOE_EXPERT_MAP_RUNNERS);
-    g_autofree char *also = g_strdup_printf("then %s", next);
+    g_autofree char *also = g_strdup_printf("runners-up: %s", next);
     gtk_label_set_label(GTK_LABEL(chosen), route);
     gtk_label_set_label(GTK_LABEL(runners), also);
     gtk_widget_set_visible(runners, *next != '\0');
@@ -77,15 +78,19 @@ static char *title_of(MoeRoutePanel *self, gboolean known)
     if (self->token < 0)
         return g_strdup("Click a word of the text to see which experts it woke.");
     return known ? g_strdup_printf("%s: experts with their gates, largest first", token)
-                 : g_strdup_printf("%s: its route is not known, as the text was not computed since "
-                                   "it was opened.",
+                 : g_strdup_printf("%s: its route is not known. Running the text computes it.",
                                    token);
+}
+
+static gboolean is_known(MoeRoutePanel *self)
+{
+    return self->token >= 0 && moe_route_log_get_kept(self->log, (guint)self->token) > 0;
 }
 
 static void show(MoeRoutePanel *self)
 {
     guint before = g_list_model_get_n_items(G_LIST_MODEL(self->layers));
-    gboolean known = self->token >= 0 && moe_route_log_get_kept(self->log, (guint)self->token) > 0;
+    gboolean known = is_known(self);
     guint now = known ? moe_route_log_get_shape(self->log)->n_layers : 0;
     g_autoptr(GPtrArray) names = g_ptr_array_new();
     g_autofree char *title = title_of(self, known);
@@ -95,6 +100,8 @@ static void show(MoeRoutePanel *self)
     gtk_string_list_splice(self->layers, 0, before, (const char *const *)names->pdata);
     gtk_label_set_label(self->title, title);
     gtk_widget_set_visible(self->scroller, known);
+    self->known = known;
+    gtk_widget_set_visible(self->close, self->token >= 0);
 }
 
 void moe_route_panel_set_token(MoeRoutePanel *self, int token, const char *word)
@@ -118,6 +125,8 @@ static void on_log_changed(MoeRoutePanel *self)
 {
     if (self->token >= (int)moe_route_log_get_length(self->log))
         moe_route_panel_set_token(self, -1, "");
+    else if (is_known(self) != self->known)
+        show(self);
 }
 
 void moe_route_panel_set_log(MoeRoutePanel *self, MoeRouteLog *log)
@@ -136,7 +145,7 @@ char *moe_route_panel_get_text(MoeRoutePanel *self)
         g_autofree char *route = moe_route_text(self->log, (guint)self->token, i);
         g_autofree char *next =
             moe_runners_text(self->log, (guint)self->token, i, MOE_EXPERT_MAP_RUNNERS);
-        g_string_append_printf(text, "\nLayer %u: %s; then %s", i, route, next);
+        g_string_append_printf(text, "\nLayer %u: %s; runners-up: %s", i, route, next);
     }
     return g_string_free(text, FALSE);
 }
@@ -173,6 +182,7 @@ static void moe_route_panel_class_init(MoeRoutePanelClass *class)
     gtk_widget_class_set_template_from_resource(widget, MOE_RESOURCES "route_panel.ui");
     gtk_widget_class_bind_template_child(widget, MoeRoutePanel, box);
     gtk_widget_class_bind_template_child(widget, MoeRoutePanel, title);
+    gtk_widget_class_bind_template_child(widget, MoeRoutePanel, close);
     gtk_widget_class_bind_template_child(widget, MoeRoutePanel, scroller);
     gtk_widget_class_bind_template_child(widget, MoeRoutePanel, list);
 }

@@ -29,7 +29,7 @@ static void update(MoeSpeedPage *self)
     gtk_widget_set_visible(self->stop, running);
     gtk_widget_set_visible(GTK_WIDGET(self->progress), running);
     gtk_widget_action_set_enabled(GTK_WIDGET(self), "speed.measure",
-                                  moe_worker_get_state(self->worker) == MOE_WORKER_READY);
+                                  moe_worker_is_ready(self->worker));
 }
 
 static void on_fraction(MoeSpeedPage *self)

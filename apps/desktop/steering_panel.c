@@ -8,7 +8,7 @@ struct _MoeSteeringPanel {
     GtkScale *active;
     GtkDropDown *router;
     GtkCheckButton *shared;
-    GtkLabel *summary, *refusal, *layer_label, *active_label;
+    GtkLabel *summary, *refusal, *layer_label, *active_label, *router_words;
     GtkWidget *layer_busiest, *layer_keep, *layer_free;
     MoeSteering *steering;
     MoeRouteLog *log;
@@ -61,7 +61,8 @@ static void show(MoeSteeringPanel *self)
     self->showing = TRUE;
     show_active(self);
     gtk_drop_down_set_selected(self->router, router);
-    gtk_widget_set_tooltip_text(GTK_WIDGET(self->router), moe_router_explanation(router));
+    gtk_label_set_label(self->router_words, moe_router_explanation(router));
+    gtk_widget_set_tooltip_text(GTK_WIDGET(self->router_words), moe_router_explanation(router));
     gtk_check_button_set_active(self->shared, moe_steering_get_use_shared(self->steering));
     gtk_widget_set_visible(GTK_WIDGET(self->shared), shape->n_shared > 0);
     gtk_label_set_label(self->summary, summary);
@@ -203,6 +204,7 @@ static void moe_steering_panel_class_init(MoeSteeringPanelClass *class)
     gtk_widget_class_bind_template_child(widget, MoeSteeringPanel, active);
     gtk_widget_class_bind_template_child(widget, MoeSteeringPanel, active_label);
     gtk_widget_class_bind_template_child(widget, MoeSteeringPanel, router);
+    gtk_widget_class_bind_template_child(widget, MoeSteeringPanel, router_words);
     gtk_widget_class_bind_template_child(widget, MoeSteeringPanel, shared);
     gtk_widget_class_bind_template_child(widget, MoeSteeringPanel, summary);
     gtk_widget_class_bind_template_child(widget, MoeSteeringPanel, refusal);

@@ -1,11 +1,14 @@
 #include "transcript.h"
 
 #include "application.h"
+#include "cuts.h"
 
-#define N_TINTS 8   /* shades that weights are rounded to */
-#define NEAR_END 24 /* pixels: a line or so */
+#define N_TINTS 8 /* shades that weights are rounded to */
+/* Pixels, a line or so. GTK itself moves a text back by less as it lays out what is above: it drops
+ * fractions of a pixel in the middle of an animation, and the margin at the top. */
+#define SLACK 24
 
-/* Offsets are those of characters in the buffer. */
+/* Offsets are those of characters in the text, which the buffer has cuts in. */
 struct block {
     int begin; /* of what separates it from the one before, */
     int start; /* and of its text */
@@ -21,13 +24,18 @@ struct _MoeTranscript {
     GtkTextView *view;
     GtkTextBuffer *buffer;
     GtkTextTag *label, *prompt, *selection, *tints[N_TINTS];
+    MoeCuts cuts;
     GArray *blocks; /* struct block, one a message */
     GArray *spans;  /* struct span, by position */
     int selected;
     gboolean labelled;
-    gboolean changing;  /* the text; the cursor moves by itself */
-    gboolean following; /* the end, as text comes: until somebody scrolls up */
-    double scrolled;    /* as far as it was last */
+    gboolean changing;     /* the text; the cursor moves by itself */
+    gboolean following;    /* the end, as text comes: until somebody scrolls up */
+    double scrolled;       /* as far as it was while it followed */
+    double width;          /* that its lines were wrapped for last */
+    guint wrapping;        /* idle that sees to another width; 0: none */
+    gboolean follow_again; /* afterwards */
+    guint catching_up;     /* idle that scrolls to where the end is now; 0: none */
 };
 
 G_DEFINE_FINAL_TYPE(MoeTranscript, moe_transcript, GTK_TYPE_WIDGET)
@@ -37,8 +45,8 @@ static guint signals[N_SIGNALS];
 
 static void get_range(MoeTranscript *self, int start, int end, GtkTextIter *from, GtkTextIter *to)
 {
-    gtk_text_buffer_get_iter_at_offset(self->buffer, from, start);
-    gtk_text_buffer_get_iter_at_offset(self->buffer, to, end);
+    gtk_text_buffer_get_iter_at_offset(self->buffer, from, moe_cuts_to_buffer(&self->cuts, start));
+    gtk_text_buffer_get_iter_at_offset(self->buffer, to, moe_cuts_to_buffer(&self->cuts, end));
 }
 
 static const struct span *span_of(MoeTranscript *self, int position)
@@ -82,11 +90,11 @@ int moe_transcript_get_selected(MoeTranscript *self)
 static void on_cursor(MoeTranscript *self)
 {
     GtkTextIter cursor;
-    if (self->changing || gtk_text_buffer_get_has_selection(self->buffer))
+    if (self->changing || self->cuts.changing || gtk_text_buffer_get_has_selection(self->buffer))
         return;
     gtk_text_buffer_get_iter_at_mark(self->buffer, &cursor,
                                      gtk_text_buffer_get_insert(self->buffer));
-    int at = gtk_text_iter_get_offset(&cursor), found = -1;
+    int at = moe_cuts_to_text(&self->cuts, gtk_text_iter_get_offset(&cursor)), found = -1;
     for (guint i = 0; i < self->spans->len && found < 0; i++) {
         const struct span *span = &g_array_index(self->spans, struct span, i);
         if (span->start <= at && at < span->end)
@@ -102,28 +110,31 @@ static void on_scrolled(MoeTranscript *self, GtkAdjustment *a)
 {
     double value = gtk_adjustment_get_value(a);
     gboolean at_end =
-        value + gtk_adjustment_get_page_size(a) >= gtk_adjustment_get_upper(a) - NEAR_END;
-    self->following = at_end || (self->following && value >= self->scrolled);
-    self->scrolled = value;
+        value + gtk_adjustment_get_page_size(a) >= gtk_adjustment_get_upper(a) - SLACK;
+    gboolean wrapping = self->wrapping != 0 || self->cuts.idle != 0; /* which moves it, too */
+    self->following = at_end || (self->following && (wrapping || value >= self->scrolled - SLACK));
+    if (at_end || wrapping || value > self->scrolled)
+        self->scrolled = value;
+}
+
+static int end_offset(MoeTranscript *self)
+{
+    return moe_cuts_get_length(&self->cuts);
 }
 
 static void append(MoeTranscript *self, const char *text, GtkTextTag *tag)
 {
     GtkTextIter end, start;
+    int offset = end_offset(self);
     gtk_text_buffer_get_end_iter(self->buffer, &end);
-    int offset = gtk_text_iter_get_offset(&end);
     self->changing = TRUE;
     gtk_text_buffer_insert(self->buffer, &end, text, -1);
     self->changing = FALSE;
     if (tag) {
-        gtk_text_buffer_get_iter_at_offset(self->buffer, &start, offset);
+        get_range(self, offset, end_offset(self), &start, &end);
         gtk_text_buffer_apply_tag(self->buffer, tag, &start, &end);
     }
-}
-
-static int end_offset(MoeTranscript *self)
-{
-    return gtk_text_buffer_get_char_count(self->buffer);
+    moe_cuts_add(&self->cuts, offset);
 }
 
 static void scroll_to_end(MoeTranscript *self)
@@ -133,6 +144,14 @@ static void scroll_to_end(MoeTranscript *self)
     GtkTextMark *mark = gtk_text_buffer_get_mark(self->buffer, "end");
     gtk_text_buffer_move_mark(self->buffer, mark, &end);
     gtk_text_view_scroll_mark_onscreen(self->view, mark);
+}
+
+/* From wherever it is now. */
+static void follow(MoeTranscript *self)
+{
+    self->following = TRUE;
+    self->scrolled = gtk_adjustment_get_value(gtk_scrolled_window_get_vadjustment(self->scroller));
+    scroll_to_end(self);
 }
 
 void moe_transcript_append(MoeTranscript *self, const char *text)
@@ -160,8 +179,7 @@ void moe_transcript_add_message(MoeTranscript *self, vkmoe_chat_role role, const
     block.start = end_offset(self);
     g_array_append_val(self->blocks, block);
     append(self, text, role == VKMOE_CHAT_ASSISTANT || self->labelled ? NULL : self->prompt);
-    self->following = TRUE;
-    scroll_to_end(self);
+    follow(self);
 }
 
 void moe_transcript_truncate(MoeTranscript *self, guint count)
@@ -178,7 +196,9 @@ void moe_transcript_truncate(MoeTranscript *self, guint count)
     g_array_set_size(self->spans, spans);
     if (!span_of(self, self->selected))
         moe_transcript_select(self, -1);
-    get_range(self, begin, end_offset(self), &from, &to);
+    moe_cuts_truncate(&self->cuts, begin);
+    get_range(self, begin, begin, &from, &to);
+    gtk_text_buffer_get_end_iter(self->buffer, &to);
     self->changing = TRUE;
     gtk_text_buffer_delete(self->buffer, &from, &to);
     self->changing = FALSE;
@@ -189,6 +209,7 @@ void moe_transcript_clear(MoeTranscript *self)
     g_array_set_size(self->spans, 0);
     g_array_set_size(self->blocks, 0);
     moe_transcript_select(self, -1);
+    moe_cuts_truncate(&self->cuts, 0);
     self->changing = TRUE;
     gtk_text_buffer_set_text(self->buffer, "", 0);
     self->changing = FALSE;
@@ -208,7 +229,7 @@ char *moe_transcript_get_text(MoeTranscript *self)
 {
     GtkTextIter start, end;
     gtk_text_buffer_get_bounds(self->buffer, &start, &end);
-    return gtk_text_buffer_get_text(self->buffer, &start, &end, TRUE);
+    return gtk_text_buffer_get_text(self->buffer, &start, &end, FALSE);
 }
 
 GtkTextView *moe_transcript_get_view(MoeTranscript *self)
@@ -250,7 +271,7 @@ char *moe_transcript_dup_token_text(MoeTranscript *self, int position)
     if (!span)
         return g_strdup("");
     get_range(self, span->start, span->end, &from, &to);
-    return gtk_text_buffer_get_text(self->buffer, &from, &to, TRUE);
+    return gtk_text_buffer_get_text(self->buffer, &from, &to, FALSE);
 }
 
 void moe_transcript_tint(MoeTranscript *self, guint first, const float *weights, guint count)
@@ -271,6 +292,29 @@ void moe_transcript_tint(MoeTranscript *self, guint first, const float *weights,
 
 /* --- the widget --- */
 
+/* Another width: lines are wrapped elsewhere, and the end is somewhere else. */
+static gboolean wrap_anew(gpointer data)
+{
+    MoeTranscript *self = data;
+    self->wrapping = 0;
+    moe_cuts_wrap(&self->cuts);
+    if (self->follow_again)
+        follow(self);
+    return G_SOURCE_REMOVE;
+}
+
+/* In the middle of being allocated; it is told, too, where the width stays as it is. */
+static void on_width(MoeTranscript *self, GParamSpec *spec, GtkAdjustment *a)
+{
+    double width = gtk_adjustment_get_page_size(a);
+    (void)spec;
+    if (self->wrapping != 0 || width == self->width)
+        return;
+    self->width = width;
+    self->follow_again = self->following;
+    self->wrapping = g_idle_add(wrap_anew, self);
+}
+
 /* Colours that are seen on light and on dark, as they let the background through. */
 static void make_tags(MoeTranscript *self)
 {
@@ -288,6 +332,32 @@ static void make_tags(MoeTranscript *self)
                                                  "underline", PANGO_UNDERLINE_SINGLE, NULL);
 }
 
+static gboolean catch_up(gpointer data)
+{
+    MoeTranscript *self = data;
+    self->catching_up = 0;
+    if (self->following)
+        scroll_to_end(self);
+    return G_SOURCE_REMOVE;
+}
+
+/* Lines that are laid out only as they come in sight move the end on, from those who are there. */
+static void on_grown(MoeTranscript *self)
+{
+    if (self->following && self->catching_up == 0)
+        self->catching_up = g_idle_add(catch_up, self);
+}
+
+/* Before the view hears of it, which lays out what is in sight then, and is longer than what
+ * somebody saw who went to the end. */
+static void watch_scrolling(MoeTranscript *self)
+{
+    GtkAdjustment *a = gtk_adjustment_new(0, 0, 0, 0, 0, 0);
+    g_signal_connect_object(a, "value-changed", G_CALLBACK(on_scrolled), self, G_CONNECT_SWAPPED);
+    g_signal_connect_object(a, "changed", G_CALLBACK(on_grown), self, G_CONNECT_SWAPPED);
+    gtk_scrolled_window_set_vadjustment(self->scroller, a); /* which the view connects to now */
+}
+
 static gboolean moe_transcript_grab_focus(GtkWidget *widget)
 {
     return gtk_widget_grab_focus(GTK_WIDGET(MOE_TRANSCRIPT(widget)->view));
@@ -295,7 +365,11 @@ static gboolean moe_transcript_grab_focus(GtkWidget *widget)
 
 static void moe_transcript_dispose(GObject *object)
 {
+    MoeTranscript *self = MOE_TRANSCRIPT(object);
     gtk_widget_dispose_template(GTK_WIDGET(object), MOE_TYPE_TRANSCRIPT);
+    g_clear_handle_id(&self->wrapping, g_source_remove);
+    g_clear_handle_id(&self->catching_up, g_source_remove);
+    moe_cuts_clear(&self->cuts);
     G_OBJECT_CLASS(moe_transcript_parent_class)->dispose(object);
 }
 
@@ -331,11 +405,13 @@ static void moe_transcript_init(MoeTranscript *self)
     self->selected = -1;
     self->following = TRUE;
     self->buffer = gtk_text_view_get_buffer(self->view);
+    moe_cuts_init(&self->cuts, self->view);
     make_tags(self);
     gtk_text_buffer_get_end_iter(self->buffer, &end);
     gtk_text_buffer_create_mark(self->buffer, "end", &end, FALSE);
     g_signal_connect_object(self->buffer, "notify::cursor-position", G_CALLBACK(on_cursor), self,
                             G_CONNECT_SWAPPED);
-    g_signal_connect_object(gtk_scrolled_window_get_vadjustment(self->scroller), "value-changed",
-                            G_CALLBACK(on_scrolled), self, G_CONNECT_SWAPPED);
+    watch_scrolling(self);
+    g_signal_connect_object(gtk_scrolled_window_get_hadjustment(self->scroller),
+                            "notify::page-size", G_CALLBACK(on_width), self, G_CONNECT_SWAPPED);
 }

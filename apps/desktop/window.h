@@ -32,8 +32,11 @@ void moe_window_set_routing(MoeWindow *self, MoeRoutingFunc *func, gpointer data
  * text that is typed, or the last prompt where none is. The caller unrefs the messages; routing is
  * as trained. FALSE if there is nothing to run. */
 gboolean moe_window_get_run(MoeWindow *self, MoeGenerateParams *out);
-/* Writes the conversation to a file: JSON where its name ends in .json, else text. */
-gboolean moe_window_export(MoeWindow *self, GFile *file, GError **error);
+/* The conversation as it is shown, to be routed; likewise. FALSE if it is empty. */
+gboolean moe_window_get_text(MoeWindow *self, MoeGenerateParams *out);
+/* Writes the conversation to a file: JSON where that is asked for or its name ends in .json, else
+ * text. */
+gboolean moe_window_export(MoeWindow *self, GFile *file, gboolean json, GError **error);
 /* The run that adds to the transcript; 0: none. */
 guint moe_window_get_current_run(MoeWindow *self);
 

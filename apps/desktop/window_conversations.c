@@ -1,7 +1,10 @@
 /* Conversations: the list, switching, renaming, deleting, copying, exporting. */
 #include <string.h>
 
+#include "sentence.h"
 #include "window_private.h"
+
+#define AS_JSON "vkmoe-as-json" /* of a dialog that exports */
 
 /* Writes the conversation, or forgets an empty one, whatever is selected; whether it is in the
  * list, and where. */
@@ -216,10 +219,10 @@ static void copy_answer_action(GtkWidget *widget, const char *name, GVariant *pa
     gdk_clipboard_set_text(gtk_widget_get_clipboard(widget), last ? last->text : "");
 }
 
-gboolean moe_window_export(MoeWindow *self, GFile *file, GError **error)
+gboolean moe_window_export(MoeWindow *self, GFile *file, gboolean json, GError **error)
 {
-    g_autofree char *path = g_file_get_path(file);
-    g_autofree char *text = path && g_str_has_suffix(path, ".json")
+    g_autofree char *name = g_file_get_basename(file);
+    g_autofree char *text = json || (name && g_str_has_suffix(name, ".json"))
                                 ? moe_conversation_to_json(self->conversation)
                                 : moe_conversation_to_text(self->conversation);
     if (!text) {
@@ -235,33 +238,30 @@ gboolean moe_window_export(MoeWindow *self, GFile *file, GError **error)
 static void on_export_chosen(GtkNativeDialog *dialog, int response, MoeWindow *self)
 {
     g_autoptr(GError) error = NULL;
+    gboolean json = g_object_get_data(G_OBJECT(dialog), AS_JSON) != NULL;
     if (response == GTK_RESPONSE_ACCEPT) {
         g_autoptr(GFile) file = gtk_file_chooser_get_file(GTK_FILE_CHOOSER(dialog));
-        if (!moe_window_export(self, file, &error))
-            moe_window_show_error(self, error->message, FALSE);
+        if (!moe_window_export(self, file, json, &error)) {
+            g_autofree char *sentence = moe_sentence(error->message);
+            moe_window_show_error(self, sentence, FALSE);
+        }
     }
     g_object_unref(dialog);
 }
 
-static void add_filter(GtkFileChooser *chooser, const char *name, const char *suffix)
-{
-    g_autoptr(GtkFileFilter) filter = gtk_file_filter_new();
-    gtk_file_filter_set_name(filter, name);
-    gtk_file_filter_add_suffix(filter, suffix);
-    gtk_file_chooser_add_filter(chooser, filter);
-}
-
+/* One action for each form: which one it becomes is not left to the ending that somebody types. */
 static void export_action(GtkWidget *widget, const char *name, GVariant *parameter)
 {
     MoeWindow *self = MOE_WINDOW(widget);
-    (void)name;
+    const gboolean json = g_str_equal(name, "win.export-json");
+    GtkFileChooserNative *dialog =
+        gtk_file_chooser_native_new(json ? "Export as JSON" : "Export as Text", GTK_WINDOW(self),
+                                    GTK_FILE_CHOOSER_ACTION_SAVE, "_Export", "_Cancel");
     (void)parameter;
-    GtkFileChooserNative *dialog = gtk_file_chooser_native_new(
-        "Export", GTK_WINDOW(self), GTK_FILE_CHOOSER_ACTION_SAVE, "_Export", "_Cancel");
-    add_filter(GTK_FILE_CHOOSER(dialog), "Text (.txt)", "txt");
-    add_filter(GTK_FILE_CHOOSER(dialog), "JSON, with tokens and seeds (.json)", "json");
-    gtk_file_chooser_set_current_name(GTK_FILE_CHOOSER(dialog), "conversation.txt");
+    gtk_file_chooser_set_current_name(GTK_FILE_CHOOSER(dialog),
+                                      json ? "conversation.json" : "conversation.txt");
     gtk_native_dialog_set_modal(GTK_NATIVE_DIALOG(dialog), TRUE);
+    g_object_set_data(G_OBJECT(dialog), AS_JSON, json ? self : NULL);
     g_signal_connect_object(dialog, "response", G_CALLBACK(on_export_chosen), self,
                             G_CONNECT_DEFAULT);
     gtk_native_dialog_show(GTK_NATIVE_DIALOG(dialog));
@@ -283,6 +283,7 @@ void moe_window_install_conversation_actions(GtkWidgetClass *widget)
     gtk_widget_class_install_action(widget, "win.copy-all", NULL, copy_all_action);
     gtk_widget_class_install_action(widget, "win.copy-answer", NULL, copy_answer_action);
     gtk_widget_class_install_action(widget, "win.export", NULL, export_action);
+    gtk_widget_class_install_action(widget, "win.export-json", NULL, export_action);
 }
 
 void moe_window_init_conversations(MoeWindow *self)

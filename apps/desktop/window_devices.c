@@ -1,6 +1,7 @@
 #include "window_devices.h"
 
 #include "device_popover.h"
+#include "model_drop.h"
 
 #define DATA "vkmoe-devices"
 
@@ -61,26 +62,18 @@ static void open_model_action(GSimpleAction *action, GVariant *parameter, gpoint
     moe_window_open_model_dialog(data, NULL);
 }
 
-static gboolean on_drop(GtkDropTarget *target, const GValue *value, double x, double y,
-                        gpointer data)
+static void on_dropped(GtkWidget *widget, const char *path)
 {
-    const GSList *files = g_value_get_boxed(value);
-    MoeWindow *window = data;
-    (void)target, (void)x, (void)y;
-    if (!files)
-        return FALSE;
-    if (!moe_model_dialog_accepts(files->data)) {
-        g_autofree char *name = g_file_get_parse_name(files->data);
-        g_autofree char *text = g_strdup_printf(
-            "%s is no model: drop a folder in Hugging Face layout or a GGUF file", name);
-        moe_window_show_error(window, text, FALSE);
-        return FALSE;
-    }
-    g_autofree char *path = g_file_get_path(files->data);
-    const MoeOpenParams params = {.model = path};
-    moe_window_open_model_dialog(window, &params);
-    return TRUE;
+    const MoeOpenParams params = {.model = (char *)(uintptr_t)path};
+    moe_window_open_model_dialog(MOE_WINDOW(widget), &params);
 }
+
+static void on_refused(GtkWidget *widget, const char *sentence)
+{
+    moe_window_show_error(MOE_WINDOW(widget), sentence, FALSE);
+}
+
+static const MoeModelDrop drop = {on_dropped, on_refused};
 
 /* --- the window about the device --- */
 
@@ -124,8 +117,7 @@ static void on_state(struct devices *d)
     const MoeLoaded *loaded = moe_worker_get_loaded(worker);
     g_autofree char *shipped = moe_shipped_model();
     g_autoptr(GError) error = NULL;
-    if (moe_worker_get_state(worker) != MOE_WORKER_READY || !loaded ||
-        g_strcmp0(loaded->params->model, shipped) == 0 ||
+    if (!moe_worker_is_ready(worker) || !loaded || g_strcmp0(loaded->params->model, shipped) == 0 ||
         moe_recent_models_has_newest(d->recent, loaded->params))
         return;
     if (!moe_recent_models_add(d->recent, loaded->params, &error))
@@ -147,9 +139,7 @@ void moe_window_add_devices(MoeWindow *window)
     g_object_set_data_full(G_OBJECT(window), DATA, d, free_devices);
     g_action_map_add_action_entries(G_ACTION_MAP(window), actions, G_N_ELEMENTS(actions), window);
     moe_window_set_device_popover(window, moe_device_popover_new(worker));
-    GtkDropTarget *target = gtk_drop_target_new(GDK_TYPE_FILE_LIST, GDK_ACTION_COPY);
-    g_signal_connect_object(target, "drop", G_CALLBACK(on_drop), window, 0);
-    gtk_widget_add_controller(GTK_WIDGET(window), GTK_EVENT_CONTROLLER(target));
+    moe_model_drop_add(GTK_WIDGET(window), &drop);
     GClosure *closure = g_cclosure_new_swap(G_CALLBACK(on_state), d, NULL);
     g_object_watch_closure(G_OBJECT(window), closure);
     g_signal_connect_closure(worker, "notify::state", closure, FALSE);

@@ -30,6 +30,7 @@ struct _MoeWindow {
     GtkSingleSelection *selection; /* of the store's list */
     MoeConversation *conversation; /* never NULL; listed once it has a message */
     guint run;                     /* that adds to the last message; 0: none */
+    gboolean stopping;             /* it was asked to end */
     gint64 saved;                  /* when the conversation was written last, during a run */
     GtkWidget *popover;            /* that asks something; NULL: none */
     gboolean suggested;            /* a first prompt, once */

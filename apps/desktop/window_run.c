@@ -20,12 +20,14 @@ void moe_window_update_actions(MoeWindow *self)
     const MoeWorkerState state = moe_worker_get_state(self->worker);
     const GPtrArray *messages = moe_conversation_get_messages(self->conversation);
     gboolean busy = self->run != 0 || state == MOE_WORKER_GENERATING || state == MOE_WORKER_RUNNING;
-    gboolean ready = state == MOE_WORKER_READY && !busy;
+    gboolean ready = moe_worker_is_ready(self->worker) && !busy;
+    gboolean stops = busy || state == MOE_WORKER_LOADING || state == MOE_WORKER_ROUTING;
     gtk_widget_action_set_enabled(widget, "win.run", ready);
     gtk_widget_action_set_enabled(widget, "win.regenerate", ready && messages->len > 0);
     gtk_widget_action_set_enabled(widget, "win.edit", self->run == 0 && messages->len > 0);
-    gtk_widget_action_set_enabled(widget, "win.stop", busy || state == MOE_WORKER_LOADING);
+    gtk_widget_action_set_enabled(widget, "win.stop", stops);
     gtk_widget_action_set_enabled(widget, "win.export", messages->len > 0);
+    gtk_widget_action_set_enabled(widget, "win.export-json", messages->len > 0);
     gtk_widget_action_set_enabled(widget, "win.copy-all", messages->len > 0);
     gtk_widget_action_set_enabled(widget, "win.copy-answer", messages->len > 0);
     gtk_widget_action_set_enabled(widget, "win.rename", messages->len > 0);
@@ -73,10 +75,12 @@ void moe_window_withdraw_prompt(MoeWindow *self)
 
 static void show_failure(MoeWindow *self, const char *error)
 {
-    g_autofree char *sentence = moe_sentence(error);
+    const vkmoe_status status = moe_worker_get_error_status(self->worker);
+    g_autofree char *lost =
+        g_strconcat("the device was lost, and what had come is kept: ", error, NULL);
+    g_autofree char *sentence = moe_sentence(status == VKMOE_DEVICE_LOST ? lost : error);
     moe_window_show_error(self, sentence, TRUE);
-    gtk_widget_set_visible(self->reference,
-                           moe_worker_get_error_status(self->worker) == VKMOE_NO_DEVICE);
+    gtk_widget_set_visible(self->reference, status == VKMOE_NO_DEVICE);
 }
 
 static void on_state(MoeWindow *self)
@@ -114,6 +118,8 @@ static void on_tokens(MoeWindow *self, const MoeTokenBatch *batch)
     moe_transcript_append(self->transcript, batch->text);
     moe_transcript_add_tokens(self->transcript, batch->tokens, batch->count, batch->prompt);
     show_rate(self, batch);
+    if (!batch->prompt && !self->stopping)
+        moe_composer_set_hint(self->composer, "Esc stops it.");
     if (g_get_monotonic_time() - self->saved > SAVE_INTERVAL_US)
         moe_window_save(self);
 }
@@ -154,7 +160,10 @@ static void say_outcome(MoeWindow *self, const MoeResult *result)
     if (result->status == VKMOE_DEVICE_LOST)
         return;
     g_autofree char *sentence = moe_sentence(result->message);
-    moe_window_show_error(self, sentence, FALSE);
+    g_autofree char *advice = g_strconcat(
+        sentence, " Begin a new text (Ctrl+N), or open the model with a larger context (Ctrl+O).",
+        NULL);
+    moe_window_show_error(self, result->status == VKMOE_CONTEXT_FULL ? advice : sentence, FALSE);
 }
 
 static void on_finished(MoeWindow *self, const MoeResult *result)
@@ -203,13 +212,25 @@ static void start_run(MoeWindow *self)
                                       .max_tokens = moe_sampler_get_max_tokens(self->sampler),
                                       .routing = routing};
     self->run = moe_worker_generate(self->worker, &params);
+    self->stopping = FALSE;
     self->saved = g_get_monotonic_time();
     add_message(self, VKMOE_CHAT_ASSISTANT, "");
     moe_conversation_last(self->conversation)->seed = params.sampling.seed;
-    moe_composer_set_hint(self->composer, "");
+    moe_composer_set_hint(self->composer, "Reading the text…");
     moe_window_hide_error(self);
     moe_window_save(self);
     moe_window_update_actions(self);
+}
+
+gboolean moe_window_get_text(MoeWindow *self, MoeGenerateParams *out)
+{
+    const MoeLoaded *loaded = moe_worker_get_loaded(self->worker);
+    const GPtrArray *messages = moe_conversation_get_messages(self->conversation);
+    if (!loaded || messages->len == 0)
+        return FALSE;
+    *out = (MoeGenerateParams){.messages = moe_messages_copy(messages, loaded->params->model),
+                               .chat = moe_conversation_get_chat(self->conversation)};
+    return TRUE;
 }
 
 gboolean moe_window_get_run(MoeWindow *self, MoeGenerateParams *out)
@@ -257,11 +278,17 @@ static void run_action(GtkWidget *widget, const char *name, GVariant *parameter)
     start_run(self);
 }
 
+/* What a device is at takes a while to end, on a slow one. */
 static void stop_action(GtkWidget *widget, const char *name, GVariant *parameter)
 {
+    MoeWindow *self = MOE_WINDOW(widget);
     (void)name;
     (void)parameter;
-    moe_worker_cancel(MOE_WINDOW(widget)->worker);
+    moe_worker_cancel(self->worker);
+    if (self->run == 0)
+        return;
+    self->stopping = TRUE;
+    moe_composer_set_hint(self->composer, "Stopping…");
 }
 
 /* The last answer goes, and another comes. */

@@ -11,14 +11,15 @@
 
 /* --- jobs --- */
 
-enum job_kind { JOB_OPEN, JOB_GENERATE, JOB_CALL, JOB_QUIT };
+enum job_kind { JOB_OPEN, JOB_GENERATE, JOB_ROUTE, JOB_CALL, JOB_QUIT };
 
 struct job {
     enum job_kind kind;
     gint serial;                /* cancelled if below the worker's */
+    gint turn;                  /* likewise, if it gives way */
     MoeOpenParams *open;        /* OPEN */
-    MoeGenerateParams params;   /* GENERATE, with messages and states of its own */
-    guint run;                  /* GENERATE */
+    MoeGenerateParams params;   /* GENERATE and ROUTE, with messages and states of its own */
+    guint run;                  /* GENERATE and ROUTE */
     MoeWorkerFunc *func, *done; /* CALL */
     gpointer data;              /* CALL */
 };
@@ -47,16 +48,19 @@ struct _MoeWorker {
     GThread *thread;
     GAsyncQueue *jobs;
     gint serial; /* atomic: jobs of lower ones are cancelled */
+    gint turn;   /* atomic: those of lower ones that give way are, too */
 
     /* the worker thread's */
     MoeRuntime runtime;
     const struct job *job;
-    guint begun; /* of the opens */
+    guint begun;      /* of the opens */
+    vkmoe_error lost; /* the device was, since; else its status is OK */
 
     GMutex lock; /* of what follows */
     GQueue events;
     GSource *source;        /* that will hand them over; NULL: none */
     vkmoe_session *session; /* that may be cancelled */
+    bool yields;            /* what uses it gives way */
 };
 
 G_DEFINE_FINAL_TYPE(MoeWorker, moe_worker, G_TYPE_OBJECT)
@@ -166,7 +170,9 @@ static void tell_state(MoeWorker *self, MoeWorkerState state, const vkmoe_error 
 static bool on_cancelled(void *user)
 {
     const MoeWorker *self = user;
-    return self->job->serial < g_atomic_int_get(&self->serial);
+    const struct job *job = self->job;
+    return job->serial < g_atomic_int_get(&self->serial) ||
+           (job->kind == JOB_ROUTE && job->turn < g_atomic_int_get(&self->turn));
 }
 
 bool moe_worker_is_cancelled(MoeWorker *self)
@@ -187,6 +193,7 @@ static void on_session(void *user, vkmoe_session *session)
     MoeWorker *self = user;
     g_mutex_lock(&self->lock);
     self->session = session;
+    self->yields = self->job->kind == JOB_ROUTE;
     if (session && on_cancelled(self))
         vkmoe_session_cancel(session);
     g_mutex_unlock(&self->lock);
@@ -228,6 +235,7 @@ static void do_open(MoeWorker *self, const struct job *job)
     const MoeListener listener = listener_of(self);
     vkmoe_error err = {0};
     moe_runtime_close(&self->runtime);
+    self->lost = (vkmoe_error){0};
     self->begun++;
     vkmoe_status status = moe_runtime_open(&self->runtime, job->open, &listener, &err);
     MoeEvent *event = state_event(self, resting_state(self), status == VKMOE_OK ? NULL : &err);
@@ -236,26 +244,48 @@ static void do_open(MoeWorker *self, const struct job *job)
     tell(self, event);
 }
 
-static void do_generate(MoeWorker *self, const struct job *job)
+/* Whether it was not somebody's wish that a job ends. */
+static bool gave_way(const MoeWorker *self, const struct job *job)
+{
+    return job->kind == JOB_ROUTE && job->serial == g_atomic_int_get(&self->serial);
+}
+
+/* Ends what need not begin: it was cancelled, or the device is gone that it was asked for. */
+static bool ends_at_once(MoeWorker *self, const struct job *job, MoeRunResult *finished)
+{
+    bool cancelled = on_cancelled(self);
+    if (!cancelled && self->lost.status == VKMOE_OK)
+        return false;
+    if (cancelled)
+        cancelled_error(&finished->err);
+    else
+        finished->err = self->lost;
+    finished->result.run = job->run;
+    finished->result.status = finished->err.status;
+    finished->result.gave_way = cancelled && gave_way(self, job);
+    return true;
+}
+
+static void do_text(MoeWorker *self, const struct job *job)
 {
     const MoeListener listener = listener_of(self);
     MoeEvent *event = moe_event_new(MOE_EVENT_FINISHED);
-    vkmoe_error lost = {0};
-    if (on_cancelled(self)) {
-        cancelled_error(&event->finished.err);
-        event->finished.result.run = job->run;
-        event->finished.result.status = VKMOE_CANCELLED;
+    MoeResult *result = &event->finished.result;
+    bool route = job->kind == JOB_ROUTE;
+    if (ends_at_once(self, job, &event->finished)) {
         tell(self, event);
         return;
     }
-    tell_state(self, MOE_WORKER_GENERATING, NULL);
-    moe_runtime_generate(&self->runtime, job->run, &job->params, &listener, &event->finished);
-    if (event->finished.result.status == VKMOE_DEVICE_LOST) {
-        lost = event->finished.err;
+    tell_state(self, route ? MOE_WORKER_ROUTING : MOE_WORKER_GENERATING, NULL);
+    (route ? moe_runtime_route : moe_runtime_generate)(&self->runtime, job->run, &job->params,
+                                                       &listener, &event->finished);
+    result->gave_way = result->status == VKMOE_CANCELLED && gave_way(self, job);
+    if (result->status == VKMOE_DEVICE_LOST) {
+        self->lost = event->finished.err;
         moe_runtime_close(&self->runtime);
     }
     tell(self, event);
-    tell_state(self, resting_state(self), lost.status ? &lost : NULL);
+    tell_state(self, resting_state(self), self->lost.status ? &self->lost : NULL);
 }
 
 static void do_call(MoeWorker *self, const struct job *job)
@@ -288,7 +318,8 @@ static gpointer work(gpointer data)
             do_open(self, job);
             break;
         case JOB_GENERATE:
-            do_generate(self, job);
+        case JOB_ROUTE:
+            do_text(self, job);
             break;
         case JOB_CALL:
             do_call(self, job);
@@ -310,6 +341,7 @@ static struct job *job_new(MoeWorker *self, enum job_kind kind)
     struct job *job = g_new0(struct job, 1);
     job->kind = kind;
     job->serial = g_atomic_int_get(&self->serial);
+    job->turn = g_atomic_int_get(&self->turn);
     return job;
 }
 
@@ -318,6 +350,15 @@ void moe_worker_cancel(MoeWorker *self)
     g_mutex_lock(&self->lock);
     g_atomic_int_inc(&self->serial);
     if (self->session)
+        vkmoe_session_cancel(self->session);
+    g_mutex_unlock(&self->lock);
+}
+
+void moe_worker_end_route(MoeWorker *self)
+{
+    g_mutex_lock(&self->lock);
+    g_atomic_int_inc(&self->turn);
+    if (self->session && self->yields)
         vkmoe_session_cancel(self->session);
     g_mutex_unlock(&self->lock);
 }
@@ -338,9 +379,10 @@ void moe_worker_open(MoeWorker *self, const MoeOpenParams *params)
     g_object_notify_by_pspec(G_OBJECT(self), properties[PROP_STATE]);
 }
 
-guint moe_worker_generate(MoeWorker *self, const MoeGenerateParams *params)
+static guint ask_for_text(MoeWorker *self, enum job_kind kind, const MoeGenerateParams *params)
 {
-    struct job *job = job_new(self, JOB_GENERATE);
+    moe_worker_end_route(self);
+    struct job *job = job_new(self, kind);
     guint run = ++self->last_run;
     job->run = run;
     job->params = *params;
@@ -351,8 +393,19 @@ guint moe_worker_generate(MoeWorker *self, const MoeGenerateParams *params)
     return run;
 }
 
+guint moe_worker_generate(MoeWorker *self, const MoeGenerateParams *params)
+{
+    return ask_for_text(self, JOB_GENERATE, params);
+}
+
+guint moe_worker_route(MoeWorker *self, const MoeGenerateParams *params)
+{
+    return ask_for_text(self, JOB_ROUTE, params);
+}
+
 void moe_worker_call(MoeWorker *self, MoeWorkerFunc *func, MoeWorkerFunc *done, gpointer data)
 {
+    moe_worker_end_route(self);
     struct job *job = job_new(self, JOB_CALL);
     job->func = func;
     job->done = done;
@@ -363,6 +416,11 @@ void moe_worker_call(MoeWorker *self, MoeWorkerFunc *func, MoeWorkerFunc *done, 
 MoeWorkerState moe_worker_get_state(MoeWorker *self)
 {
     return self->state;
+}
+
+bool moe_worker_is_ready(MoeWorker *self)
+{
+    return self->state == MOE_WORKER_READY || self->state == MOE_WORKER_ROUTING;
 }
 
 const char *moe_worker_get_error(MoeWorker *self)

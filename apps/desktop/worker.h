@@ -17,6 +17,7 @@ typedef enum MoeWorkerState {
     MOE_WORKER_LOADING,    /* a device is being opened and a model loaded */
     MOE_WORKER_READY,      /* waits for work */
     MOE_WORKER_GENERATING, /* text */
+    MOE_WORKER_ROUTING,    /* a text that is there already; gives way to all else */
     MOE_WORKER_RUNNING,    /* a function of moe_worker_call */
 } MoeWorkerState;
 
@@ -99,6 +100,7 @@ typedef struct MoeResult {
     guint run;
     vkmoe_status status;   /* OK, CANCELLED, CONTEXT_FULL, or why it failed */
     const char *message;   /* one sentence; "" where status is OK */
+    bool gave_way;         /* CANCELLED, as the worker was asked for something else meanwhile */
     const int32_t *answer; /* [n_answer]: ids of the answer, without what ended it */
     guint n_answer;
     guint prompt_tokens;   /* of the prompt, */
@@ -119,6 +121,8 @@ G_DECLARE_FINAL_TYPE(MoeWorker, moe_worker, MOE, WORKER, GObject)
 MoeWorker *moe_worker_new(void);
 
 MoeWorkerState moe_worker_get_state(MoeWorker *self);
+/* Whether what is asked for begins at once: the worker waits, or does what gives way. */
+bool moe_worker_is_ready(MoeWorker *self);
 /* Why the worker is empty: one sentence, or NULL; owned by the worker. */
 const char *moe_worker_get_error(MoeWorker *self);
 /* The status that goes with it; OK where there was no failure. */
@@ -131,8 +135,15 @@ const MoeOpenParams *moe_worker_get_params(MoeWorker *self);
 
 /* Ends what runs, closes what is open and opens this; params may be NULL. */
 void moe_worker_open(MoeWorker *self, const MoeOpenParams *params);
-/* Queues a run; the number by which its signals name it. Where no model is open it fails. */
+/* Queues a run; the number by which its signals name it. Where no model is open it fails; what was
+ * queued as the device was lost fails with that. */
 guint moe_worker_generate(MoeWorker *self, const MoeGenerateParams *params);
+/* Queues the routes of messages that are there, and nothing is generated; the number by which its
+ * signals name it: "tokens" once, as of a prompt, "routes" bit by bit, "finished". What the context
+ * has no room for has none. Whatever is asked for later ends it, another one of these included. */
+guint moe_worker_route(MoeWorker *self, const MoeGenerateParams *params);
+/* Ends that, and nothing else. */
+void moe_worker_end_route(MoeWorker *self);
 
 /* What a called function may use, on the worker's thread, until it returns. */
 typedef struct MoeEngine {

@@ -3,11 +3,15 @@
  *
  *   vkmoe-selftest INDEX UUID PATH
  *
- * INDEX and UUID are the device's, by which a driver list that changed meanwhile is noticed. One
- * line on stdout says "passed", "failed: WHY", or "error: WHY" where nothing was learnt. */
+ * INDEX and UUID are the device's, by which a driver list that changed meanwhile is noticed. Stdout
+ * has a line with a dot for each case, then one that says "passed", "failed: WHY", or "error: WHY"
+ * where nothing was learnt. It ends when its stdin does, as whoever wants to know is gone then. */
+#include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <vkmoe/vkmoe.h>
 
 struct outcome {
@@ -25,6 +29,8 @@ static void on_device(void *user, const vkmoe_device_info *device)
 static void on_case(void *user, const vkmoe_conform_case *c)
 {
     struct outcome *outcome = user;
+    puts(".");
+    fflush(stdout);
     if (!c->passed && !outcome->sentence[0])
         snprintf(outcome->sentence, sizeof(outcome->sentence), "%s", c->sentence);
 }
@@ -36,6 +42,17 @@ static int say(const char *verdict, const char *why)
     _Exit(fflush(stdout) == 0 && strcmp(verdict, "passed") == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
+static void *watch_stdin(void *unused)
+{
+    char byte;
+    for (;;) {
+        ssize_t n = read(STDIN_FILENO, &byte, 1);
+        if (n == 0 || (n < 0 && errno != EINTR))
+            _Exit(EXIT_FAILURE);
+    }
+    return unused;
+}
+
 int main(int argc, char **argv)
 {
     char paths[64];
@@ -45,6 +62,9 @@ int main(int argc, char **argv)
         fputs("usage: vkmoe-selftest INDEX UUID PATH\n", stderr);
         return 2;
     }
+    pthread_t watch;
+    if (pthread_create(&watch, NULL, watch_stdin, NULL) != 0)
+        return say("error", "it cannot start a thread");
     snprintf(paths, sizeof(paths), "++%s", argv[3]);
     struct outcome outcome = {.uuid = argv[2]};
     vkmoe_device_params device = {.selector = argv[1], .paths = paths};

@@ -17,16 +17,18 @@ vkmoe_status vkmoe_model_invent(vkmoe_device *device, const char *config, uint32
 
 /* What is measured. */
 typedef struct vkmoe_bench_params {
-    uint32_t prompt;       /* tokens of a prompt that are evaluated; 0: none */
-    uint32_t generate;     /* tokens that are generated, greedily; 0: none */
-    uint32_t depth;        /* tokens in the sequence before either */
-    uint32_t batch;        /* sequences that generate together, one row of each in every step,
-                              each `generate` tokens; 0: 1. Prompts are of one sequence. */
-    uint32_t chunk;        /* prompt tokens computed in one step; 0: 256 */
+    uint32_t prompt;   /* tokens of a prompt that are evaluated; 0: none */
+    uint32_t generate; /* tokens that are generated, greedily; 0: none */
+    uint32_t depth;    /* tokens in the sequence before either */
+    uint32_t batch;    /* sequences that generate together, one row of each in every step,
+                          each `generate` tokens; 0: 1. Prompts are of one sequence. */
+    uint32_t chunk;    /* prompt tokens computed in one step; 0: on GPUs the largest of 512, 1024
+                          and 2048 that leaves room in memory, else 256 */
     vkmoe_routing routing; /* as for a session */
     vkmoe_kv kv;           /* what keys and values are kept as */
     uint32_t repetitions;  /* measured; one more goes before. 0: 5 */
     bool profile;          /* also the time of every kernel, in two more repetitions */
+    bool count_routing;    /* also what it costs to count routes while tokens are generated */
     /* Called before each repetition with how many are done, and again after each of its steps with
      * the same; false ends the measurement with CANCELLED. NULL: none. */
     bool (*progress)(void *user, uint32_t done, uint32_t total);
@@ -35,7 +37,8 @@ typedef struct vkmoe_bench_params {
 
 /* What a device can do at most in a second. */
 typedef struct vkmoe_bench_peak {
-    double measured; /* by a short kernel that does nothing else, or what another was seen to do */
+    double measured; /* by a short kernel that does nothing else, or what another was seen to do:
+                        on CPU drivers any that takes a twentieth of the time */
     double nominal;  /* as its maker says; 0: not known */
     double rate;     /* what shares are of: the larger of `measured` and 80 % of `nominal` */
 } vkmoe_bench_peak;
@@ -49,10 +52,23 @@ typedef struct vkmoe_bench_kernel {
     uint32_t dispatches; /* of it */
     double seconds;      /* on the device */
     double bytes;        /* that it has to move */
+    double weight_bytes; /* of them, of the matrices of products */
     double operations;   /* that it has to compute */
+    bool unit_unknown;   /* it computes in units whose peak is not known (int8, matrix units): its
+                            share is of memory's peak alone, so that it is larger or the same */
     double share;        /* of the peak that it is nearer to, memory's or arithmetic's; more than 1
-                            where caches hold what it reads */
+                            where a GPU's caches hold what it reads */
 } vkmoe_bench_kernel;
+
+/* What a session's count_routing costs: one that counts and one that does not generate the same
+ * tokens in turns of eight or fewer, as many pairs as eights are in what repetitions generate. */
+typedef struct vkmoe_bench_counting {
+    uint32_t pairs; /* of turns; 0: not measured */
+    double ratio;   /* seconds with counting over seconds without, the median of pairs */
+    double low;     /* where its interval of at least 95 %, by order statistics, begins; 0 for
+                     * fewer than 6 pairs */
+    double high;    /* and where it ends, likewise */
+} vkmoe_bench_counting;
 
 /* At least as many as there are kernels. */
 #define VKMOE_BENCH_MAX_KERNELS 64
@@ -71,20 +87,25 @@ typedef struct vkmoe_bench_result {
     double read_bandwidth;       /* bytes a second that one product with a large matrix reads */
     vkmoe_bench_peak memory;     /* bytes a second */
     vkmoe_bench_peak arithmetic; /* float32 operations a second, off any matrix units */
+    /* What a step of generation takes, over what its weights alone would at the rates that the
+     * kernels which read them have in the same run; 0: of a prompt, or not profiled. */
+    double step_over_weights;
     uint32_t dispatches;         /* of one step */
     uint32_t barriers;           /* of one step */
     double dispatches_per_token; /* those of all steps */
     double barriers_per_token;   /* likewise */
     /* Seconds of the host for each token, in the repetitions that count, without profiling: */
-    double record_seconds; /* describing steps and encoding them, */
-    double submit_seconds; /* handing them to the device and taking results, */
-    double wait_seconds;   /* and waiting for the device */
-    uint32_t n_kernels;    /* entries that follow; 0 unless a profile was asked for */
+    double record_seconds;         /* describing steps and encoding them, */
+    double submit_seconds;         /* handing them to the device and taking results, */
+    double wait_seconds;           /* and waiting for the device */
+    vkmoe_bench_counting counting; /* of one sequence that generates, where it was asked for */
+    uint32_t n_kernels;            /* entries that follow; 0 unless a profile was asked for */
     vkmoe_bench_kernel kernels[VKMOE_BENCH_MAX_KERNELS]; /* by falling time */
 } vkmoe_bench_result;
 
 /* Measures prompts into *prompt and generation into *generate; what was not asked for is zeroed.
- * Fails with INVALID_ARGUMENT where neither is, CANCELLED, OUT_OF_DEVICE_MEMORY where the sequences
+ * Fails with INVALID_ARGUMENT where neither is, or where routes are to be counted but no tokens to
+ * be generated or no experts to be routed to; CANCELLED, OUT_OF_DEVICE_MEMORY where the sequences
  * find no room, or what the device reports. */
 vkmoe_status vkmoe_bench_run(vkmoe_model *model, const vkmoe_bench_params *params,
                              vkmoe_bench_result *prompt, vkmoe_bench_result *generate,
@@ -101,7 +122,8 @@ typedef struct vkmoe_tune_params {
 
 /* A launch that won over the library's own, and whether it did so again when it was proved. */
 typedef struct vkmoe_tune_choice {
-    const char *name; /* of the kernel, or of what else is chosen; static storage */
+    const char *name;    /* of the kernel, or of what else is chosen; static storage */
+    const char *weights; /* storage type that it is for; NULL: any; static storage */
     uint32_t from[2]; /* lanes of a workgroup, and outputs of a team where the kernel has those; or
                          the value, and 0 */
     uint32_t to[2];   /* likewise */
@@ -123,8 +145,8 @@ typedef struct vkmoe_tune_result {
 } vkmoe_tune_result;
 
 /* Measures other launches of kernels than the library's own on the model's device and weights, each
- * in turns with those, and writes what was kept, maybe nothing, to a file in the cache folder,
- * which replaces one that is there. A device that is opened later goes by it
+ * in turns with those, and writes what was kept, maybe nothing, to a file in the cache folder. What
+ * is there already for other types of weights stays. A device that is opened later goes by it
  * (vkmoe_device_info.tuned), as long as device, driver version and library are the same and
  * no_tuning is not set; this one, and any that is open, goes on as it was opened. Results may
  * differ in rounding between tuned and not; the same file gives the same bits. Fails with

@@ -11,23 +11,26 @@ extern "C" {
 
 /* How much is run. */
 typedef enum vkmoe_conform_level {
-    VKMOE_CONFORM_QUICK, /* every kernel and variant; below a minute on a CPU driver */
-    VKMOE_CONFORM_FULL,  /* the matrix shapes of real models and longer checks too: minutes */
+    VKMOE_CONFORM_QUICK, /* every kernel and variant; some minutes on a CPU driver, of which most go
+                            into compiling, and seconds where its shader cache has all */
+    VKMOE_CONFORM_FULL,  /* the matrix shapes of real models and longer checks too: many times as
+                            long */
 } vkmoe_conform_level;
 
 /* What is tested: a kernel in one of its variants, or a check of whole steps. */
 typedef struct vkmoe_conform_test {
     const char *kernel;     /* its name; of a check: "routing-parity", "determinism", "barriers",
-                               "exhaustion", "cancel" */
+                               "memory-limit", "exhaustion", "cancel" */
     const char *weights;    /* storage type of the weights or the KV cache ("BF16", ...), or "-" */
-    const char *path;       /* "base", "subgroup", "int8", or "step" for a check of whole steps */
+    const char *path;       /* vkmoe_path_info.name, or "step" for a check of whole steps */
     uint32_t subgroup_size; /* that it runs with; 0 off the subgroup path */
 } vkmoe_conform_test;
 
 /* Bins into which the errors of elements are counted. Bin 0: exact. Bin i, 0 < i: the difference,
  * divided by the root mean square of what is expected, lies below 2^(2 i - 46) and in no bin
- * before; the last bin takes all that is larger. */
-#define VKMOE_CONFORM_BINS 24
+ * before; the last but one takes all that is larger, and the last what is NaN, infinite or not
+ * written where a number is expected, or the other way round. */
+#define VKMOE_CONFORM_BINS 25
 
 /* The element that is worst, or breaks the rule. */
 typedef struct vkmoe_conform_element {
@@ -40,12 +43,14 @@ typedef struct vkmoe_conform_element {
 /* One case as it went. Strings are valid during the callback. */
 typedef struct vkmoe_conform_case {
     vkmoe_conform_test test; /* what it is a case of */
-    const char *name;     /* holds its parameters; with kernel and seed it determines all inputs */
-    bool passed;          /* also where it was only listed */
-    const char *sentence; /* what went wrong; "" where it passed */
+    const char *name; /* holds its parameters; with kernel and seed it determines all inputs */
+    bool passed;      /* also where it was only listed */
+    bool untested;    /* it neither passed nor failed: nothing could be tested, as `note` says */
+    const char *sentence; /* what went wrong; "" where nothing did */
     const char *note;     /* what a check of whole steps measured; "" elsewhere */
     const char *bundle;   /* the folder it was exported to; "" where it was not */
-    double nmse;          /* normalised mean squared error of its worst output */
+    double nmse; /* normalised mean squared error of its worst output; infinite where an element
+                    is NaN, infinite or not written and should not be */
     vkmoe_conform_element worst;         /* of that output */
     uint64_t errors[VKMOE_CONFORM_BINS]; /* elements by error */
 } vkmoe_conform_case;
@@ -55,6 +60,7 @@ typedef struct vkmoe_conform_result {
     vkmoe_conform_test test; /* what was tested */
     uint32_t cases;          /* run, or listed */
     uint32_t failed;         /* of them */
+    uint32_t untested;       /* of them, neither passed nor failed */
     double nmse;             /* the worst */
     const char *worst_case;  /* name of the first that failed, else of the one with that error */
     vkmoe_conform_element worst;         /* its element */
@@ -67,6 +73,7 @@ typedef struct vkmoe_conform_params {
     const char *cases;   /* shell pattern of case names; NULL: all */
     const char *path;    /* shell pattern of paths, vkmoe_conform_test.path; NULL: all that the
                             device can run and its params do not forbid */
+    const char *weights; /* shell pattern of storage types, vkmoe_conform_test.weights; NULL: all */
     uint64_t seed;       /* of all random inputs; at most INT64_MAX */
     vkmoe_conform_level level; /* how many cases */
     bool list;                 /* report every case as passed and run none */
@@ -77,11 +84,13 @@ typedef struct vkmoe_conform_params {
      * are tested with every kind. */
     vkmoe_kv kv;
     const char *export_dir; /* folder, made if need be, for bundles of cases of kernels that fail,
-                               the first ten of each variant; NULL: none */
+                               the first ten of each variant, also of one that loses the device;
+                               with `list` of the first ten listed, which are not run, so that one
+                               on which a driver crashes can be handed on; NULL: none */
     /* Kernels are tested on so many devices opened at the same time, each in a thread of its own,
-     * at most 4, with the checks of whole steps beside them; 0: on a CPU driver as many as there
-     * are processors, else one. With one, everything is done in the calling thread, one after the
-     * other. What is found is the same, and is told in the same order. */
+     * at most 4, on a CPU driver with the checks of whole steps beside them; 0: there as many as
+     * there are processors, else one. With one, everything is done in the calling thread, one after
+     * the other. What is found is the same, and is told in the same order. */
     uint32_t jobs;
     /* Asked before each case and now and then within the long ones; true ends the run with
      * CANCELLED after what has begun. NULL: never. */
@@ -94,8 +103,9 @@ typedef struct vkmoe_conform_params {
 
 /* Cases in all. */
 typedef struct vkmoe_conform_totals {
-    uint32_t cases;  /* run, or listed */
-    uint32_t failed; /* of them */
+    uint32_t cases;    /* run, or listed */
+    uint32_t failed;   /* of them */
+    uint32_t untested; /* of them, neither passed nor failed */
 } vkmoe_conform_totals;
 
 /* Opens the device (device may be NULL) and runs what params ask for, without vkmoe's pipeline
@@ -110,9 +120,16 @@ vkmoe_status vkmoe_conform_run(const vkmoe_device_params *device,
                                const vkmoe_conform_params *params, vkmoe_conform_totals *totals,
                                vkmoe_error *err);
 
+/* Which suite this is: *suite is a hash over the SPIR-V of all kernels, how they are launched, and
+ * the names of all cases of every level on the path "base". What reports with the same one say was
+ * asked in the same words of the same shaders; builds with another GLSL compiler differ. Needs no
+ * Vulkan. Fails with OUT_OF_HOST_MEMORY alone. Thread-safe. */
+vkmoe_status vkmoe_conform_suite(uint64_t *suite, vkmoe_error *err);
+
 /* Runs the case that was exported to `folder` alone, from the files there. Only the callbacks of
  * params are used. Fails also with NOT_FOUND, IO or BAD_FORMAT for what is in the folder, and with
- * UNSUPPORTED where the device lacks the subgroup size or the limits that the case needs. */
+ * UNSUPPORTED where the device lacks the subgroup size, the limits or a capability of SPIR-V that
+ * the case needs. */
 vkmoe_status vkmoe_conform_replay(const vkmoe_device_params *device, const char *folder,
                                   const vkmoe_conform_params *params, vkmoe_conform_totals *totals,
                                   vkmoe_error *err);

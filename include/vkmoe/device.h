@@ -39,7 +39,7 @@ typedef enum vkmoe_path_state {
     VKMOE_PATH_TRUSTED,  /* it needs no test */
     VKMOE_PATH_UNTESTED, /* it is tested before its first use */
     VKMOE_PATH_PASSED,   /* its self-test passed with this driver */
-    VKMOE_PATH_FAILED, /* its self-test failed, crashed or hung with this driver: it is not used */
+    VKMOE_PATH_FAILED,   /* its self-test failed or crashed with this driver: it is not used */
 } vkmoe_path_state;
 
 /* One way of computing products that a device may offer; later ones are better where they run. */
@@ -75,13 +75,22 @@ typedef struct vkmoe_device_info {
     bool subgroup_arithmetic; /* the subgroup path can run */
     bool memory_budget;       /* VK_EXT_memory_budget */
     bool tuned;               /* kernels are launched as a tuning file says (vkmoe_bench_tune) */
+    uint64_t tuning;          /* that file's hash, which is its last line; 0: none */
+    uint32_t n_tuned;         /* choices that it has, in a listing; 0: none was better than the
+                                 library's own */
     bool transfer_queue;      /* a queue family for copies alone */
     uint32_t shared_memory;   /* bytes per workgroup */
     uint32_t max_invocations; /* per workgroup */
     uint64_t max_allocation;  /* bytes in one allocation */
     uint32_t n_heaps;         /* of the entries that follow */
     vkmoe_heap_info heaps[VKMOE_MAX_HEAPS]; /* in the driver's order */
-    uint32_t n_paths;                       /* of the entries that follow */
+    /* In a listing, the path on which the device, opened with the same params, decodes; one that is
+     * still to be tested counts as passed. */
+    char decode_path[16];
+    char f32_path[16];       /* likewise, that multiplies many rows by weights in float32, */
+    char half_path[16];      /* in 16 bits, */
+    char quantised_path[16]; /* and quantised */
+    uint32_t n_paths;        /* of the entries that follow */
     vkmoe_path_info paths[VKMOE_MAX_PATHS]; /* the least demanding first */
 } vkmoe_device_info;
 
@@ -89,7 +98,7 @@ typedef struct vkmoe_device_info {
 typedef struct vkmoe_device_params {
     const vkmoe_allocator *allocator; /* NULL: the C library; must outlive the device */
     const vkmoe_log *log;             /* NULL: silent; must outlive the device */
-    /* Index, UUID or part of a name (case-insensitive), or "reference"; NULL: the environment's
+    /* Index, UUID, UUID/driver_id, part of a name (any case), "reference"; NULL: the environment's
      * VKMOE_DEVICE if set, else discrete before integrated before virtual before CPU. */
     const char *selector;
     bool validation;      /* Khronos validation layer on; its messages are logged as errors */
@@ -107,7 +116,12 @@ typedef struct vkmoe_device_params {
                                  folder, "": none */
     bool no_tuning;      /* launch kernels as the library's own table says, whatever tuning file
                             is in the cache folder; also with VKMOE_NO_TUNING in the environment */
-    double hang_seconds; /* a submit or a self-test that takes longer counts as hung; 0: 120 s */
+    double hang_seconds; /* a submit that takes longer counts as hung, and a self-test that says
+                            nothing for so long; 0: 120 s */
+    /* Asked ten times a second while a path is tested; false ends that, and vkmoe_device_open with
+     * CANCELLED. NULL: none. */
+    bool (*go_on)(void *user);
+    void *user; /* handed to go_on */
 } vkmoe_device_params;
 
 /* Lists the devices of every installed driver, in the order of --device's index. Writes at most
@@ -126,12 +140,13 @@ typedef struct vkmoe_device vkmoe_device;
 
 /* params may be NULL. Fails with NO_DEVICE, NOT_FOUND for a selector that matches nothing or more
  * than one device, UNSUPPORTED for a device below Vulkan 1.3 or one that cannot run a path asked
- * for, INVALID_ARGUMENT for paths that cannot be read.
+ * for, INVALID_ARGUMENT for paths that cannot be read, CANCELLED as params->go_on wants it.
  *
  * A path that needs a self-test and would be used for the first time with this driver is tested by
  * a program of its own (the environment's VKMOE_SELFTEST, else libexec/vkmoe/vkmoe-selftest of the
- * installation), which takes seconds on a GPU; its verdict is kept in the cache folder. If it
- * fails, crashes or hangs, a warning is logged and the device is opened without the path. */
+ * installation), which takes seconds on a GPU; the log is told before (NOTICE). Its verdict is kept
+ * in the cache folder. If it fails, crashes or hangs, a warning is logged and the device is opened
+ * without the path; one that hangs may only have been slow, and is tested again the next time. */
 vkmoe_status vkmoe_device_open(const vkmoe_device_params *params, vkmoe_device **out,
                                vkmoe_error *err);
 

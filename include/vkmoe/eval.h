@@ -162,9 +162,11 @@ typedef struct vkmoe_balance_params {
 typedef struct vkmoe_balance_result {
     uint64_t sequences;          /* that the text made */
     uint32_t experts_per_token;  /* K */
-    vkmoe_routing_counts counts; /* over the whole text; chosen and prob_mass are not NULL */
+    vkmoe_routing_counts counts; /* over the whole text; chosen and prob_mass are not NULL, pairs
+                                  * are counted where it is not */
     vkmoe_balance *batch;        /* [L], of all tokens together */
-    double *sequence_loss;       /* [L]: expert_loss of each sequence by itself, their mean */
+    double *sequence_loss;       /* [L]: expert_loss of each sequence by itself, their mean weighed
+                                  * by tokens, as the last may be short */
 } vkmoe_balance_result;
 
 /* Routes a text, `count` tokens without BOS, in sequences one after the other; params may be NULL.

@@ -12,6 +12,7 @@ extern "C" {
 typedef enum vkmoe_log_level {
     VKMOE_LOG_ERROR,   /* a call is about to fail, or a validation layer complained */
     VKMOE_LOG_WARNING, /* something is slower or poorer than it could be */
+    VKMOE_LOG_NOTICE,  /* something that takes a while begins, and why */
     VKMOE_LOG_INFO,    /* choices made: device, paths, cache */
     VKMOE_LOG_DEBUG,   /* detail for developers */
 } vkmoe_log_level;

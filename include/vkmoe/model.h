@@ -49,6 +49,9 @@ typedef struct vkmoe_model_params {
     /* Bytes of device memory that the model and a session may take; experts beyond are kept in host
      * memory and read over the bus, with the same results to the bit. 0: what the device has. */
     uint64_t memory_limit;
+    /* For vkmoe_model_plan, which then judges by memory_limit alone, as if the device had as much:
+     * whether a model fits a device that is not here. Ignored where something is loaded. */
+    bool limit_alone;
     /* What they are kept as. Those of a GGUF file, and those that vkmoe_model_quantize wrote, stay
      * as they are whatever is asked for, with a warning in the log if that is something else. */
     vkmoe_weights weights;

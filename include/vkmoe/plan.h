@@ -70,11 +70,18 @@ typedef struct vkmoe_description {
     uint32_t n_routed_experts;    /* per MoE layer */
     uint32_t n_experts_per_token; /* routed ones */
     uint32_t n_shared_experts;    /* always on */
-    uint32_t max_context;         /* max_position_embeddings */
+    /* How routed experts are chosen, by its own name: SWITCH is TOPK with one, GSHARD is
+     * TOPK_NORMED with two. MODEL: there are none to choose. */
+    vkmoe_router router;
+    float router_noise;   /* on scores, as in vkmoe_routing; 0: none */
+    uint64_t router_seed; /* of the noise, or of the table of HASH */
+    uint32_t max_context; /* max_position_embeddings */
     bool tied_embeddings; /* the head is the table of embeddings, and counts no parameters */
-    vkmoe_parameters parts[VKMOE_PART_COUNT]; /* by vkmoe_part */
-    vkmoe_parameters parameters;              /* the sum of the parts */
-    vkmoe_flops flops;                        /* operations */
+    /* By vkmoe_part. HASH has no routers: its table takes their place, and what a checkpoint has of
+     * them serves other routers. */
+    vkmoe_parameters parts[VKMOE_PART_COUNT];
+    vkmoe_parameters parameters; /* the sum of the parts */
+    vkmoe_flops flops;           /* operations */
     /* Ways to choose the routed experts of a token in one layer; exact below 2^43, 0 where there
      * are none. */
     double expert_combinations;
@@ -134,13 +141,15 @@ typedef struct vkmoe_plan {
     uint64_t kv_bytes_per_token;            /* that its cache takes, in all layers */
     vkmoe_weights weights;                  /* what they are on the device */
     uint64_t memory_limit;                  /* as asked for; 0: none */
-    uint64_t device_bytes;                  /* of it taken: all but experts in host memory */
-    uint32_t n_experts;                     /* routed, of all layers */
-    uint32_t n_host_experts;                /* of them in host memory */
-    uint64_t host_expert_bytes;             /* of all experts in host memory */
+    bool limit_alone;              /* `fits` is judged by the limit, whatever the heaps have left */
+    uint64_t device_bytes;         /* of it taken: all but experts in host memory */
+    uint32_t n_experts;            /* routed, of all layers */
+    uint32_t n_host_experts;       /* of them in host memory */
+    uint64_t host_expert_bytes;    /* of all experts in host memory */
     double host_bytes_per_token;   /* of them read for one token, as likely as in the past */
     double device_bytes_per_token; /* of all other weights */
-    bool fits;                     /* every heap, and the limit */
+    bool fits;                     /* every heap, but of the reference device, which refuses
+                                      nothing, and the limit */
     char reason[1024];             /* why it does not fit, in numbers; "" where it does */
     vkmoe_remedies remedies;       /* all 0 where it fits */
 } vkmoe_plan;

@@ -24,8 +24,9 @@ typedef struct vkmoe_step {
 
 /* How a session is made. */
 typedef struct vkmoe_session_params {
-    uint32_t context;      /* tokens the sequence may grow to; 0: the model's, at most 4096 */
-    uint32_t chunk;        /* prompt tokens computed in one step; 0: 256 */
+    uint32_t context; /* tokens the sequence may grow to; 0: the model's, at most 4096 */
+    uint32_t chunk;   /* prompt tokens computed in one step; 0: on GPUs the largest of 512, 1024
+                         and 2048 that leaves room in memory, else 256 */
     vkmoe_routing routing; /* forks inherit it */
     bool count_routing;    /* add up what is chosen, for vkmoe_session_read_routing */
     bool count_pairs;      /* and which pairs of experts: 4 bytes for each in every MoE layer */

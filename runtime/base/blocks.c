@@ -57,56 +57,23 @@ static int iq4_nl(const uint8_t *block, size_t i)
 
 /* --- blocks of 32 --- */
 
-/* The product is exact in each of them: 11 bits of scale, at most 8 of quant. */
-#define DECODE_SCALED(name, quant)                                                                 \
-    static void name(const uint8_t *block, float *values)                                          \
+/* What the block says, not yet brought to the form of any type. */
+#define TAKE(name, quant, with_minimum)                                                            \
+    static void take_##name(const uint8_t *block, size_t index, struct vkm_group *g)               \
     {                                                                                              \
-        float d = load_f16(block);                                                                 \
+        (void)index;                                                                               \
+        g->scale = load_f16(block);                                                                \
+        g->minimum = (with_minimum) ? load_f16(block + 2) : 0;                                     \
+        g->factors[0] = g->factors[1] = 1;                                                         \
         for (size_t i = 0; i < VKM_GROUP; i++)                                                     \
-            values[i] = d * (float)quant(block, i);                                                \
+            g->quants[i] = quant(block, i);                                                        \
     }
-DECODE_SCALED(decode_q4_0, q4_0)
-DECODE_SCALED(decode_q5_0, q5_0)
-DECODE_SCALED(decode_q8_0, q8_0)
-DECODE_SCALED(decode_iq4_nl, iq4_nl)
-
-#define DECODE_SHIFTED(name, quant)                                                                \
-    static void name(const uint8_t *block, float *values)                                          \
-    {                                                                                              \
-        float d = load_f16(block), m = load_f16(block + 2);                                        \
-        for (size_t i = 0; i < VKM_GROUP; i++)                                                     \
-            values[i] = d * (float)quant(block, i) + m;                                            \
-    }
-DECODE_SHIFTED(decode_q4_1, q4_1)
-DECODE_SHIFTED(decode_q5_1, q5_1)
-
-/* Scales of rows have no sign: it goes to the quants, of which -128 has no opposite. */
-#define REGROUP(name, quant)                                                                       \
-    static bool name(const uint8_t *block, struct vkm_group *g)                                    \
-    {                                                                                              \
-        float d = load_f16(block);                                                                 \
-        int32_t sign = d < 0 ? -1 : 1, highest = 0;                                                \
-        g->scale = (float)sign * d;                                                                \
-        g->minimum = 0;                                                                            \
-        for (size_t i = 0; i < VKM_GROUP; i++) {                                                   \
-            g->quants[i] = sign * quant(block, i);                                                 \
-            highest = g->quants[i] > highest ? g->quants[i] : highest;                             \
-        }                                                                                          \
-        return highest <= INT8_MAX && isfinite(d);                                                 \
-    }
-REGROUP(regroup_q4_0, q4_0)
-REGROUP(regroup_q5_0, q5_0)
-REGROUP(regroup_q8_0, q8_0)
-REGROUP(regroup_iq4_nl, iq4_nl)
-
-static bool regroup_q4_1(const uint8_t *block, struct vkm_group *g)
-{
-    g->scale = load_f16(block);
-    g->minimum = load_f16(block + 2);
-    for (size_t i = 0; i < VKM_GROUP; i++)
-        g->quants[i] = q4_1(block, i);
-    return g->scale >= 0 && isfinite(g->scale) && isfinite(g->minimum);
-}
+TAKE(q4_0, q4_0, false)
+TAKE(q4_1, q4_1, true)
+TAKE(q5_0, q5_0, false)
+TAKE(q5_1, q5_1, true)
+TAKE(q8_0, q8_0, false)
+TAKE(iq4_nl, iq4_nl, false)
 
 /* --- blocks of 256 --- */
 
@@ -125,73 +92,62 @@ static void take_pair(const uint8_t *bytes, size_t i, int *scale, int *minimum)
 }
 
 /* Groups 2 i and 2 i + 1 of 32 elements are the low and the high halves of the same 32 bytes;
- * `fifth` (NULL: none) has 32 bytes, of which bit g belongs to group g. d s q is exact, so that the
- * subtraction alone rounds. */
-static void decode_k(const uint8_t *block, const uint8_t *fifth, const uint8_t *low, float *values)
+ * `fifth` (NULL: none) has 32 bytes, of which bit g belongs to group g. */
+static void take_k(const uint8_t *block, const uint8_t *fifth, const uint8_t *low, size_t index,
+                   struct vkm_group *g)
 {
-    float d = load_f16(block), m = load_f16(block + 2);
-    for (size_t g = 0; g < 8; g++) {
-        int scale, minimum;
-        take_pair(block + 4, g, &scale, &minimum);
-        float step = d * (float)scale, lowest = m * (float)minimum;
-        for (size_t i = 0; i < 32; i++) {
-            int q = low[g / 2 * 32 + i] >> g % 2 * 4 & 15;
-            if (fifth)
-                q |= (fifth[i] >> g & 1) << 4;
-            values[g * 32 + i] = step * (float)q - lowest;
-        }
+    int scale, minimum;
+    take_pair(block + 4, index, &scale, &minimum);
+    g->scale = load_f16(block);
+    g->minimum = -(load_f16(block + 2) * (float)minimum); /* exact: 11 bits by 6 */
+    g->factors[0] = g->factors[1] = scale;
+    for (size_t i = 0; i < VKM_GROUP; i++) {
+        g->quants[i] = low[index / 2 * VKM_GROUP + i] >> index % 2 * 4 & 15;
+        if (fifth)
+            g->quants[i] |= (fifth[i] >> index & 1) << 4;
     }
 }
 
-static void decode_q4_k(const uint8_t *block, float *values)
+static void take_q4_k(const uint8_t *block, size_t index, struct vkm_group *g)
 {
-    decode_k(block, NULL, block + 16, values);
+    take_k(block, NULL, block + 16, index, g);
 }
 
-static void decode_q5_k(const uint8_t *block, float *values)
+static void take_q5_k(const uint8_t *block, size_t index, struct vkm_group *g)
 {
-    decode_k(block, block + 16, block + 48, values);
+    take_k(block, block + 16, block + 48, index, g);
 }
 
-/* A quarter, 32 elements, of a half of 128: the nibbles lie in the first or second 32 bytes of the
+/* A group is a quarter of a half of 128: the nibbles lie in the first or second 32 bytes of the
  * half's 64, low (in quarters 0 and 1) or high, the pairs of bits in the half's own 32 bytes. */
-static void decode_q6_k_quarter(const uint8_t *low, int low_shift, const uint8_t *high,
-                                int high_shift, const float scales[2], float *values)
+static void take_q6_k(const uint8_t *block, size_t index, struct vkm_group *g)
 {
-    for (size_t i = 0; i < 32; i++) {
-        int q = (low[i] >> low_shift & 15) | (high[i] >> high_shift & 3) << 4;
-        values[i] = scales[i / 16] * (float)(q - 32);
-    }
-}
-
-static void decode_q6_k(const uint8_t *block, float *values)
-{
-    float d = load_f16(block + 208);
-    for (size_t g = 0; g < 8; g++) {
-        size_t half = g / 4, quarter = g % 4;
-        const int8_t *s = (const int8_t *)block + 192 + 2 * g;
-        const float scales[2] = {d * (float)s[0], d * (float)s[1]};
-        decode_q6_k_quarter(block + half * 64 + quarter % 2 * 32, (int)(quarter / 2 * 4),
-                            block + 128 + half * 32, (int)quarter * 2, scales, values + g * 32);
-    }
+    size_t half = index / 4, quarter = index % 4;
+    const uint8_t *low = block + half * 64 + quarter % 2 * 32, *high = block + 128 + half * 32;
+    g->scale = load_f16(block + 208);
+    g->minimum = 0;
+    for (size_t i = 0; i < VKM_GROUP_HALVES; i++)
+        g->factors[i] = (int8_t)block[192 + VKM_GROUP_HALVES * index + i];
+    for (size_t i = 0; i < VKM_GROUP; i++)
+        g->quants[i] = ((low[i] >> quarter / 2 * 4 & 15) | (high[i] >> quarter * 2 & 3) << 4) - 32;
 }
 
 /* --- the formats --- */
 
 /* clang-format off: a table */
 static const struct vkm_block_format formats[] = {
-    {"F32", 0, 1, 4, VKM_DTYPE_F32, NULL, NULL},
-    {"F16", 1, 1, 2, VKM_DTYPE_F16, NULL, NULL},
-    {"BF16", 30, 1, 2, VKM_DTYPE_BF16, NULL, NULL},
-    {"Q4_0", 2, 32, 18, VKM_DTYPE_Q8, decode_q4_0, regroup_q4_0},
-    {"Q4_1", 3, 32, 20, VKM_DTYPE_Q4, decode_q4_1, regroup_q4_1},
-    {"Q5_0", 6, 32, 22, VKM_DTYPE_Q8, decode_q5_0, regroup_q5_0},
-    {"Q5_1", 7, 32, 24, VKM_DTYPE_F32, decode_q5_1, NULL},
-    {"Q8_0", 8, 32, 34, VKM_DTYPE_Q8, decode_q8_0, regroup_q8_0},
-    {"IQ4_NL", 20, 32, 18, VKM_DTYPE_Q8, decode_iq4_nl, regroup_iq4_nl},
-    {"Q4_K", 12, 256, 144, VKM_DTYPE_F32, decode_q4_k, NULL},
-    {"Q5_K", 13, 256, 176, VKM_DTYPE_F32, decode_q5_k, NULL},
-    {"Q6_K", 14, 256, 210, VKM_DTYPE_F32, decode_q6_k, NULL},
+    {"F32", 0, 1, 4, VKM_DTYPE_F32, NULL},
+    {"F16", 1, 1, 2, VKM_DTYPE_F16, NULL},
+    {"BF16", 30, 1, 2, VKM_DTYPE_BF16, NULL},
+    {"Q4_0", 2, 32, 18, VKM_DTYPE_Q8, take_q4_0},
+    {"Q4_1", 3, 32, 20, VKM_DTYPE_Q4, take_q4_1},
+    {"Q5_0", 6, 32, 22, VKM_DTYPE_Q8, take_q5_0},
+    {"Q5_1", 7, 32, 24, VKM_DTYPE_Q8K, take_q5_1},
+    {"Q8_0", 8, 32, 34, VKM_DTYPE_Q8, take_q8_0},
+    {"IQ4_NL", 20, 32, 18, VKM_DTYPE_Q8, take_iq4_nl},
+    {"Q4_K", 12, 256, 144, VKM_DTYPE_Q4K, take_q4_k},
+    {"Q5_K", 13, 256, 176, VKM_DTYPE_Q8K, take_q5_k},
+    {"Q6_K", 14, 256, 210, VKM_DTYPE_Q8K, take_q6_k},
 };
 /* clang-format on */
 
@@ -206,18 +162,38 @@ static const char *const type_names[] = {
     "I8",      "I16",    "I32",     "I64",   "F64",    "IQ1_M", "BF16",
 };
 
-bool vkm_block_put(const struct vkm_block_format *f, const uint8_t *block, void *matrix, size_t ld,
-                   size_t row, size_t group)
+void vkm_block_decode(const struct vkm_block_format *f, const uint8_t *block, float *values)
+{
+    struct vkm_group g;
+    for (size_t i = 0; i < f->elements; i++) {
+        if (i % VKM_GROUP == 0)
+            f->take(block, i / VKM_GROUP, &g);
+        values[i] = vkm_group_value(&g, i % VKM_GROUP);
+    }
+}
+
+bool vkm_block_group(const struct vkm_block_format *f, const uint8_t *block, size_t index,
+                     enum vkm_dtype dtype, struct vkm_group *group)
+{
+    f->take(block, index, group);
+    return vkm_group_fit(dtype, group);
+}
+
+bool vkm_block_put(const struct vkm_block_format *f, const uint8_t *block, void *matrix,
+                   enum vkm_dtype dtype, size_t ld, size_t row, size_t index)
 {
     uint16_t scale = (uint16_t)(block[0] | block[1] << 8);
+    const size_t groups = f->elements / VKM_GROUP;
     struct vkm_group g;
-    if (f->decode == decode_q8_0 && scale < 0x7c00u) { /* finite, no sign: Q8 as it is */
-        vkm_row_put_q8(matrix, ld, row, group, block + 2, scale);
+    if (f->take == take_q8_0 && dtype == VKM_DTYPE_Q8 && scale < 0x7c00u) { /* Q8 as it is */
+        vkm_row_put_q8(matrix, ld, row, index, block + 2, scale);
         return true;
     }
-    if (!f->regroup(block, &g))
-        return false;
-    vkm_row_put(matrix, f->stored, ld, row, group, &g);
+    for (size_t i = 0; i < groups; i++) {
+        if (!vkm_block_group(f, block, i, dtype, &g))
+            return false;
+        vkm_row_put(matrix, dtype, ld, row, index * groups + i, &g);
+    }
     return true;
 }
 

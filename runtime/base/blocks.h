@@ -26,21 +26,26 @@
 /* What weights in a file may be stored as; immutable, static storage. */
 struct vkm_block_format {
     const char *name;
-    uint32_t number;       /* of the type in a GGUF file */
-    uint32_t elements;     /* of a block */
-    uint32_t bytes;        /* of a block */
-    enum vkm_dtype stored; /* what holds every value exactly: the type itself, Q8, Q4 or F32 */
-    /* Writes the values of a block; NULL: the file has an array of `stored`. */
-    void (*decode)(const uint8_t *block, float *values);
-    /* Writes a block as a group of `stored`, value for value; false where that cannot be. NULL
-     * where `stored` is not quantised. */
-    bool (*regroup)(const uint8_t *block, struct vkm_group *group);
+    uint32_t number;   /* of the type in a GGUF file */
+    uint32_t elements; /* of a block */
+    uint32_t bytes;    /* of a block */
+    enum vkm_dtype
+        stored; /* the smallest that holds every value: the type itself, or a quantised */
+    /* Writes group `index` of a block, 32 elements: what the values are, whatever the signs; NULL:
+     * the file has an array of `stored`. */
+    void (*take)(const uint8_t *block, size_t index, struct vkm_group *group);
 };
 
-/* Writes a block as group `group` of a row of a matrix of f->stored, which is quantised, value for
- * value; false where that cannot be. */
-bool vkm_block_put(const struct vkm_block_format *f, const uint8_t *block, void *matrix, size_t ld,
-                   size_t row, size_t group);
+/* Writes the values of a block; f->take is not NULL, here and below. */
+void vkm_block_decode(const struct vkm_block_format *f, const uint8_t *block, float *values);
+/* Makes group `index` of a block one of `dtype`, which is f->stored or joins it with others
+ * (vkm_dtype_join), value for value; false where that cannot be: a scale that is not finite, or is
+ * negative where the type has no place for the sign. */
+bool vkm_block_group(const struct vkm_block_format *f, const uint8_t *block, size_t index,
+                     enum vkm_dtype dtype, struct vkm_group *group);
+/* Writes a block as block `index` of a row of a matrix of such a type, likewise. */
+bool vkm_block_put(const struct vkm_block_format *f, const uint8_t *block, void *matrix,
+                   enum vkm_dtype dtype, size_t ld, size_t row, size_t index);
 
 /* The format of a type's number, or NULL for one that is not read. */
 const struct vkm_block_format *vkm_block_format_find(uint32_t number);

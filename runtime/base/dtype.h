@@ -14,7 +14,9 @@
     X(BF16, "BF16", 2)                                                                             \
     X(I32, "I32", 4)                                                                               \
     X(Q8, "Q8", 0)                                                                                 \
-    X(Q4, "Q4", 0)
+    X(Q4, "Q4", 0)                                                                                 \
+    X(Q8K, "Q8K", 0)                                                                               \
+    X(Q4K, "Q4K", 0)
 
 enum vkm_dtype {
 #define VKM_DTYPE_ENUM(id, name, size) VKM_DTYPE_##id,

@@ -2,12 +2,16 @@
 
 #include <string.h>
 
-/* By dtype: bits of a quant, and how many f16 go with a group; zeros where it is not quantised. */
+/* By dtype: bits of a quant, bytes of the scales of a group, and whether they have factors; zeros
+ * where it is not quantised. */
 static const struct {
-    uint32_t bits, scales;
+    uint32_t bits, scale_bytes;
+    bool factors;
 } formats[VKM_DTYPE_COUNT] = {
-    [VKM_DTYPE_Q8] = {8, 1},
-    [VKM_DTYPE_Q4] = {4, 2},
+    [VKM_DTYPE_Q8] = {8, 2, false},
+    [VKM_DTYPE_Q4] = {4, 4, false},
+    [VKM_DTYPE_Q8K] = {8, 8, true},
+    [VKM_DTYPE_Q4K] = {4, 8, true},
 };
 
 #define Q8_MAX 127
@@ -19,6 +23,20 @@ bool vkm_dtype_is_quantised(enum vkm_dtype dtype)
     return formats[dtype].bits > 0;
 }
 
+bool vkm_dtype_has_one_scale(enum vkm_dtype dtype)
+{
+    return vkm_dtype_is_quantised(dtype) && !formats[dtype].factors;
+}
+
+enum vkm_dtype vkm_dtype_join(enum vkm_dtype a, enum vkm_dtype b)
+{
+    if (a == b)
+        return a;
+    if (!vkm_dtype_is_quantised(a) || !vkm_dtype_is_quantised(b))
+        return VKM_DTYPE_F32;
+    return formats[a].bits == 4 && formats[b].bits == 4 ? VKM_DTYPE_Q4K : VKM_DTYPE_Q8K;
+}
+
 /* Bytes of the quants of n elements of a row. */
 static size_t quant_bytes(enum vkm_dtype dtype, size_t n)
 {
@@ -28,7 +46,7 @@ static size_t quant_bytes(enum vkm_dtype dtype, size_t n)
 /* Bytes of the scales of one group of one row. */
 static size_t scale_bytes(enum vkm_dtype dtype)
 {
-    return formats[dtype].scales * sizeof(uint16_t);
+    return formats[dtype].scale_bytes;
 }
 
 size_t vkm_panel_block_bytes(enum vkm_dtype dtype)
@@ -107,9 +125,10 @@ bool vkm_panel_block_valid(const void *block, enum vkm_dtype dtype, uint64_t n_r
     bool whole = first_row + VKM_PANEL_ROWS <= n_rows && first_group + GROUPS <= ld / VKM_GROUP;
     memcpy(found, (const uint8_t *)block + VKM_PANEL_ROWS * quant_bytes(dtype, VKM_PANEL_COLS),
            COUNT * scale_bytes(dtype));
+    size_t halves = scale_bytes(dtype) / sizeof(*found);
     for (uint32_t i = 0; i < COUNT; i++)
-        scales[i] = found[i * formats[dtype].scales];
-    for (uint32_t i = 0; i < COUNT && formats[dtype].scales > 1; i++)
+        scales[i] = found[i * halves];
+    for (uint32_t i = 0; i < COUNT && halves > 1; i++)
         minima[i] = found[2 * i + 1];
     if (whole && all_valid(scales, minima, COUNT))
         return true;
@@ -135,19 +154,94 @@ static uint32_t q4_shift(size_t i)
     return i % 8 < 4 ? 0 : 4;
 }
 
+/* The scales of a group as they lie in memory; the shorter kinds end earlier. */
+struct plain_scales {
+    uint16_t scale, minimum;
+};
+struct factor_scales {
+    uint16_t scale;
+    int8_t factors[VKM_GROUP_HALVES];
+    float minimum;
+};
+
+static void get_scales(enum vkm_dtype dtype, const uint8_t *from, struct vkm_group *g)
+{
+    struct factor_scales wide = {.factors = {1, 1}};
+    struct plain_scales plain = {0};
+    if (formats[dtype].factors) {
+        memcpy(&wide, from, sizeof(wide));
+    } else {
+        memcpy(&plain, from, scale_bytes(dtype));
+        wide.scale = plain.scale;
+        wide.minimum = vkm_f16_f32(plain.minimum);
+    }
+    g->scale = vkm_f16_f32(wide.scale);
+    g->minimum = wide.minimum;
+    for (size_t i = 0; i < VKM_GROUP_HALVES; i++)
+        g->factors[i] = wide.factors[i];
+}
+
+static void put_scales(enum vkm_dtype dtype, const struct vkm_group *g, uint8_t *to)
+{
+    struct factor_scales wide = {.scale = vkm_f32_f16(g->scale), .minimum = g->minimum};
+    struct plain_scales plain = {wide.scale, vkm_f32_f16(g->minimum)};
+    for (size_t i = 0; i < VKM_GROUP_HALVES; i++)
+        wide.factors[i] = (int8_t)g->factors[i];
+    memcpy(to, formats[dtype].factors ? (const void *)&wide : &plain, scale_bytes(dtype));
+}
+
+/* Elements [first, first + n) of a group. */
+static void read_group(const uint8_t *matrix, enum vkm_dtype dtype, struct place place,
+                       size_t first, size_t n, float *values)
+{
+    const uint8_t *quants = matrix + place.quants;
+    bool bytes = formats[dtype].bits == 8;
+    struct vkm_group g;
+    get_scales(dtype, matrix + place.scales, &g);
+    for (size_t i = first; i < first + n; i++) {
+        g.quants[i] = bytes ? (int8_t)quants[i] : quants[q4_byte(i)] >> q4_shift(i) & Q4_MAX;
+        values[i - first] = vkm_group_value(&g, i);
+    }
+}
+
+void vkm_row_read(const void *matrix, enum vkm_dtype dtype, size_t ld, size_t row, size_t first,
+                  size_t n, float *values)
+{
+    if (!vkm_dtype_is_quantised(dtype)) {
+        for (size_t i = 0; i < n; i++)
+            values[i] = vkm_load_f32(matrix, dtype, row * ld + first + i);
+        return;
+    }
+    for (size_t at = first, end = first + n, count; at < end; at += count) {
+        size_t in_group = at % VKM_GROUP;
+        count = end - at < VKM_GROUP - in_group ? end - at : VKM_GROUP - in_group;
+        read_group(matrix, dtype, place_of(dtype, ld, row, at / VKM_GROUP), in_group, count,
+                   values + (at - first));
+    }
+}
+
 float vkm_row_load(const void *matrix, enum vkm_dtype dtype, size_t ld, size_t row, size_t i)
 {
-    if (!vkm_dtype_is_quantised(dtype))
-        return vkm_load_f32(matrix, dtype, row * ld + i);
-    struct place place = place_of(dtype, ld, row, i / VKM_GROUP);
-    const uint8_t *quants = (const uint8_t *)matrix + place.quants;
-    uint16_t scales[2] = {0};
-    memcpy(scales, (const uint8_t *)matrix + place.scales, scale_bytes(dtype));
-    i %= VKM_GROUP;
-    if (dtype == VKM_DTYPE_Q8)
-        return vkm_f16_f32(scales[0]) * (float)(int8_t)quants[i];
-    int q = quants[q4_byte(i)] >> q4_shift(i) & Q4_MAX;
-    return vkm_f16_f32(scales[0]) * (float)q + vkm_f16_f32(scales[1]);
+    float value;
+    vkm_row_read(matrix, dtype, ld, row, i, 1, &value);
+    return value;
+}
+
+bool vkm_group_fit(enum vkm_dtype dtype, struct vkm_group *g)
+{
+    bool negative = g->scale < 0, bytes = formats[dtype].bits == 8, fits = true;
+    /* -128 has no opposite. */
+    bool to_factors =
+        formats[dtype].factors && g->factors[0] > INT8_MIN && g->factors[1] > INT8_MIN;
+    if (negative)
+        g->scale = -g->scale;
+    for (size_t i = 0; i < VKM_GROUP_HALVES && negative && to_factors; i++)
+        g->factors[i] = -g->factors[i];
+    for (size_t i = 0; i < VKM_GROUP && negative && !to_factors; i++) {
+        g->quants[i] = -g->quants[i];
+        fits &= bytes && g->quants[i] <= INT8_MAX;
+    }
+    return fits && isfinite(g->scale) && isfinite(g->minimum);
 }
 
 /* --- rounding --- */
@@ -284,15 +378,54 @@ static bool quantise_q4(const float x[VKM_GROUP], struct vkm_group *g)
     return fmaxf(-low, high) <= F16_MAX;
 }
 
+/* The smallest factor of the scale with which `range` is at most `steps` steps. */
+static int32_t factor_for(float scale, float range, float steps)
+{
+    float factor = scale > 0 ? ceilf(range / (scale * steps)) : 0;
+    return factor < INT8_MAX ? (int32_t)factor : INT8_MAX;
+}
+
+/* K types: 4 bits above the group's least value, 8 bits to both sides of the middle of its range,
+ * where one half's factor is negative. That is as good as two positive ones, and what reads them
+ * has to heed the sign. */
+static bool quantise_k(enum vkm_dtype dtype, const float x[VKM_GROUP], struct vkm_group *g)
+{
+    bool bytes = formats[dtype].bits == 8;
+    float low, high, ranges[VKM_GROUP_HALVES] = {0}, steps = bytes ? Q8_MAX : Q4_MAX;
+    const size_t half = VKM_GROUP / VKM_GROUP_HALVES;
+    find_range(x, &low, &high);
+    g->minimum = bytes ? low + (high - low) / 2 : low;
+    for (size_t i = 0; i < VKM_GROUP; i++)
+        ranges[i / half] = fmaxf(ranges[i / half], fabsf(x[i] - g->minimum));
+    g->scale = scale_for(fmaxf(ranges[0], ranges[1]), steps * INT8_MAX);
+    for (size_t h = 0; h < VKM_GROUP_HALVES; h++) {
+        g->factors[h] = factor_for(g->scale, ranges[h], steps);
+        if (bytes && h > 0)
+            g->factors[h] = -g->factors[h];
+    }
+    for (size_t i = 0; i < VKM_GROUP; i++) {
+        float step = g->scale * (float)g->factors[i / half];
+        float q = step != 0 ? rintf((x[i] - g->minimum) / step) : 0;
+        g->quants[i] = (int32_t)fmaxf(-steps, fminf(steps, q));
+    }
+    return fmaxf(-low, high) <= F16_MAX * steps;
+}
+
+static bool quantise(enum vkm_dtype dtype, const float x[VKM_GROUP], struct vkm_group *g)
+{
+    return formats[dtype].factors  ? quantise_k(dtype, x, g)
+           : dtype == VKM_DTYPE_Q8 ? quantise_q8(x, g)
+                                   : quantise_q4(x, g);
+}
+
 /* --- rows --- */
 
 static void put_group(uint8_t *matrix, enum vkm_dtype dtype, struct place place,
                       const struct vkm_group *g)
 {
     uint8_t *quants = matrix + place.quants;
-    uint16_t scales[2] = {vkm_f32_f16(g->scale), vkm_f32_f16(g->minimum)};
-    memcpy(matrix + place.scales, scales, scale_bytes(dtype));
-    if (dtype == VKM_DTYPE_Q8) {
+    put_scales(dtype, g, matrix + place.scales);
+    if (formats[dtype].bits == 8) {
         for (size_t i = 0; i < VKM_GROUP; i++)
             quants[i] = (uint8_t)g->quants[i];
         return;
@@ -311,11 +444,11 @@ static void end_row(uint8_t *matrix, enum vkm_dtype dtype, size_t ld, size_t row
 }
 
 /* The values of a group, at least one. Behind the end of the row Q8 has zeros; zero may lie far
- * from what Q4 can tell apart, so it repeats the last value there. */
+ * from what types with a minimum can tell apart, so they repeat the last value there. */
 static void take_group(const float *values, size_t n, enum vkm_dtype dtype, float x[VKM_GROUP])
 {
     size_t count = n < VKM_GROUP ? n : VKM_GROUP;
-    float rest = dtype == VKM_DTYPE_Q4 ? values[count - 1] : 0;
+    float rest = dtype == VKM_DTYPE_Q8 ? 0 : values[count - 1];
     memcpy(x, values, count * sizeof(*x));
     for (size_t i = count; i < VKM_GROUP; i++)
         x[i] = rest;
@@ -349,7 +482,7 @@ static bool store_quantised(uint8_t *matrix, enum vkm_dtype dtype, size_t ld, si
         float x[VKM_GROUP];
         if (first < n) {
             take_group(values + first, n - first, dtype, x);
-            good &= dtype == VKM_DTYPE_Q8 ? quantise_q8(x, &g) : quantise_q4(x, &g);
+            good &= quantise(dtype, x, &g);
         }
         put_group(matrix, dtype, place_of(dtype, ld, row, first / VKM_GROUP), &g);
     }

@@ -5,13 +5,16 @@
 #include "bench/bench.h"
 
 #define DEFAULT_REPETITIONS 5u
+#define LARGE_BYTES (UINT64_C(256) << 20) /* that no cache of a GPU holds */
+#define COUNTING_TURN 8u                  /* tokens */
+#define LONG_SHARE 0.05                   /* of the time, by which a kernel is not just noise */
 
 _Static_assert(VKM_KERNEL_COUNT <= VKMOE_BENCH_MAX_KERNELS, "a result holds every kernel");
 
 struct bench {
     struct vkmoe_model *model;
     const vkmoe_bench_params *params;
-    int32_t *tokens; /* as many as depth and prompt need */
+    int32_t *tokens; /* as many as depth, batch and prompt need */
     uint32_t depth;  /* at least one: generation continues something */
     uint32_t batch;
     uint32_t repetitions;
@@ -30,7 +33,7 @@ struct test {
 /* Tokens without a pattern, the same ones each time. */
 static vkmoe_status make_tokens(struct bench *b, vkmoe_error *err)
 {
-    uint32_t count = vkm_max_u32(b->depth, b->params->prompt), state = 1;
+    uint32_t count = vkm_max_u32(b->depth + b->batch, b->params->prompt), state = 1;
     b->tokens = vkm_malloc(vkm_gpu_allocator(b->model->gpu), count, sizeof(*b->tokens));
     if (!b->tokens)
         return vkm_fail_memory(err, count * sizeof(*b->tokens), "a prompt");
@@ -56,17 +59,22 @@ static bool on_step(void *user, const vkmoe_step *step)
     return go_on(user);
 }
 
-static vkmoe_status open_session(struct test *t, vkmoe_error *err)
+static vkmoe_session_params session_params(struct bench *b)
 {
-    struct bench *b = t->bench;
-    const vkmoe_session_params params = {
-        .context = b->depth + (t->prompt ? b->params->prompt : b->params->generate),
+    return (vkmoe_session_params){
         .chunk = b->params->chunk,
         .routing = b->params->routing,
         .kv = b->params->kv,
         .on_step = on_step,
         .user = b,
     };
+}
+
+static vkmoe_status open_session(struct test *t, vkmoe_error *err)
+{
+    struct bench *b = t->bench;
+    vkmoe_session_params params = session_params(b);
+    params.context = b->depth + (t->prompt ? b->params->prompt : b->params->generate);
     vkmoe_status status = vkmoe_session_create(b->model, &params, &t->session, err);
     return status == VKMOE_OK ? vkmoe_session_eval(t->session, b->tokens, b->depth, NULL, err)
                               : status;
@@ -167,6 +175,15 @@ static int by_falling_time(const void *a, const void *b)
     return (int)y->dispatches - (int)x->dispatches;
 }
 
+static double step_over_weights(const vkmoe_bench_result *r)
+{
+    double weights = 0;
+    for (uint32_t i = 0; i < r->n_kernels; i++)
+        if (r->kernels[i].bytes > 0)
+            weights += r->kernels[i].seconds * r->kernels[i].weight_bytes / r->kernels[i].bytes;
+    return weights > 0 ? r->batch / r->mean / weights : 0;
+}
+
 /* Generation is told by the step, a prompt as a whole. */
 static void take_profile(const struct bench *b, const struct vkm_profile *p, bool prompt,
                          vkmoe_bench_result *r)
@@ -182,13 +199,63 @@ static void take_profile(const struct bench *b, const struct vkm_profile *p, boo
             .dispatches = p->dispatches[i] / parts,
             .seconds = seconds / parts,
             .bytes = p->cost[i].bytes / parts,
+            .weight_bytes = p->cost[i].weights / parts,
             .operations = p->cost[i].operations / parts,
-            .share = seconds > 0 ? fmax(p->cost[i].bytes / seconds / r->memory.rate,
-                                        p->cost[i].operations / seconds / r->arithmetic.rate)
-                                 : 0,
+            .unit_unknown = p->rounds[i],
         };
     }
     qsort(r->kernels, r->n_kernels, sizeof(r->kernels[0]), by_falling_time);
+    if (!prompt)
+        r->step_over_weights = step_over_weights(r);
+}
+
+static void raise_peak(vkmoe_bench_peak *peak, double rate)
+{
+    peak->measured = fmax(peak->measured, rate);
+    peak->rate = fmax(peak->rate, rate);
+}
+
+/* A CPU has no rate of its own that a kernel could not beat out of its caches. */
+static void raise_peaks(const vkmoe_bench_result *r, vkmoe_bench_result *peaks)
+{
+    double total = 0;
+    for (uint32_t i = 0; i < r->n_kernels; i++)
+        total += r->kernels[i].seconds;
+    for (uint32_t i = 0; i < r->n_kernels; i++) {
+        const vkmoe_bench_kernel *k = &r->kernels[i];
+        if (k->seconds <= 0 || k->seconds < LONG_SHARE * total)
+            continue;
+        raise_peak(&peaks->memory, k->bytes / k->seconds);
+        if (!k->unit_unknown)
+            raise_peak(&peaks->arithmetic, k->operations / k->seconds);
+    }
+}
+
+static void take_shares(vkmoe_bench_result *r, const vkmoe_bench_result *peaks, bool cpu)
+{
+    if (r->tokens == 0)
+        return;
+    r->memory = peaks->memory;
+    r->arithmetic = peaks->arithmetic;
+    for (uint32_t i = 0; i < r->n_kernels; i++) {
+        vkmoe_bench_kernel *k = &r->kernels[i];
+        double bytes = k->bytes / r->memory.rate;
+        double operations = k->unit_unknown ? 0 : k->operations / r->arithmetic.rate;
+        k->share = k->seconds > 0 ? fmax(bytes, operations) / k->seconds : 0;
+        k->share = cpu ? fmin(k->share, 1) : k->share;
+    }
+}
+
+static vkmoe_status measure_peaks(const struct bench *b, vkmoe_bench_result *peaks,
+                                  vkmoe_error *err)
+{
+    const struct vkmoe_model *m = b->model;
+    vkmoe_status status =
+        vkm_measure_reads(m->gpu, &m->weights.lm_head, &peaks->read_bandwidth, err);
+    bool large = vkm_gpu_caps(m->gpu)->cpu || m->weights.lm_head.view.size >= LARGE_BYTES;
+    return status == VKMOE_OK ? vkm_measure_peaks(m->gpu, large ? peaks->read_bandwidth : 0,
+                                                  &peaks->memory, &peaks->arithmetic, err)
+                              : status;
 }
 
 static void take_counts(const struct vkm_profile *p, vkmoe_bench_result *r)
@@ -258,6 +325,35 @@ static vkmoe_status measure(struct bench *b, bool prompt, vkmoe_bench_result *r,
     return status;
 }
 
+static vkmoe_status measure_counting(struct bench *b, vkmoe_bench_result *r, vkmoe_error *err)
+{
+    uint32_t turn = vkm_min_u32(b->params->generate, COUNTING_TURN);
+    uint64_t pairs = (uint64_t)b->repetitions * b->params->generate / turn;
+    const struct vkm_counting_params params = {
+        .session = session_params(b),
+        .depth = b->depth,
+        .turn = turn,
+        .pairs = (uint32_t)(pairs < UINT32_MAX ? pairs : UINT32_MAX),
+    };
+    if (!go_on(b))
+        return vkm_fail(err, VKMOE_CANCELLED, "cancelled");
+    vkmoe_status status = vkm_measure_counting(b->model, &params, b->tokens, &r->counting, err);
+    b->done++;
+    return status;
+}
+
+static vkmoe_status check(const struct bench *b, vkmoe_error *err)
+{
+    const vkmoe_bench_params *p = b->params;
+    if (p->prompt == 0 && p->generate == 0)
+        return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
+                        "neither a prompt nor generated tokens are to be measured");
+    if (p->count_routing && (p->generate == 0 || b->model->info.n_routed_experts == 0))
+        return vkm_fail(err, VKMOE_INVALID_ARGUMENT, "there are no %s to count routes of",
+                        p->generate == 0 ? "generated tokens" : "routed experts");
+    return VKMOE_OK;
+}
+
 vkmoe_status vkmoe_bench_run(vkmoe_model *model, const vkmoe_bench_params *params,
                              vkmoe_bench_result *prompt, vkmoe_bench_result *generate,
                              vkmoe_error *err)
@@ -272,15 +368,11 @@ vkmoe_status vkmoe_bench_run(vkmoe_model *model, const vkmoe_bench_params *param
     uint32_t each = b.repetitions + 1 + (params->profile ? 2 : 0);
     vkmoe_bench_result peaks = {0};
     *prompt = *generate = (vkmoe_bench_result){0};
-    if (params->prompt == 0 && params->generate == 0)
-        return vkm_fail(err, VKMOE_INVALID_ARGUMENT,
-                        "neither a prompt nor generated tokens are to be measured");
-    b.total = (params->prompt > 0 ? each : 0) + (params->generate > 0 ? each : 0);
-    vkmoe_status status =
-        vkm_measure_reads(model->gpu, &model->weights.lm_head, &peaks.read_bandwidth, err);
+    b.total =
+        (params->prompt > 0 ? each : 0) + (params->generate > 0 ? each : 0) + params->count_routing;
+    vkmoe_status status = check(&b, err);
     if (status == VKMOE_OK)
-        status = vkm_measure_peaks(model->gpu, peaks.read_bandwidth, &peaks.memory,
-                                   &peaks.arithmetic, err);
+        status = measure_peaks(&b, &peaks, err);
     if (status == VKMOE_OK)
         status = make_tokens(&b, err);
     if (status == VKMOE_OK && params->prompt > 0) {
@@ -291,6 +383,15 @@ vkmoe_status vkmoe_bench_run(vkmoe_model *model, const vkmoe_bench_params *param
         *generate = peaks;
         status = measure(&b, false, generate, err);
     }
+    if (status == VKMOE_OK && params->count_routing)
+        status = measure_counting(&b, generate, err);
+    bool cpu = vkm_gpu_caps(model->gpu)->cpu;
+    if (cpu) {
+        raise_peaks(prompt, &peaks);
+        raise_peaks(generate, &peaks);
+    }
+    take_shares(prompt, &peaks, cpu);
+    take_shares(generate, &peaks, cpu);
     vkm_free(vkm_gpu_allocator(model->gpu), b.tokens);
     return status;
 }

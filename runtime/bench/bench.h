@@ -20,6 +20,20 @@ struct vkm_nominal {
 };
 struct vkm_nominal vkm_nominal_peaks(const char *device_name);
 
+/* --- counting.c --- */
+
+struct vkm_counting_params {
+    vkmoe_session_params session; /* of either; context and count_routing are not read */
+    uint32_t depth;               /* tokens that each has before, at least one */
+    uint32_t turn, pairs;         /* tokens of a turn, and pairs of turns that count */
+};
+/* `tokens`: depth of them. */
+vkmoe_status vkm_measure_counting(struct vkmoe_model *model, const struct vkm_counting_params *p,
+                                  const int32_t *tokens, vkmoe_bench_counting *out,
+                                  vkmoe_error *err);
+/* Of ratios [n], which are sorted. */
+vkmoe_bench_counting vkm_counting_of(double *ratios, uint32_t n);
+
 /* --- together.c --- */
 
 struct vkm_together_params {
@@ -34,7 +48,8 @@ struct vkm_together_params {
 
 /* Sequences that generate together: each step has one row of each. */
 struct vkm_together;
-/* With sequences of depth + 1 tokens evaluated; all of them `tokens`, shifted by one each. */
+/* With the first `depth` tokens of each sequence evaluated: sequence s has tokens[s] and those that
+ * follow, so that rows differ. `tokens`: depth + sequences, borrowed. */
 vkmoe_status vkm_together_create(struct vkmoe_model *model,
                                  const struct vkm_together_params *params, const int32_t *tokens,
                                  struct vkm_together **out, vkmoe_error *err);

@@ -21,7 +21,8 @@ static struct vkm_state_params layout(const struct vkm_together *t)
 {
     const struct vkm_config *c = &t->model->weights.config;
     const vkmoe_session_params session = {.context = t->params.depth + t->params.generate,
-                                          .chunk = t->params.chunk,
+                                          .chunk = t->params.chunk > 0 ? t->params.chunk
+                                                                       : t->model->chunk,
                                           .routing = t->params.routing,
                                           .kv = t->params.kv};
     struct vkm_state_params p = vkm_session_layout(t->model->gpu, c, &session);
@@ -61,7 +62,7 @@ static vkmoe_status add_sequence(struct vkm_together *t, uint32_t i, vkmoe_error
 
 static int32_t token_at(const struct vkm_together *t, uint32_t sequence, uint32_t position)
 {
-    return t->tokens[(sequence + position) % t->params.depth];
+    return t->tokens[sequence + position];
 }
 
 static vkmoe_status prepare(struct vkm_together *t, struct vkm_step *step,

@@ -11,23 +11,27 @@
 #include "kernels/ops.h"
 
 #define DEFAULT_SECONDS 40.0
-#define PAIRS 9u         /* of runs, in which a candidate and the table take turns */
-#define PROOFS 31u       /* of those that prove the winners */
-#define PAIRS_LEAST 5u   /* without which nothing is decided */
-#define GAIN_LEAST 0.03  /* share of time that a candidate must save, whatever the noise */
-#define SEARCH_SHARE 0.6 /* of the time, for finding candidates; the rest is for proving them */
-#define PROOF_SHARE 0.8  /* of the time, for both */
-#define PROMPT 8u        /* tokens before the one that is generated again and again */
-#define DEEPEST_ROWS 64u /* of the prompts that are tried tiled and not */
+#define PAIRS 9u          /* of runs, in which a candidate and the table take turns */
+#define PROOFS 31u        /* of those that prove the winners */
+#define PAIRS_LEAST 5u    /* without which nothing is decided */
+#define GAIN_LEAST 0.03   /* share of time that a candidate must save, whatever the noise */
+#define SEARCH_SHARE 0.6  /* of the time, for finding candidates; the rest is for proving them */
+#define PROOF_SHARE 0.8   /* of the time, for both; */
+#define GROUPED_SHARE 0.9 /* then for rows that share experts, and at last for tiled products */
+#define PROMPT 8u         /* tokens before the one that is generated again and again */
+#define DEEPEST_ROWS 64u  /* of the prompts that are tried tiled and not */
+
+/* Of each kernel with each type of weights, all dispatches of a step together. */
+typedef double by_kernel[VKM_KERNEL_COUNT][VKM_TUNED_TYPES];
 
 struct times {
-    double seconds[VKM_KERNEL_COUNT];
+    by_kernel seconds;
     double total;
 };
 
 /* Ratios of a candidate's times to the table's, of the pairs so far. */
 struct ratios {
-    double of_kernel[VKM_KERNEL_COUNT][PROOFS];
+    double of_kernel[VKM_KERNEL_COUNT][VKM_TUNED_TYPES][PROOFS];
     double of_all[PROOFS];
     uint32_t n;
 };
@@ -38,7 +42,7 @@ struct tuner {
     struct vkmoe_session *session;
     struct vkm_tuning found;
     vkmoe_tune_result *result;
-    bool quantised[VKM_KERNEL_COUNT]; /* whether the model has it read quantised weights */
+    vkm_tuned_set present; /* what can be tuned of the model's step of one row */
     double start, seconds;
     double compiling; /* that the slowest step took to be made ready */
     const char *what; /* being tried */
@@ -73,14 +77,20 @@ static vkmoe_status make_step(struct tuner *t, const struct vkm_tuning *tuning, 
                                     .n_logits = 1};
     double start = vkm_seconds();
     *step = (struct vkm_step){0};
-    vkm_gpu_tune(gpu, tuning);
+    vkm_gpu_tune(gpu, tuning, 0);
     vkmoe_status status = vkm_step_record(step, gpu, &t->model->weights, &s->memory->kv, &s->state,
                                           &batch, VKM_STEP_FORWARD | VKM_STEP_SAMPLE, err);
-    vkm_gpu_tune(gpu, NULL);
+    vkm_gpu_tune(gpu, NULL, 0);
     if (status == VKMOE_OK)
         status = vkm_commands_create(gpu, &step->stream, true, &step->commands, err);
     t->compiling = fmax(t->compiling, vkm_seconds() - start);
     return status;
+}
+
+static enum vkm_dtype type_of(const struct vkm_stream *stream, size_t index)
+{
+    const struct vkm_op *op = &stream->ops.items[index];
+    return vkm_tuned_type(op->kernel, vkm_op_kernel(stream, op)->variants[op->variant].dtype);
 }
 
 static vkmoe_status time_step(struct tuner *t, struct vkm_step *step, uint32_t n,
@@ -94,7 +104,7 @@ static vkmoe_status time_step(struct tuner *t, struct vkm_step *step, uint32_t n
     vkmoe_status status = vkm_commands_run(step->commands, NULL, err);
     for (size_t i = 0; i < step->stream.ops.count && status == VKMOE_OK; i++) {
         double seconds = 1e-9 * (double)vkm_commands_time(step->commands, i);
-        times->seconds[step->stream.ops.items[i].kernel] += seconds;
+        times->seconds[step->stream.ops.items[i].kernel][type_of(&step->stream, i)] += seconds;
         times->total += seconds;
     }
     return status;
@@ -103,8 +113,10 @@ static vkmoe_status time_step(struct tuner *t, struct vkm_step *step, uint32_t n
 static void add_pair(struct ratios *r, const struct times *table, const struct times *candidate)
 {
     for (uint32_t k = 0; k < VKM_KERNEL_COUNT; k++)
-        r->of_kernel[k][r->n] =
-            table->seconds[k] > 0 ? candidate->seconds[k] / table->seconds[k] : 1;
+        for (int type = 0; type < VKM_TUNED_TYPES; type++) {
+            double was = table->seconds[k][type];
+            r->of_kernel[k][type][r->n] = was > 0 ? candidate->seconds[k][type] / was : 1;
+        }
     r->of_all[r->n++] = table->total > 0 ? candidate->total / table->total : 1;
 }
 
@@ -184,15 +196,20 @@ static struct verdict judge(const double *ratios, uint32_t n)
 
 /* --- geometry --- */
 
-/* A geometry with other lanes, or other outputs for weights such as the model has; zeroed where
- * that changes nothing or cannot be. */
-static struct vkm_geometry vary(const struct tuner *t, const struct vkm_caps *caps, uint32_t kernel,
+static bool reads_panels(int type)
+{
+    return type < VKM_DTYPE_COUNT && vkm_dtype_is_quantised((enum vkm_dtype)type);
+}
+
+/* A geometry with other lanes, or other outputs for weights of that type; zeroed where that changes
+ * nothing or cannot be. */
+static struct vkm_geometry vary(const struct vkm_caps *caps, uint32_t kernel, int type,
                                 struct vkm_geometry from, uint32_t lanes, uint32_t outputs)
 {
     struct vkm_geometry g = from;
     if (lanes)
         g.lanes = lanes;
-    if (outputs && vkm_launch_is_product(kernel) && t->quantised[kernel])
+    if (outputs && vkm_launch_is_product(kernel) && reads_panels(type))
         g.panels = outputs;
     else if (outputs && vkm_launch_is_product(kernel))
         g.outputs = outputs;
@@ -202,41 +219,58 @@ static struct vkm_geometry vary(const struct tuner *t, const struct vkm_caps *ca
     return g;
 }
 
-/* One candidate for all kernels at once: each is timed by itself. Where it beats what was found so
- * far for a kernel, it takes its place. */
-static vkmoe_status try_geometry(struct tuner *t, uint32_t lanes, uint32_t outputs,
-                                 double best[VKM_KERNEL_COUNT], vkmoe_error *err)
+static struct vkm_geometry table_geometry(const struct vkm_caps *caps, uint32_t kernel, int type)
+{
+    return vkm_launch_geometry(caps, kernel, (enum vkm_dtype)type, false);
+}
+
+/* Where a candidate beats what was found so far for a kernel, it takes its place. */
+static void keep_better(struct tuner *t, const struct vkm_tuning *candidate, const struct ratios *r,
+                        by_kernel best)
+{
+    for (uint32_t k = 0; k < VKM_KERNEL_COUNT; k++) {
+        for (int type = 0; type < VKM_TUNED_TYPES; type++) {
+            struct verdict v = judge(r->of_kernel[k][type], r->n);
+            if (candidate->kernels[k][type].lanes == 0 || !v.better || v.ratio >= best[k][type])
+                continue;
+            best[k][type] = v.ratio;
+            t->found.kernels[k][type] = candidate->kernels[k][type];
+        }
+    }
+}
+
+/* One candidate for all kernels at once: each is timed by itself. */
+static vkmoe_status try_geometry(struct tuner *t, uint32_t lanes, uint32_t outputs, by_kernel best,
+                                 vkmoe_error *err)
 {
     struct vkm_caps caps = *vkm_gpu_caps(t->model->gpu);
     struct vkm_tuning candidate = {.launch_class = vkm_launch_class(&caps)};
     struct ratios r;
     for (uint32_t k = 0; k < VKM_KERNEL_COUNT; k++) {
-        struct vkm_geometry from = t->found.kernels[k].lanes && outputs
-                                       ? t->found.kernels[k]
-                                       : vkm_launch_geometry(&caps, k, false);
-        if (vkm_launch_is_tunable(k))
-            candidate.kernels[k] = vary(t, &caps, k, from, lanes, outputs);
+        for (int type = 0; type < VKM_TUNED_TYPES; type++) {
+            struct vkm_geometry found = t->found.kernels[k][type];
+            struct vkm_geometry from =
+                found.lanes && outputs ? found : table_geometry(&caps, k, type);
+            if (t->present[k][type])
+                candidate.kernels[k][type] = vary(&caps, k, type, from, lanes, outputs);
+        }
     }
     const struct contest contest = {NULL, &candidate, 1, PAIRS, SEARCH_SHARE * t->seconds};
     vkmoe_status status = compare(t, &contest, &r, err);
-    for (uint32_t k = 0; k < VKM_KERNEL_COUNT && status == VKMOE_OK; k++) {
-        struct verdict v = judge(r.of_kernel[k], r.n);
-        if (candidate.kernels[k].lanes == 0 || !v.better || v.ratio >= best[k])
-            continue;
-        best[k] = v.ratio;
-        t->found.kernels[k] = candidate.kernels[k];
-    }
+    if (status == VKMOE_OK)
+        keep_better(t, &candidate, &r, best);
     t->result->candidates += r.n >= PAIRS_LEAST;
     return status;
 }
 
 static vkmoe_status search_geometry(struct tuner *t, vkmoe_error *err)
 {
-    static const uint32_t lanes[] = {32, 64, 128, 256, 512}, outputs[] = {2, 4, 8};
-    double best[VKM_KERNEL_COUNT];
+    static const uint32_t lanes[] = {32, 64, 128, 256, 512}, outputs[] = {1, 2, 4, 8};
+    by_kernel best;
     vkmoe_status status = VKMOE_OK;
     for (uint32_t k = 0; k < VKM_KERNEL_COUNT; k++)
-        best[k] = 1;
+        for (int type = 0; type < VKM_TUNED_TYPES; type++)
+            best[k][type] = 1;
     t->what = "workgroup sizes";
     for (size_t i = 0; i < VKM_COUNT(lanes) && status == VKMOE_OK; i++)
         status = try_geometry(t, lanes[i], 0, best, err);
@@ -246,74 +280,88 @@ static vkmoe_status search_geometry(struct tuner *t, vkmoe_error *err)
     return status;
 }
 
-static void add_choice(struct tuner *t, const char *name, const uint32_t from[2],
-                       const uint32_t to[2], struct verdict v)
+static void add_choice(struct tuner *t, const vkmoe_tune_choice *choice, struct verdict v)
 {
     vkmoe_tune_result *r = t->result;
-    if (r->n_choices < VKMOE_TUNE_MAX_CHOICES)
-        r->choices[r->n_choices++] = (vkmoe_tune_choice){.name = name,
-                                                         .from = {from[0], from[1]},
-                                                         .to = {to[0], to[1]},
-                                                         .ratio = v.ratio,
-                                                         .noise = v.noise,
-                                                         .kept = v.better};
+    if (r->n_choices == VKMOE_TUNE_MAX_CHOICES)
+        return;
+    vkmoe_tune_choice *c = &r->choices[r->n_choices++];
+    *c = *choice;
+    c->ratio = v.ratio;
+    c->noise = v.noise;
+    c->kept = v.better;
+}
+
+static void prove(struct tuner *t, uint32_t kernel, int type, struct verdict v)
+{
+    struct vkm_geometry *to = &t->found.kernels[kernel][type];
+    struct vkm_geometry from = table_geometry(vkm_gpu_caps(t->model->gpu), kernel, type);
+    bool panels = reads_panels(type);
+    if (to->lanes == 0)
+        return;
+    add_choice(t,
+               &(vkmoe_tune_choice){
+                   .name = vkm_kernels.kernels[kernel].name,
+                   .weights = type < VKM_DTYPE_COUNT ? vkm_dtype_name((enum vkm_dtype)type) : NULL,
+                   .from = {from.lanes, panels ? from.panels : from.outputs},
+                   .to = {to->lanes, panels ? to->panels : to->outputs}},
+               v);
+    if (!v.better)
+        *to = (struct vkm_geometry){0};
 }
 
 /* What won among many may have been lucky: all winners are run once more, and only those that win
  * again stay. */
 static vkmoe_status prove_geometry(struct tuner *t, vkmoe_error *err)
 {
-    const struct vkm_caps *caps = vkm_gpu_caps(t->model->gpu);
     struct ratios r;
     t->what = "the winners once more";
     const struct contest contest = {NULL, &t->found, 1, PROOFS, PROOF_SHARE * t->seconds};
     vkmoe_status status = compare(t, &contest, &r, err);
-    for (uint32_t k = 0; k < VKM_KERNEL_COUNT && status == VKMOE_OK; k++) {
-        struct vkm_geometry from = vkm_launch_geometry(caps, k, false), *to = &t->found.kernels[k];
-        struct verdict v = judge(r.of_kernel[k], r.n);
-        if (to->lanes == 0)
-            continue;
-        add_choice(t, vkm_kernels.kernels[k].name,
-                   (const uint32_t[2]){from.lanes, t->quantised[k] ? from.panels : from.outputs},
-                   (const uint32_t[2]){to->lanes, t->quantised[k] ? to->panels : to->outputs}, v);
-        if (!v.better)
-            *to = (struct vkm_geometry){0};
-    }
+    for (uint32_t k = 0; k < VKM_KERNEL_COUNT && status == VKMOE_OK; k++)
+        for (int type = 0; type < VKM_TUNED_TYPES; type++)
+            prove(t, k, type, judge(r.of_kernel[k][type], r.n));
     return status;
 }
 
-/* --- tiled products --- */
+/* --- from how many rows on --- */
 
-/* Whether tiled products (or if not `tiled`, the others) are better for a step of n rows. */
-static vkmoe_status compare_tiled(struct tuner *t, uint32_t n, bool tiled, struct verdict *v,
-                                  vkmoe_error *err)
+/* A setting that is a number of rows, above which steps are launched otherwise. */
+struct threshold {
+    enum vkm_setting setting;
+    const char *what;
+    double until; /* share of the time */
+};
+
+/* Whether a step of n rows is better above the threshold (or if not `above`, below it). */
+static vkmoe_status compare_sides(struct tuner *t, const struct threshold *s, uint32_t n,
+                                  bool above, struct verdict *v, vkmoe_error *err)
 {
     struct vkm_tuning yes = t->found, no = t->found;
     struct ratios r;
-    yes.settings[VKM_SETTING_tiled_rows] = n - 1;
-    no.settings[VKM_SETTING_tiled_rows] = n;
-    const struct contest contest = {tiled ? &no : &yes, tiled ? &yes : &no, n, PAIRS, t->seconds};
+    yes.settings[s->setting] = n - 1;
+    no.settings[s->setting] = n;
+    const struct contest contest = {above ? &no : &yes, above ? &yes : &no, n, PAIRS,
+                                    s->until * t->seconds};
     vkmoe_status status = compare(t, &contest, &r, err);
     *v = judge(r.of_all, r.n);
     t->result->candidates += r.n >= PAIRS_LEAST;
     return status;
 }
 
-/* From the table's threshold up while rows that it would tile are better off untiled, else down
- * while the opposite is so. */
-static vkmoe_status tune_tiled(struct tuner *t, vkmoe_error *err)
+/* From the table's threshold up while rows above it are better off below, else down while the
+ * opposite is so. */
+static vkmoe_status tune_threshold(struct tuner *t, const struct threshold *s, vkmoe_error *err)
 {
-    static const uint32_t rows[] = {4, 8, 12, 16, 24, 32, 48, DEEPEST_ROWS};
-    const struct vkm_caps *caps = vkm_gpu_caps(t->model->gpu);
-    uint32_t *setting = &t->found.settings[VKM_SETTING_tiled_rows];
-    uint32_t was = vkm_launch_setting(caps, VKM_SETTING_tiled_rows), now = was;
+    static const uint32_t rows[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, DEEPEST_ROWS};
+    uint32_t was = vkm_launch_setting(vkm_gpu_caps(t->model->gpu), s->setting), now = was;
     struct verdict v = {.better = true}, last = {.ratio = 1};
     vkmoe_status status = VKMOE_OK;
-    t->what = "rows above which products are tiled";
+    t->what = s->what;
     for (size_t i = 0; i < VKM_COUNT(rows) && v.better && status == VKMOE_OK; i++) {
         if (rows[i] <= was)
             continue;
-        status = compare_tiled(t, rows[i], false, &v, err);
+        status = compare_sides(t, s, rows[i], false, &v, err);
         if (v.better) {
             now = rows[i];
             last = v;
@@ -323,18 +371,32 @@ static vkmoe_status tune_tiled(struct tuner *t, vkmoe_error *err)
     for (size_t i = VKM_COUNT(rows); i-- > 1 && v.better && status == VKMOE_OK;) {
         if (rows[i] > was)
             continue;
-        status = compare_tiled(t, rows[i], true, &v, err);
+        status = compare_sides(t, s, rows[i], true, &v, err);
         if (v.better) {
             now = rows[i - 1];
             last = v;
         }
     }
     if (now != was && status == VKMOE_OK) {
-        *setting = now;
-        add_choice(t, vkm_setting_names[VKM_SETTING_tiled_rows], (const uint32_t[2]){was, 0},
-                   (const uint32_t[2]){now, 0}, last);
+        t->found.settings[s->setting] = now;
+        add_choice(t,
+                   &(vkmoe_tune_choice){
+                       .name = vkm_setting_names[s->setting], .from = {was, 0}, .to = {now, 0}},
+                   last);
     }
     return status;
+}
+
+static vkmoe_status tune_thresholds(struct tuner *t, vkmoe_error *err)
+{
+    static const struct threshold grouped = {VKM_SETTING_grouped_rows,
+                                             "rows above which experts are sorted", GROUPED_SHARE};
+    static const struct threshold tiled = {VKM_SETTING_tiled_rows,
+                                           "rows above which products are tiled", 1};
+    vkmoe_status status = VKMOE_OK;
+    if (t->model->weights.config.n_routed_experts > 0)
+        status = tune_threshold(t, &grouped, err);
+    return status == VKMOE_OK ? tune_threshold(t, &tiled, err) : status;
 }
 
 /* --- the whole --- */
@@ -353,13 +415,12 @@ static vkmoe_status open_session(struct tuner *t, vkmoe_error *err)
     return status;
 }
 
-static void find_quantised(struct tuner *t, const struct vkm_stream *stream)
+static void find_tunable(struct tuner *t, const struct vkm_stream *stream)
 {
     for (size_t i = 0; i < stream->ops.count; i++) {
-        const struct vkm_op *op = &stream->ops.items[i];
-        enum vkm_dtype dtype = vkm_op_kernel(stream, op)->variants[op->variant].dtype;
-        if (dtype != VKM_DTYPE_COUNT && vkm_dtype_is_quantised(dtype))
-            t->quantised[op->kernel] = true;
+        uint32_t kernel = stream->ops.items[i].kernel;
+        if (vkm_launch_is_tunable(kernel))
+            t->present[kernel][type_of(stream, i)] = true;
     }
 }
 
@@ -371,7 +432,7 @@ static vkmoe_status look_at_step(struct tuner *t, vkmoe_error *err)
     vkmoe_status status = make_step(t, NULL, 1, &step, err);
     if (status == VKMOE_OK)
         status = time_step(t, &step, 1, &times, err);
-    find_quantised(t, &step.stream);
+    find_tunable(t, &step.stream);
     vkm_step_finish(&step);
     if (status == VKMOE_OK && times.total <= 0)
         status = vkm_fail(err, VKMOE_UNSUPPORTED,
@@ -384,8 +445,8 @@ static vkmoe_status store(struct tuner *t, vkmoe_error *err)
 {
     struct vkm_gpu *gpu = t->model->gpu;
     char *path = NULL;
-    vkmoe_status status =
-        vkm_tuning_store(vkm_gpu_get_params(gpu), vkm_gpu_info(gpu), &t->found, &path, err);
+    vkmoe_status status = vkm_tuning_store(vkm_gpu_get_params(gpu), vkm_gpu_info(gpu), &t->found,
+                                           t->present, &path, err);
     if (status == VKMOE_OK)
         snprintf(t->result->file, sizeof(t->result->file), "%s", path);
     vkm_free(vkm_gpu_allocator(gpu), path);
@@ -398,6 +459,7 @@ vkmoe_status vkmoe_bench_tune(vkmoe_model *model, const vkmoe_tune_params *param
     VKM_REQUIRE(model && params && result, err);
     struct vkm_gpu *gpu = model->gpu;
     const struct vkm_tuning *before = vkm_gpu_caps(gpu)->tuning;
+    const uint64_t hash = vkm_gpu_info(gpu)->tuning;
     struct tuner t = {.model = model,
                       .params = params,
                       .result = result,
@@ -406,7 +468,7 @@ vkmoe_status vkmoe_bench_tune(vkmoe_model *model, const vkmoe_tune_params *param
                       .seconds = params->seconds > 0 ? params->seconds : DEFAULT_SECONDS,
                       .what = "a step"};
     *result = (vkmoe_tune_result){0};
-    vkm_gpu_tune(gpu, NULL);
+    vkm_gpu_tune(gpu, NULL, 0);
     vkmoe_status status = open_session(&t, err);
     if (status == VKMOE_OK)
         status = look_at_step(&t, err);
@@ -416,11 +478,11 @@ vkmoe_status vkmoe_bench_tune(vkmoe_model *model, const vkmoe_tune_params *param
     if (status == VKMOE_OK)
         status = prove_geometry(&t, err);
     if (status == VKMOE_OK)
-        status = tune_tiled(&t, err);
+        status = tune_thresholds(&t, err);
     if (status == VKMOE_OK)
         status = store(&t, err);
     vkmoe_session_destroy(t.session);
-    vkm_gpu_tune(gpu, before);
+    vkm_gpu_tune(gpu, before, hash);
     result->seconds = elapsed(&t);
     return status;
 }

@@ -14,7 +14,8 @@ static uint32_t jobs_for(const struct vkm_gpu *gpu, uint32_t wanted)
     return wanted > 0 ? wanted : caps->cpu ? caps->cores : 1;
 }
 
-/* Where there are several jobs, lets the checks of whole steps begin too: *aside, else NULL. */
+/* Where there are several jobs, lets the checks of whole steps begin too: *aside, else NULL. Not
+ * on a GPU, whose memory one of them exhausts, which would be the kernels' too. */
 static vkmoe_status run_kernels(const vkmoe_device_params *asked,
                                 const struct vkm_gpu_params *device, struct vkm_report *report,
                                 struct vkm_aside **aside, vkmoe_error *err)
@@ -27,6 +28,7 @@ static vkmoe_status run_kernels(const vkmoe_device_params *asked,
         .kernels = p->kernels,
         .cases = p->cases,
         .path = p->path,
+        .weights = p->weights,
         .seed = p->seed,
         .level = p->level == VKMOE_CONFORM_FULL ? VKM_CONFORM_FULL : VKM_CONFORM_QUICK,
         .list = p->list,
@@ -49,9 +51,9 @@ static vkmoe_status run_kernels(const vkmoe_device_params *asked,
                           "conformance compares a device with the reference; the reference itself "
                           "is not one to be tested");
     else if (vkm_tuning_load(device, vkm_gpu_info(gpu), &tuning))
-        vkm_gpu_tune(gpu, &tuning);
+        vkm_gpu_tune(gpu, &tuning, tuning.hash);
     uint32_t jobs = p->list ? 1 : jobs_for(gpu, p->jobs);
-    if (status == VKMOE_OK && jobs > 1)
+    if (status == VKMOE_OK && jobs > 1 && vkm_gpu_caps(gpu)->cpu)
         *aside = vkm_aside_begin(asked, report);
     if (status == VKMOE_OK)
         status = vkm_crew_run(gpu, &open, jobs, &params, &totals, err);

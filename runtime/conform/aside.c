@@ -116,11 +116,11 @@ static void tell(const struct vkm_aside *a, struct vkm_report *report)
     vkm_report_end(report);
 }
 
-vkmoe_status vkm_aside_end(struct vkm_aside *a, struct vkm_report *report, bool tells,
+vkmoe_status vkm_aside_end(struct vkm_aside *a, struct vkm_report *report, bool waits,
                            vkmoe_error *err)
 {
     const struct timespec pause = {.tv_nsec = LOOK_NS};
-    while (tells && !atomic_load(&a->done)) {
+    while (waits && !atomic_load(&a->done)) {
         if (vkm_report_stops(report))
             break;
         nanosleep(&pause, NULL);
@@ -129,9 +129,8 @@ vkmoe_status vkm_aside_end(struct vkm_aside *a, struct vkm_report *report, bool 
         atomic_store(&a->stop, true);
     pthread_join(a->thread, NULL);
     vkmoe_status status = a->status;
-    if (tells)
-        tell(a, report);
-    if (tells && status != VKMOE_OK && err)
+    tell(a, report);
+    if (waits && status != VKMOE_OK && err)
         *err = a->error;
     for (size_t i = 0; i < a->cases.count; i++)
         vkm_free(a->allocator, a->cases.items[i].text);

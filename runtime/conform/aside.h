@@ -11,9 +11,9 @@ struct vkm_aside;
  * `device` and it must live until then. */
 struct vkm_aside *vkm_aside_begin(const vkmoe_device_params *device,
                                   const struct vkm_report *report);
-/* Waits until the checks are done, or until report->params->stops says so. If `tells`, hands the
- * report what they found, else lets them stop. Frees. */
-vkmoe_status vkm_aside_end(struct vkm_aside *a, struct vkm_report *report, bool tells,
+/* Waits until the checks are done, or until report->params->stops says so; unless `waits` lets them
+ * stop at once. Hands the report what they found until then. Frees. */
+vkmoe_status vkm_aside_end(struct vkm_aside *a, struct vkm_report *report, bool waits,
                            vkmoe_error *err);
 
 #endif

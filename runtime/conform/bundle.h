@@ -14,7 +14,7 @@
     }
 #define VKM_BUNDLE_METRICS                                                                         \
     {                                                                                              \
-        "exact", "nmse", "product", "half"                                                         \
+        "exact", "nmse", "product", "half", "half-sums"                                            \
     }
 #define VKM_BUNDLE_JSON_LIMIT (1u << 20)
 /* Cases of one variant that are exported: a driver that gets all wrong would fill the disk. */
@@ -22,8 +22,10 @@
 
 /* Makes the folder for bundles, if need be; IO where nothing can be written there. */
 vkmoe_status vkm_bundle_folder(const char *path, vkmoe_error *err);
-/* Writes the case that just ran, whose inputs are in s->pristine and whose outputs lie in the
- * arena, to a new folder in s->params->export_dir. *folder is its path (vkm_free). */
+/* Writes a case, whose inputs are in s->pristine and s->tables_before, to a new folder in
+ * s->params->export_dir: one that just ran, whose outputs lie in the arenas unless s->error says
+ * that it did not end; or where sentence is NULL, one that was not run. *folder is its path
+ * (vkm_free). */
 vkmoe_status vkm_bundle_export(struct vkm_suite *s, const struct vkm_stream *stream,
                                const char *sentence, char **folder, vkmoe_error *err);
 

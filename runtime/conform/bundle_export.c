@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "gpu/spirv.h"
 #include "vkmoe/version.h"
 
 struct bundle {
@@ -20,8 +21,13 @@ struct bundle {
     const struct vkm_kernel *kernel;
     const unsigned char *params;
     const char *folder;
-    unsigned char *got; /* the arena as the kernel left it */
+    bool ran;                        /* the dispatch, to its end */
+    unsigned char *got, *tables_got; /* the arenas as the kernel left them */
     struct vkm_outputs want, magnitude;
+    uint32_t *code; /* as the driver was given it */
+    size_t code_size;
+    const char *features[VKM_SPIRV_FEATURES + 2]; /* that a device needs for it */
+    uint32_t n_features;
     json_t *fields;
     vkmoe_error error; /* sticks */
 };
@@ -64,10 +70,19 @@ static void write_json(struct bundle *b, const json_t *root)
 
 /* --- views --- */
 
+static bool is_table(const struct bundle *b, const struct vkm_view *view)
+{
+    return view->buffer == b->suite->tables.buffer;
+}
+
 static const unsigned char *before(const struct bundle *b, const struct vkm_view *view)
 {
-    return view->buffer == b->suite->views.buffer ? b->suite->pristine + view->offset
-                                                  : view->buffer->mapped + view->offset;
+    return (is_table(b, view) ? b->suite->tables_before : b->suite->pristine) + view->offset;
+}
+
+static const unsigned char *after(const struct bundle *b, const struct vkm_view *view)
+{
+    return (is_table(b, view) ? b->tables_got : b->got) + view->offset;
 }
 
 /* The view that is read through addresses in another, if the kernel has one. */
@@ -109,6 +124,9 @@ static void add_input(struct bundle *b, json_t *out, const struct vkm_field *fie
         relocate(data, view->size / 8, vkm_params_view(b->params, table)))
         json_object_set_new(out, "addresses_in", json_string(table->name));
     write_view(b, out, field->name, "before", data, view->size);
+    bool changed = b->ran && memcmp(before(b, view), after(b, view), view->size) != 0;
+    if (changed && !vkm_field_writes(field->kind))
+        write_view(b, out, field->name, "got", after(b, view), view->size);
     vkm_free(a, data);
 }
 
@@ -118,8 +136,11 @@ static void add_outputs(struct bundle *b, json_t *out, const struct vkm_field *f
         if (b->want.items[i].field != field)
             continue;
         const struct vkm_view *view = &b->want.items[i].view;
+        bool words = vkm_compares_words(field, b->suite->variant.variant->dtype);
+        json_object_set_new(out, "compare", json_string(words ? "words" : "floats"));
         write_view(b, out, field->name, "expected", b->want.items[i].data, view->size);
-        write_view(b, out, field->name, "got", b->got + view->offset, view->size);
+        if (b->ran)
+            write_view(b, out, field->name, "got", after(b, view), view->size);
         if (b->magnitude.count > 0)
             write_view(b, out, field->name, "magnitude", b->magnitude.items[i].data, view->size);
     }
@@ -166,15 +187,18 @@ static json_t *device_json(const struct vkm_suite *s)
 
 static json_t *pipeline_json(const struct bundle *b, const uint32_t groups[3], uint32_t push_size)
 {
-    json_t *spec = json_array();
+    json_t *spec = json_array(), *features = json_array();
     for (uint32_t i = 0; i < b->kernel->n_spec; i++)
         json_array_append_new(spec, json_integer(b->op->spec[i]));
-    return json_pack("{s:s, s:s, s:o, s:i, s:b, s:i, s:s, s:[III], s:b}", "spirv", "kernel.spv",
-                     "entry_point", "main", "specialisation", spec, "subgroup_size",
-                     (int)b->op->subgroup_size, "full_subgroups", b->op->subgroup_size > 0,
-                     "push_constant_bytes", (int)push_size, "push_constants", "push_constants.bin",
-                     "groups", (json_int_t)groups[0], (json_int_t)groups[1], (json_int_t)groups[2],
-                     "indirect", b->op->indirect.buffer != NULL);
+    for (uint32_t i = 0; i < b->n_features; i++)
+        json_array_append_new(features, json_string(b->features[i]));
+    return json_pack("{s:s, s:o, s:s, s:o, s:i, s:b, s:i, s:s, s:[III], s:b}", "spirv",
+                     "kernel.spv", "features", features, "entry_point", "main", "specialisation",
+                     spec, "subgroup_size", (int)b->op->subgroup_size, "full_subgroups",
+                     b->op->subgroup_size > 0, "push_constant_bytes", (int)push_size,
+                     "push_constants", "push_constants.bin", "groups", (json_int_t)groups[0],
+                     (json_int_t)groups[1], (json_int_t)groups[2], "indirect",
+                     b->op->indirect.buffer != NULL);
 }
 
 static void write_manifest(struct bundle *b, const char *sentence)
@@ -200,14 +224,20 @@ static void write_manifest(struct bundle *b, const char *sentence)
     json_decref(root);
 }
 
+/* The module that checks no addresses: the record that the other one reads stays behind. */
 static void write_shader(struct bundle *b)
 {
-    uint32_t *code = NULL;
-    size_t size = 0;
-    if (vkm_gpu_shader(b->suite->gpu, b->suite->variant.variant, &code, &size, &b->error) ==
-        VKMOE_OK)
-        write_file(b, "kernel.spv", code, size);
-    vkm_free(vkm_gpu_allocator(b->suite->gpu), code);
+    struct vkm_variant plain = *b->suite->variant.variant;
+    plain.debug_code = plain.code;
+    plain.debug_code_size = plain.code_size;
+    if (vkm_gpu_shader(b->suite->gpu, &plain, &b->code, &b->code_size, &b->error) != VKMOE_OK)
+        return;
+    write_file(b, "kernel.spv", b->code, b->code_size);
+    b->n_features = vkm_spirv_features(b->code, b->code_size, b->features);
+    if (b->op->subgroup_size > 0) {
+        b->features[b->n_features++] = "subgroupSizeControl";
+        b->features[b->n_features++] = "computeFullSubgroups";
+    }
 }
 
 static void write_readme(struct bundle *b, const char *sentence)
@@ -215,14 +245,19 @@ static void write_readme(struct bundle *b, const char *sentence)
     const struct vkm_suite *s = b->suite;
     const vkmoe_device_info *d = vkm_gpu_info(s->gpu);
     uint32_t size = s->variant.subgroup_size;
+    char features[512] = "";
+    for (uint32_t i = 0, at = 0; i < b->n_features; i++)
+        at += (uint32_t)snprintf(features + at, sizeof(features) - at, "%s`%s`", i ? ", " : "",
+                                 b->features[i]);
     char *text = vkm_format(b->stream->allocator,
-                            "# One compute dispatch that went wrong\n\n"
+                            "# One compute dispatch\n\n"
                             "- kernel: `%s`, weights %s, path %s%s%.0u\n- case: `%s`, seed %llu\n"
-                            "- device: %s\n- driver: %s\n- what is wrong: %s\n%s",
+                            "- device: %s\n- driver: %s\n- what is wrong: %s\n"
+                            "- features that a device needs for it: %s\n%s",
                             b->kernel->name, vkm_variant_dtype_name(s->variant.variant),
                             vkm_path_name(s->path), size ? ", subgroups of " : "", size, s->name,
                             (unsigned long long)s->params->seed, d->name, d->driver, sentence,
-                            vkm_bundle_readme);
+                            features, vkm_bundle_readme);
     if (text)
         write_file(b, "README.md", text, strlen(text));
     else
@@ -267,31 +302,47 @@ static char *folder_name(const struct vkm_suite *s, const char *kernel)
     return vkm_format(vkm_gpu_allocator(s->gpu), "%s/%s", s->params->export_dir, name);
 }
 
+/* A copy of what an arena holds, which then holds what it did before. */
+static unsigned char *take_back(struct bundle *b, const struct vkm_arena *arena,
+                                const unsigned char *before)
+{
+    unsigned char *got = vkm_malloc(b->stream->allocator, arena->used + 1, 1);
+    if (!got) {
+        vkm_fail_memory(&b->error, arena->used, "the outputs of the bundle");
+        return NULL;
+    }
+    memcpy(got, arena->buffer->mapped, arena->used);
+    memcpy(arena->buffer->mapped, before, arena->used);
+    return got;
+}
+
 /* Computes what is expected from the inputs, which takes the outputs' place meanwhile. */
 static void compute(struct bundle *b)
 {
     struct vkm_suite *s = b->suite;
-    size_t used = s->views.used;
-    b->got = vkm_malloc(b->stream->allocator, used, 1);
-    if (!b->got) {
-        vkm_fail_memory(&b->error, used, "the outputs of the bundle");
+    b->got = take_back(b, &s->views, s->pristine);
+    b->tables_got = take_back(b, &s->tables, s->tables_before);
+    if (b->error.status != VKMOE_OK)
         return;
-    }
-    memcpy(b->got, s->views.buffer->mapped, used);
-    memcpy(s->views.buffer->mapped, s->pristine, used);
     if (vkm_outputs_make(s->gpu, b->stream, 0, &b->want, &b->error) == VKMOE_OK)
         vkm_outputs_compute(&b->want, b->stream, 0, false);
     if (vkm_kernel_metric(b->kernel, s->variant.variant) == VKM_METRIC_PRODUCT &&
         b->error.status == VKMOE_OK &&
         vkm_outputs_make(s->gpu, b->stream, 0, &b->magnitude, &b->error) == VKMOE_OK)
         vkm_outputs_compute(&b->magnitude, b->stream, 0, true);
-    memcpy(s->views.buffer->mapped, b->got, used);
+    memcpy(s->views.buffer->mapped, b->got, s->views.used);
+    memcpy(s->tables.buffer->mapped, b->tables_got, s->tables.used);
 }
 
 vkmoe_status vkm_bundle_export(struct vkm_suite *s, const struct vkm_stream *stream,
                                const char *sentence, char **folder, vkmoe_error *err)
 {
-    struct bundle b = {.suite = s, .stream = stream, .op = stream->ops.items};
+    struct bundle b = {.suite = s,
+                       .stream = stream,
+                       .op = stream->ops.items,
+                       .ran = sentence && s->error.status == VKMOE_OK};
+    if (!sentence)
+        sentence = "not known: the case was exported without being run";
     b.kernel = vkm_op_kernel(stream, b.op);
     b.params = vkm_op_params(stream, b.op);
     *folder = folder_name(s, b.kernel->name);
@@ -311,6 +362,8 @@ vkmoe_status vkm_bundle_export(struct vkm_suite *s, const struct vkm_stream *str
     vkm_outputs_drop(&b.want, stream);
     vkm_outputs_drop(&b.magnitude, stream);
     vkm_free(stream->allocator, b.got);
+    vkm_free(stream->allocator, b.tables_got);
+    vkm_free(vkm_gpu_allocator(s->gpu), b.code);
     json_decref(b.fields);
     if (b.error.status != VKMOE_OK && err)
         *err = b.error;

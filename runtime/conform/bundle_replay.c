@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "gpu/spirv.h"
 
 #define SHADER_LIMIT (16u << 20)
 #define VIEW_LIMIT (UINT64_C(1) << 30)
@@ -63,9 +64,14 @@ static vkmoe_status get_word(const struct vkm_json_source *s, const char *key,
         if (strcmp(words[*index], text) == 0)
             return VKMOE_OK;
     }
+    char expected[256] = "one of";
+    for (uint32_t i = 0; i < n; i++) {
+        size_t at = strlen(expected);
+        snprintf(expected + at, sizeof(expected) - at, "%s \"%s\"", i ? "," : "", words[i]);
+    }
     return status != VKMOE_OK ? status
                               : vkm_json_mismatch(s->err, VKMOE_BAD_FORMAT, s->file, key,
-                                                  vkm_json_get(s, key), "a word that is known");
+                                                  vkm_json_get(s, key), expected);
 }
 
 static vkmoe_status get_uint(const struct vkm_json_source *s, const char *key, uint32_t *value)
@@ -73,6 +79,27 @@ static vkmoe_status get_uint(const struct vkm_json_source *s, const char *key, u
     int64_t number = 0;
     vkmoe_status status = vkm_json_get_integer(s, key, 0, UINT32_MAX, &number);
     *value = (uint32_t)number;
+    return status;
+}
+
+/* One that must be there. */
+static vkmoe_status need_uint(const struct vkm_json_source *s, const char *key, uint32_t *value)
+{
+    if (!vkm_json_get(s, key))
+        return vkm_json_mismatch(s->err, VKMOE_BAD_FORMAT, s->file, key, NULL, "an integer");
+    return get_uint(s, key, value);
+}
+
+/* One that follows from what else the manifest says. */
+static vkmoe_status check_uint(const struct vkm_json_source *s, const char *key, uint32_t expected)
+{
+    char text[16];
+    uint32_t value = 0;
+    vkmoe_status status = need_uint(s, key, &value);
+    snprintf(text, sizeof(text), "%u", expected);
+    if (status == VKMOE_OK && value != expected)
+        status =
+            vkm_json_mismatch(s->err, VKMOE_BAD_FORMAT, s->file, key, vkm_json_get(s, key), text);
     return status;
 }
 
@@ -85,6 +112,8 @@ static vkmoe_status read_field(struct replay *r, uint32_t i)
     vkmoe_status status = get_text(&s, "name", &name);
     if (status == VKMOE_OK)
         status = get_word(&s, "kind", kinds, (uint32_t)VKM_COUNT(kinds), &kind);
+    if (status == VKMOE_OK)
+        status = check_uint(&s, "push_offset", r->kernel.push_size);
     if (status != VKMOE_OK)
         return status;
     r->fields[i] = (struct vkm_field){name, (enum vkm_field_kind)kind, (uint32_t)(i * FIELD_BYTES)};
@@ -135,8 +164,9 @@ static vkmoe_status read_pipeline(struct replay *r)
         return status;
     if (n_groups != 3 || r->kernel.n_spec == 0)
         return vkm_fail(r->err, VKMOE_BAD_FORMAT,
-                        "%s: expected 3 groups and at least one specialisation constant",
-                        r->manifest);
+                        "%s: found %u groups and %u specialisation constants, expected 3 groups "
+                        "and at least one constant",
+                        r->manifest, n_groups, r->kernel.n_spec);
     for (uint32_t i = 0; i < VKM_MAX_SPEC; i++)
         r->op.spec[i] = (uint32_t)spec[i];
     for (uint32_t i = 0; i < 3; i++)
@@ -144,12 +174,13 @@ static vkmoe_status read_pipeline(struct replay *r)
     return VKMOE_OK;
 }
 
-static enum vkm_dtype find_dtype(const char *name)
+/* The storage type of the weights; VKM_DTYPE_COUNT for "-". */
+static vkmoe_status read_weights(struct replay *r, uint32_t *dtype)
 {
-    uint32_t i = 0;
-    while (i < VKM_DTYPE_COUNT && strcmp(vkm_dtype_name((enum vkm_dtype)i), name) != 0)
-        i++;
-    return (enum vkm_dtype)i;
+    const char *names[VKM_DTYPE_COUNT + 1] = {[VKM_DTYPE_COUNT] = "-"};
+    for (uint32_t i = 0; i < VKM_DTYPE_COUNT; i++)
+        names[i] = vkm_dtype_name((enum vkm_dtype)i);
+    return get_word(&r->source, "weights", names, VKM_DTYPE_COUNT + 1, dtype);
 }
 
 static vkmoe_status read_manifest(struct replay *r)
@@ -161,8 +192,7 @@ static vkmoe_status read_manifest(struct replay *r)
 #include "gpu/paths.def"
 #undef PATH
     };
-    const char *weights;
-    uint32_t metric, format, path;
+    uint32_t metric, format, path, dtype;
     vkmoe_status status =
         vkm_json_load(r->allocator, r->manifest, VKM_BUNDLE_JSON_LIMIT, &r->root, r->err);
     r->source = (struct vkm_json_source){r->root, r->manifest, r->err};
@@ -175,7 +205,7 @@ static vkmoe_status read_manifest(struct replay *r)
     if (status == VKMOE_OK)
         status = get_text(&r->source, "kernel", &r->kernel.name);
     if (status == VKMOE_OK)
-        status = get_text(&r->source, "weights", &weights);
+        status = read_weights(r, &dtype);
     if (status == VKMOE_OK)
         status = get_text(&r->source, "case", &r->case_name);
     if (status == VKMOE_OK)
@@ -185,7 +215,7 @@ static vkmoe_status read_manifest(struct replay *r)
     if (status != VKMOE_OK)
         return status;
     r->kernel.metric = (enum vkm_metric)metric;
-    r->variant.dtype = find_dtype(weights);
+    r->variant.dtype = (enum vkm_dtype)dtype;
     r->variant.path = (enum vkm_path)path;
     r->kernel.has_dtype = r->variant.dtype < VKM_DTYPE_COUNT;
     return VKMOE_OK;
@@ -286,6 +316,18 @@ static vkmoe_status read_output(struct replay *r, uint32_t i, const char *key,
     return read_exactly(r, r->entries[i], key, data, view->size);
 }
 
+/* Where it is said how a field is compared, that is what follows from its kind. */
+static vkmoe_status check_compare(const struct replay *r, uint32_t i)
+{
+    static const char *const words[] = {"floats", "words"};
+    struct vkm_json_source s = {r->entries[i], r->manifest, r->err};
+    uint32_t word;
+    return vkm_json_get(&s, "compare")
+               ? get_word(&s, "compare",
+                          &words[vkm_compares_words(&r->fields[i], r->variant.dtype)], 1, &word)
+               : VKMOE_OK;
+}
+
 /* A view in the arena with guards around it, as it was when the case was exported. */
 static vkmoe_status fill_view(struct replay *r, uint32_t i)
 {
@@ -299,6 +341,8 @@ static vkmoe_status fill_view(struct replay *r, uint32_t i)
     *view_of(r, i) = view;
     status = read_exactly(r, r->entries[i], "before", vkm_case_host(view), bytes);
     if (status == VKMOE_OK && vkm_field_writes(r->fields[i].kind))
+        status = check_compare(r, i);
+    if (status == VKMOE_OK && vkm_field_writes(r->fields[i].kind))
         status = read_output(r, i, "expected", &r->want);
     if (status == VKMOE_OK && vkm_field_writes(r->fields[i].kind) &&
         r->kernel.metric == VKM_METRIC_PRODUCT)
@@ -309,11 +353,12 @@ static vkmoe_status fill_view(struct replay *r, uint32_t i)
 static vkmoe_status fill_field(struct replay *r, uint32_t i)
 {
     struct vkm_json_source s = {r->entries[i], r->manifest, r->err};
-    uint32_t bits;
+    uint32_t bits = 0;
     if (vkm_field_is_view(r->fields[i].kind))
         return fill_view(r, i);
-    vkmoe_status status = get_uint(&s, "bits", &bits);
-    memcpy(r->stream.params.items + r->fields[i].offset, &bits, sizeof(bits));
+    vkmoe_status status = need_uint(&s, "bits", &bits);
+    if (status == VKMOE_OK)
+        memcpy(r->stream.params.items + r->fields[i].offset, &bits, sizeof(bits));
     return status;
 }
 
@@ -366,6 +411,29 @@ static vkmoe_status make_stream(struct replay *r)
     return VKMOE_OK;
 }
 
+/* The file of push constants is for others: it has to say what the fields do. */
+static vkmoe_status check_push(struct replay *r)
+{
+    unsigned char push[VKM_MAX_PUSH];
+    uint32_t at = 0;
+    vkmoe_status status = check_uint(&r->pipeline, "push_constant_bytes", r->kernel.push_size);
+    if (status == VKMOE_OK)
+        status = read_exactly(r, r->pipeline.object, "push_constants", push, r->kernel.push_size);
+    for (uint32_t i = 0; i < r->kernel.n_fields && status == VKMOE_OK; i++) {
+        static const unsigned char zeros[8];
+        bool view = vkm_field_is_view(r->fields[i].kind);
+        const unsigned char *expected = view ? zeros : r->stream.params.items + r->fields[i].offset;
+        if (memcmp(push + at, expected, view ? 8 : 4) != 0)
+            status = vkm_fail(r->err, VKMOE_BAD_FORMAT,
+                              "%s: the file of push constants differs from the field %s at byte "
+                              "%u, expected %s",
+                              r->manifest, r->fields[i].name, at,
+                              view ? "zeros, as for every address" : "its bits");
+        at += view ? 8 : 4;
+    }
+    return status;
+}
+
 static vkmoe_status fill_memory(struct replay *r)
 {
     const uint64_t guards = 1024; /* around each view */
@@ -381,6 +449,8 @@ static vkmoe_status fill_memory(struct replay *r)
         status = make_stream(r);
     for (uint32_t i = 0; i < r->kernel.n_fields && status == VKMOE_OK; i++)
         status = fill_field(r, i);
+    if (status == VKMOE_OK)
+        status = check_push(r);
     for (uint32_t i = 0; i < r->kernel.n_fields && status == VKMOE_OK; i++)
         status = vkm_field_is_view(r->fields[i].kind) ? relocate(r, i) : VKMOE_OK;
     return status;
@@ -404,10 +474,14 @@ static vkmoe_status check_device(const struct replay *r)
 {
     const struct vkm_caps *caps = vkm_gpu_caps(r->suite.gpu);
     const vkmoe_device_info *info = vkm_gpu_info(r->suite.gpu);
-    char sizes[128];
+    char sizes[128], capability[64];
     if (vkm_gpu_is_reference(r->suite.gpu))
         return vkm_fail(r->err, VKMOE_UNSUPPORTED,
                         "the reference runs no SPIR-V: %s needs a Vulkan device", r->manifest);
+    if (vkm_gpu_lacks(r->suite.gpu, r->code, r->variant.code_size, capability))
+        return vkm_fail(r->err, VKMOE_UNSUPPORTED,
+                        "the module of %s declares the capability %s, which %s lacks", r->manifest,
+                        capability, info->name);
     subgroup_sizes(info, sizes, sizeof(sizes));
     if (r->op.subgroup_size > 0 && !(info->subgroup_sizes & r->op.subgroup_size))
         return vkm_fail(r->err, VKMOE_UNSUPPORTED,

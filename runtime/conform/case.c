@@ -22,7 +22,7 @@ bool vkm_case(struct vkm_suite *s, const char *format, ...)
         vkm_fail(&s->error, VKMOE_CANCELLED, "stopped before case %s", s->name);
         return false;
     }
-    if (s->params->list) {
+    if (s->params->list && (!s->pristine || s->variant.cases >= VKM_BUNDLES)) {
         vkm_case_report(s, "", &(struct vkm_lockstep){0}, NULL);
         return false;
     }
@@ -31,6 +31,8 @@ bool vkm_case(struct vkm_suite *s, const char *format, ...)
     key = vkm_hash(key, kernel, strlen(kernel));
     s->random = (struct vkm_random){.key = vkm_hash(key, s->name, strlen(s->name))};
     s->views.used = s->tables.used = 0;
+    if (s->params->list)
+        return true;
     vkm_log(vkm_gpu_log(s->gpu), VKMOE_LOG_DEBUG, "next: %s (%s, %s%s%.0u), case %s", kernel,
             vkm_variant_dtype_name(s->variant.variant), vkm_path_name(s->path),
             s->variant.subgroup_size ? " " : "", s->variant.subgroup_size, s->name);
@@ -163,6 +165,15 @@ static bool ends_suite(vkmoe_status status)
            status == VKMOE_OUT_OF_HOST_MEMORY;
 }
 
+/* Keeps the arenas as they are before the kernel runs. */
+static void keep_inputs(struct vkm_suite *s)
+{
+    memcpy(s->before, s->views.buffer->mapped, s->views.used);
+    memcpy(s->tables_before, s->tables.buffer->mapped, s->tables.used);
+    if (s->pristine)
+        memcpy(s->pristine, s->views.buffer->mapped, s->views.used);
+}
+
 void vkm_case_run_stream(struct vkm_suite *s, const struct vkm_stream *stream,
                          const struct vkm_case_known *known, struct vkm_lockstep *outcome,
                          char *sentence, size_t size)
@@ -175,10 +186,7 @@ void vkm_case_run_stream(struct vkm_suite *s, const struct vkm_stream *stream,
         snprintf(sentence, size, "the launch table chose another variant");
         return;
     }
-    memcpy(s->before, s->views.buffer->mapped, s->views.used);
-    memcpy(s->tables_before, s->tables.buffer->mapped, s->tables.used);
-    if (s->pristine)
-        memcpy(s->pristine, s->views.buffer->mapped, s->views.used);
+    keep_inputs(s);
     vkmoe_status status = known ? vkm_lockstep_known(s->gpu, stream, 0, known->want,
                                                      known->magnitude, outcome, &error)
                                 : vkm_lockstep_op(s->gpu, stream, 0, outcome, &error);
@@ -186,20 +194,35 @@ void vkm_case_run_stream(struct vkm_suite *s, const struct vkm_stream *stream,
         snprintf(sentence, size, "%.*s", (int)size - 1, error.message);
         if (ends_suite(status))
             s->error = error;
-    } else if (!find_stray_write(s, kernel, params, sentence, size) && outcome->compare.broken) {
+    } else if (find_stray_write(s, kernel, params, sentence, size)) {
+        if (!outcome->compare.broken)
+            outcome->view = NULL; /* the worst of what is right has no part in it */
+    } else if (outcome->compare.broken) {
         vkm_lockstep_element(outcome, sentence, size);
     }
 }
 
-/* Reports a case that ran, and exports it if it failed. */
+/* Whether a case is written: one that failed, also where it took the device with it, or where none
+ * is run any. */
+static bool is_exported(const struct vkm_suite *s, const char *sentence,
+                        const struct vkm_lockstep *outcome)
+{
+    if (s->params->list)
+        return !sentence[0];
+    return sentence[0] && s->pristine && outcome->kernel && s->variant.failed < VKM_BUNDLES &&
+           (s->error.status == VKMOE_OK || s->error.status == VKMOE_DEVICE_LOST);
+}
+
+/* Reports a case that ran, or was to be listed, and exports it if that is called for. */
 static void settle(struct vkm_suite *s, const struct vkm_stream *stream, const char *sentence,
                    const struct vkm_lockstep *outcome)
 {
     char *bundle = NULL;
     vkmoe_error error = {0};
-    if (sentence[0] && s->pristine && outcome->kernel && s->error.status == VKMOE_OK &&
-        s->variant.failed < VKM_BUNDLES &&
-        vkm_bundle_export(s, stream, sentence, &bundle, &error) != VKMOE_OK)
+    if (is_exported(s, sentence, outcome) &&
+        vkm_bundle_export(s, stream, s->params->list ? NULL : sentence, &bundle, &error) !=
+            VKMOE_OK &&
+        s->error.status == VKMOE_OK)
         s->error = error;
     vkm_case_report(s, sentence, outcome, bundle);
     vkm_free(vkm_gpu_allocator(s->gpu), bundle);
@@ -222,9 +245,11 @@ void vkm_case_run(struct vkm_suite *s, struct vkm_launch launch, const void *par
                  (int)sizeof(sentence) - 32, recorder.error.message);
     else if (stream.ops.count != 1)
         snprintf(sentence, sizeof(sentence), "%zu dispatches were recorded", stream.ops.count);
+    else if (c->list)
+        keep_inputs(s);
     else if (!c->intercept || !c->intercept(c->user, s->gpu, &stream))
         vkm_case_run_stream(s, &stream, NULL, &outcome, sentence, sizeof(sentence));
-    if (outcome.kernel || sentence[0])
+    if (outcome.kernel || sentence[0] || c->list)
         settle(s, &stream, sentence, &outcome);
     vkm_recorder_finish(&recorder);
     vkm_stream_finish(&stream);

@@ -10,6 +10,7 @@
 #ifndef VKM_CASE_H
 #define VKM_CASE_H
 
+#include "base/rows.h"
 #include "conform/conform.h"
 #include "conform/random.h"
 #include "gpu/recorder.h"
@@ -68,6 +69,12 @@ void vkm_case_report(struct vkm_suite *s, const char *sentence, const struct vkm
 vkmoe_status vkm_suite_begin(struct vkm_suite *s, uint64_t arena_size, bool keeps_inputs,
                              vkmoe_error *err);
 void vkm_suite_finish(struct vkm_suite *s);
+/* All that s->params ask for needs, the folder for bundles too; to be ended with finish even where
+ * it fails. */
+vkmoe_status vkm_suite_prepare(struct vkm_suite *s, vkmoe_error *err);
+/* Goes through the kernel table with a suite that is prepared. */
+vkmoe_status vkm_suite_run(struct vkm_suite *s, struct vkm_conform_totals *totals,
+                           vkmoe_error *err);
 
 /* A view of `bytes` bytes, poisoned: an output as it is, an input to be filled by the case. */
 struct vkm_view vkm_case_alloc(struct vkm_suite *s, uint64_t bytes);
@@ -94,10 +101,20 @@ struct vkm_view vkm_case_permutation(struct vkm_suite *s, uint32_t n);
 struct vkm_view vkm_case_batch(struct vkm_suite *s, uint32_t n, uint32_t vocab, uint32_t positions,
                                uint32_t sequences);
 
+/* Whether few shapes do: types with factors differ from the others in how lib/weights.glsl reads
+ * them, the same in all kernels, so unless all is wanted each kernel is compiled once for them. */
+static inline bool vkm_case_is_short(const struct vkm_suite *s)
+{
+    return s->params->level != VKM_CONFORM_FULL && s->dtype < VKM_DTYPE_COUNT &&
+           vkm_dtype_is_quantised(s->dtype) && !vkm_dtype_has_one_scale(s->dtype);
+}
+
 /* Whether shapes of n_rows rows are wanted. Products of 2 to 4 rows are pipelines of their own; to
  * save compilation they are left to one storage type, or out, unless all is wanted. */
 static inline bool vkm_case_wants_rows(const struct vkm_suite *s, uint32_t n_rows)
 {
+    if (vkm_case_is_short(s))
+        return n_rows == 1;
     return n_rows == 1 || n_rows > 4 || s->params->level == VKM_CONFORM_FULL ||
            (s->params->level == VKM_CONFORM_QUICK && s->dtype == VKM_DTYPE_BF16);
 }

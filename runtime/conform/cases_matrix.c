@@ -4,7 +4,15 @@
 
 #include <string.h>
 
-enum special { SPECIAL_NONE, SPECIAL_NAN, SPECIAL_ZERO, SPECIAL_TINY };
+enum special {
+    SPECIAL_NONE,
+    SPECIAL_NAN,
+    SPECIAL_ZERO,
+    SPECIAL_TINY,
+    SPECIAL_HUGE,
+    SPECIAL_FAINT,
+    SPECIAL_VAST
+};
 
 struct shape {
     uint32_t k, n_out, n_rows;
@@ -31,8 +39,29 @@ static void fill_row(struct vkm_suite *s, const struct shape *shape, unsigned ch
     vkm_free(vkm_gpu_allocator(s->gpu), values);
 }
 
+/* On either side of 2^-100, below which vkm_round_int8 has zeros. */
+static void make_faint(const struct shape *shape, float *x)
+{
+    uint32_t ld = vkm_ld(shape->k);
+    for (size_t r = 0; r < shape->n_rows; r++)
+        for (size_t i = 0; i < shape->k; i++)
+            x[r * ld + i] *= r % 2 ? 0x1p-100f : 0x1p-99f;
+}
+
+/* Each row has one of the largest powers of two, which weights of zero take no notice of. */
+static void make_vast(struct vkm_suite *s, const struct shape *shape, unsigned char *w, float *x)
+{
+    uint32_t ld = vkm_ld(shape->k);
+    for (uint32_t r = 0; r < shape->n_rows; r++)
+        x[r * ld + r % shape->k] = r % 2 ? -0x1p127f : 0x1p127f;
+    for (uint32_t o = 0; o < shape->n_out; o++)
+        fill_row(s, shape, w, o, 0);
+}
+
 /* NaN and infinity in single activations, and in single weights of a type that has them; a row of
- * zeros; weights that are denormal in F16, or need such a scale, with small activations. */
+ * zeros; weights that are denormal in F16, or need such a scale, with small activations;
+ * activations beyond what F16 can hold among others, with large weights; activations at either end
+ * of what F32 can hold. */
 static void put_special(struct vkm_suite *s, const struct shape *shape, unsigned char *w, float *x)
 {
     uint32_t ld = vkm_ld(shape->k), last_row = shape->n_out - 1;
@@ -49,12 +78,21 @@ static void put_special(struct vkm_suite *s, const struct shape *shape, unsigned
         fill_row(s, shape, w, 0, 0x1.8p-23f);
         for (size_t i = 0; i < shape->k; i++)
             x[i] *= 0x1p-60f;
+    } else if (shape->special == SPECIAL_HUGE) {
+        for (size_t i = 0; i < (size_t)shape->n_rows * ld; i += 37) /* at most one in 32 */
+            x[i] *= 0x1p20f;
+        fill_row(s, shape, w, last_row, 0x1.8p10f);
+    } else if (shape->special == SPECIAL_FAINT) {
+        make_faint(shape, x);
+    } else if (shape->special == SPECIAL_VAST) {
+        make_vast(s, shape, w, x);
     }
 }
 
 static void product(struct vkm_suite *s, const struct shape *shape, bool use_bias, bool adds)
 {
-    static const char *const specials[] = {"", " nan", " zero", " tiny"};
+    static const char *const specials[] = {"",      " nan",   " zero", " tiny",
+                                           " huge", " faint", " vast"};
     if (!vkm_case_wants_rows(s, shape->n_rows) ||
         !vkm_case(s, "k=%u n=%u rows=%u%s%s", shape->k, shape->n_out, shape->n_rows,
                   use_bias ? " bias" : "", specials[shape->special]))
@@ -82,9 +120,10 @@ static void products(struct vkm_suite *s, bool adds)
     static const uint32_t sizes[] = {1, 2, 7, 8, 31, 32, 33, 127, 128, 1407, 1408, 2048, 10944};
     static const uint32_t rows[] = {1, 2, 3, 4, 5, 8, 9, 16, 31, 32, 33, 64, 100};
     static const struct shape specials[] = {
-        {40, 70, 3, SPECIAL_NAN},   {300, 5, 1, SPECIAL_NAN},  {40, 70, 33, SPECIAL_NAN},
-        {64, 40, 2, SPECIAL_ZERO},  {64, 40, 1, SPECIAL_TINY}, {65, 33, 40, SPECIAL_ZERO},
-        {100, 9, 40, SPECIAL_TINY},
+        {40, 70, 3, SPECIAL_NAN},   {300, 5, 1, SPECIAL_NAN},   {40, 70, 33, SPECIAL_NAN},
+        {64, 40, 2, SPECIAL_ZERO},  {64, 40, 1, SPECIAL_TINY},  {65, 33, 40, SPECIAL_ZERO},
+        {100, 9, 40, SPECIAL_TINY}, {100, 9, 40, SPECIAL_HUGE}, {100, 9, 9, SPECIAL_FAINT},
+        {33, 5, 9, SPECIAL_VAST},
     };
     static const struct shape large[] = {
         {2048, 2048, 1, 0},

@@ -57,15 +57,32 @@ static const char *check_metric(enum vkm_metric metric, double got, double expec
         return NULL;
     case VKM_METRIC_NMSE:
     case VKM_METRIC_HALF:
+    case VKM_METRIC_HALF_SUMS:
         return NULL;
     }
     return NULL;
+}
+
+/* Whether the difference of the two is beyond all measure. */
+static bool off_by_infinity(float got, float expected)
+{
+    if (isfinite(got) && isfinite(expected))
+        return false;
+    return check_bits(got, expected) != NULL;
+}
+
+static double nmse_bound(enum vkm_metric metric, size_t elements)
+{
+    if (metric == VKM_METRIC_HALF_SUMS)
+        return elements < VKM_NMSE_FEW ? VKM_NMSE_BOUND_HALF_SUMS_FEW : VKM_NMSE_BOUND_HALF_SUMS;
+    return metric == VKM_METRIC_HALF ? VKM_NMSE_BOUND_HALF : VKM_NMSE_BOUND;
 }
 
 void vkm_compare_f32(enum vkm_metric metric, const float *got, const float *expected,
                      const float *magnitude, size_t n, struct vkm_compare *out)
 {
     double error = 0, power = 0, worst = -1;
+    size_t elements = 0;
     *out = (struct vkm_compare){0};
     for (size_t i = 0; i < n; i++) {
         double g = (double)got[i], e = (double)expected[i], difference = fabs(g - e);
@@ -75,20 +92,22 @@ void vkm_compare_f32(enum vkm_metric metric, const float *got, const float *expe
             if (fmax(fabs(g), fabs(e)) >= (double)FLT_MIN) {
                 error += difference * difference;
                 power += e * e;
+                elements++;
             }
         }
+        if (off_by_infinity(got[i], expected[i]))
+            error = (double)INFINITY;
         bool first = broken && !out->broken;
         if (first || (!out->broken && difference > worst)) {
             out->broken = broken;
             out->index = i;
-            out->got = g;
-            out->expected = e;
+            out->got = vkm_plain_nan(g);
+            out->expected = vkm_plain_nan(e);
             worst = difference;
         }
     }
-    out->nmse = power > 0 ? error / power : 0;
-    if (!out->broken &&
-        out->nmse > (metric == VKM_METRIC_HALF ? VKM_NMSE_BOUND_HALF : VKM_NMSE_BOUND))
+    out->nmse = isinf(error) ? (double)INFINITY : power > 0 ? error / power : 0;
+    if (!out->broken && out->nmse > nmse_bound(metric, elements))
         out->broken = "is the worst of a view whose mean error is too large";
 }
 
@@ -105,11 +124,13 @@ void vkm_compare_errors(const float *got, const float *expected, size_t n,
     double scale = power > 0 ? sqrt(power / (double)finite) : 1;
     for (size_t i = 0; i < n; i++) {
         double difference = fabs((double)got[i] - (double)expected[i]);
-        if (!isfinite(difference))
+        if (!isfinite(difference)) {
+            bins[VKM_ERROR_BINS - 1] += off_by_infinity(got[i], expected[i]);
             continue;
+        }
         /* ilogb(x) = e means 2^e <= x < 2^(e + 1) */
         int bin = difference > 0 ? (ilogb(difference / scale) + 1 + 46 + 1) / 2 : 0;
         bin = difference > 0 && bin < 1 ? 1 : bin;
-        bins[bin < VKM_ERROR_BINS ? bin : VKM_ERROR_BINS - 1]++;
+        bins[bin < VKM_ERROR_BINS - 1 ? bin : VKM_ERROR_BINS - 2]++;
     }
 }

@@ -38,10 +38,12 @@ struct vkm_conform_params {
     const char *kernels; /* pattern with * and ?; NULL: all */
     const char *cases;
     const char *path;
+    const char *weights;
     uint64_t seed;
     enum vkm_conform_level level;
     bool list;              /* report each case as passed, and run none */
-    const char *export_dir; /* where failing cases are exported to; NULL: nowhere */
+    const char *export_dir; /* where failing cases are exported to, or with `list` those listed;
+                               NULL: nowhere */
     /* Sees each recorded case first and may take its place: what returns true is neither run nor
      * counted. For tests of the suite itself. */
     bool (*intercept)(void *user, struct vkm_gpu *gpu, struct vkm_stream *stream);

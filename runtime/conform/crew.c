@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/array.h"
+#include "conform/case.h"
 
 #define LOOK_NS 50000000 /* between looks at whether the caller wants to stop */
 #define NONE UINT32_MAX
@@ -27,6 +28,8 @@ struct member {
     uint32_t ticket; /* the next that it will run, or NONE */
     uint32_t index;  /* of the test that it runs, or NONE */
     struct test test;
+    struct vkm_conform_params params; /* the crew's, with callbacks of its own */
+    struct vkm_suite suite;
     struct vkm_conform_totals totals;
 };
 
@@ -181,20 +184,25 @@ static bool stops(void *user)
 
 /* --- the members --- */
 
+/* Makes ready for tests, before the member has taken any. */
+static vkmoe_status prepare(struct member *m, vkmoe_error *err)
+{
+    m->params = *m->crew->params;
+    m->params.on_case = keep_case;
+    m->params.on_variant = keep_variant;
+    m->params.takes = takes;
+    m->params.stops = stops;
+    m->params.on_device = NULL;
+    m->params.user = m;
+    m->suite = (struct vkm_suite){.gpu = m->gpu, .params = &m->params};
+    return vkm_suite_prepare(&m->suite, err);
+}
+
 static void run_member(struct member *m)
 {
-    struct crew *crew = m->crew;
     vkmoe_error error = {0};
-    struct vkm_conform_params own = *crew->params;
-    own.on_case = keep_case;
-    own.on_variant = keep_variant;
-    own.takes = takes;
-    own.stops = stops;
-    own.on_device = NULL;
-    own.user = m;
-    vkmoe_status status = vkm_conform_run(m->gpu, &own, &m->totals, &error);
-    if (status != VKMOE_OK)
-        give_up(crew, &error);
+    if (vkm_suite_run(&m->suite, &m->totals, &error) != VKMOE_OK)
+        give_up(m->crew, &error);
     hand_in(m);
 }
 
@@ -204,13 +212,18 @@ static void *work(void *user)
     struct crew *crew = m->crew;
     vkmoe_error error = {0};
     const struct vkm_gpu *first = crew->members[0].gpu;
-    if (vkm_gpu_open(crew->open, vkm_gpu_kernels(first), &m->gpu, &error) == VKMOE_OK) {
-        vkm_gpu_tune(m->gpu, vkm_gpu_caps(first)->tuning);
+    vkmoe_status status = vkm_gpu_open(crew->open, vkm_gpu_kernels(first), &m->gpu, &error);
+    if (status == VKMOE_OK) {
+        vkm_gpu_tune(m->gpu, vkm_gpu_caps(first)->tuning, vkm_gpu_info(first)->tuning);
+        status = prepare(m, &error);
+    }
+    if (status == VKMOE_OK)
         run_member(m);
-    } else {
+    else
         vkm_log(crew->open->log, VKMOE_LOG_INFO, "the suite does with fewer devices: %s",
                 error.message);
-    }
+    if (m->gpu)
+        vkm_suite_finish(&m->suite);
     vkm_gpu_close(m->gpu);
     pthread_mutex_lock(&crew->lock);
     crew->working--;
@@ -240,6 +253,36 @@ static void wait_for_others(struct crew *crew)
     }
 }
 
+static void start_others(struct crew *crew, uint32_t count)
+{
+    crew->working = count - 1;
+    for (uint32_t i = 1; i < count; i++) {
+        struct member *m = &crew->members[i];
+        m->started = pthread_create(&m->thread, NULL, work, m) == 0;
+        if (!m->started) {
+            pthread_mutex_lock(&crew->lock);
+            crew->working--;
+            pthread_mutex_unlock(&crew->lock);
+        }
+    }
+}
+
+/* The caller's device is made ready first: what memory there is, it has before the others. */
+static void run_all(struct crew *crew, uint32_t count)
+{
+    struct member *first = &crew->members[0];
+    vkmoe_error error = {0};
+    if (prepare(first, &error) == VKMOE_OK) {
+        (void)stops(first);
+        start_others(crew, count);
+        run_member(first);
+        wait_for_others(crew);
+    } else {
+        give_up(crew, &error);
+    }
+    vkm_suite_finish(&first->suite);
+}
+
 vkmoe_status vkm_crew_run(struct vkm_gpu *gpu, const struct vkm_gpu_params *open, uint32_t count,
                           const struct vkm_conform_params *params,
                           struct vkm_conform_totals *totals, vkmoe_error *err)
@@ -253,19 +296,7 @@ vkmoe_status vkm_crew_run(struct vkm_gpu *gpu, const struct vkm_gpu_params *open
     crew.members[0].gpu = gpu;
     if (params->on_device)
         params->on_device(params->user, vkm_gpu_info(gpu));
-    (void)stops(&crew.members[0]);
-    crew.working = count - 1;
-    for (uint32_t i = 1; i < count; i++) {
-        struct member *m = &crew.members[i];
-        m->started = pthread_create(&m->thread, NULL, work, m) == 0;
-        if (!m->started) {
-            pthread_mutex_lock(&crew.lock);
-            crew.working--;
-            pthread_mutex_unlock(&crew.lock);
-        }
-    }
-    run_member(&crew.members[0]);
-    wait_for_others(&crew);
+    run_all(&crew, count);
     *totals = (struct vkm_conform_totals){0};
     for (uint32_t i = 0; i < count; i++) {
         if (crew.members[i].started)

@@ -10,7 +10,8 @@
 #define VKM_CREW_MOST 4u
 
 /* Runs the suite on `gpu` and on count - 1 devices more, opened as `open` says; those that cannot
- * be opened are done without. Callbacks of params come from the calling thread. */
+ * be opened, or have no memory for cases, are done without. Callbacks of params come from the
+ * calling thread. */
 vkmoe_status vkm_crew_run(struct vkm_gpu *gpu, const struct vkm_gpu_params *open, uint32_t count,
                           const struct vkm_conform_params *params,
                           struct vkm_conform_totals *totals, vkmoe_error *err);

@@ -106,9 +106,7 @@ static vkmoe_status run_device(struct vkm_gpu *gpu, const struct vkm_stream *str
     return status;
 }
 
-/* Whether a view is compared word by word: integers, and numbers that were rounded to a storage
- * type of the KV cache. */
-static bool holds_words(const struct vkm_field *field, enum vkm_dtype dtype)
+bool vkm_compares_words(const struct vkm_field *field, enum vkm_dtype dtype)
 {
     return field->kind == VKM_FIELD_WRITE_U32 ||
            (field->kind == VKM_FIELD_WRITE_KV && dtype != VKM_DTYPE_F32);
@@ -124,7 +122,7 @@ static void compare_views(enum vkm_metric metric, const struct vkm_outputs *want
         const void *bound = magnitude->count > 0 ? magnitude->items[i].data : NULL;
         size_t n = view->size / 4;
         struct vkm_compare compare;
-        if (holds_words(want->items[i].field, out->variant->dtype)) {
+        if (vkm_compares_words(want->items[i].field, out->variant->dtype)) {
             vkm_compare_u32(got, expected, n, &compare);
         } else {
             vkm_compare_f32(metric, got, expected, bound, n, &compare);

@@ -36,6 +36,10 @@ void vkm_outputs_compute(struct vkm_outputs *out, const struct vkm_stream *strea
                          bool magnitude);
 void vkm_outputs_drop(struct vkm_outputs *out, const struct vkm_stream *stream);
 
+/* Whether a view is compared word by word: integers, and numbers that were rounded to a storage
+ * type of the KV cache. */
+bool vkm_compares_words(const struct vkm_field *field, enum vkm_dtype dtype);
+
 /* Runs op `index` alone and holds it against outputs that are known. `magnitude` is empty unless
  * the kernel's metric is PRODUCT. */
 vkmoe_status vkm_lockstep_known(struct vkm_gpu *gpu, const struct vkm_stream *stream, size_t index,

@@ -28,7 +28,7 @@ static bool is_worst(const vkmoe_conform_result *r, const vkmoe_conform_case *c)
 {
     if (r->failed > 0 || r->cases == 0)
         return r->cases == 0;
-    return !c->passed || c->nmse > r->nmse;
+    return (!c->passed && !c->untested) || c->nmse > r->nmse;
 }
 
 void vkm_report_case(struct vkm_report *r, const vkmoe_conform_case *c)
@@ -41,7 +41,8 @@ void vkm_report_case(struct vkm_report *r, const vkmoe_conform_case *c)
         result->worst.view = r->worst_view;
     }
     result->cases++;
-    result->failed += !c->passed;
+    result->failed += !c->passed && !c->untested;
+    result->untested += c->untested;
     result->nmse = c->nmse > result->nmse ? c->nmse : result->nmse;
     for (int i = 0; i < VKMOE_CONFORM_BINS; i++)
         result->errors[i] += c->errors[i];
@@ -53,6 +54,7 @@ void vkm_report_end(struct vkm_report *r)
 {
     r->totals.cases += r->result.cases;
     r->totals.failed += r->result.failed;
+    r->totals.untested += r->result.untested;
     if (r->result.cases > 0 && r->params->on_result)
         r->params->on_result(r->params->user, &r->result);
     r->result.cases = 0;

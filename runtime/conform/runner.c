@@ -91,9 +91,13 @@ static void run_sizes(struct vkm_suite *s, const struct vkm_variant *variant,
 
 static bool wants_variant(const struct vkm_suite *s, const struct vkm_variant *variant)
 {
-    if (s->params->level == VKM_CONFORM_BRIEF && variant->dtype == VKM_DTYPE_F16)
-        return false; /* its addresses are those of BF16 */
+    /* The addresses of F16 are those of BF16, and Q4K is read as Q4 and Q8K are. */
+    if (s->params->level == VKM_CONFORM_BRIEF &&
+        (variant->dtype == VKM_DTYPE_F16 || variant->dtype == VKM_DTYPE_Q4K))
+        return false;
     if (s->params->path && !vkm_glob(s->params->path, vkm_path_name(variant->path)))
+        return false;
+    if (s->params->weights && !vkm_glob(s->params->weights, vkm_variant_dtype_name(variant)))
         return false;
     return vkm_gpu_caps(s->gpu)->paths[variant->path];
 }
@@ -108,28 +112,40 @@ static void run_kernel(struct vkm_suite *s, struct vkm_conform_totals *totals)
             run_sizes(s, &kernel->variants[i], totals);
 }
 
+vkmoe_status vkm_suite_prepare(struct vkm_suite *s, vkmoe_error *err)
+{
+    const struct vkm_conform_params *p = s->params;
+    uint64_t size = p->level == VKM_CONFORM_FULL ? ARENA_FULL : ARENA_QUICK;
+    vkmoe_status status = VKMOE_OK;
+    if (p->export_dir)
+        status = vkm_bundle_folder(p->export_dir, err); /* now, not after minutes */
+    if (status == VKMOE_OK && (!p->list || p->export_dir))
+        status = vkm_suite_begin(s, size, p->export_dir != NULL, err);
+    return status;
+}
+
+vkmoe_status vkm_suite_run(struct vkm_suite *s, struct vkm_conform_totals *totals, vkmoe_error *err)
+{
+    *totals = (struct vkm_conform_totals){0};
+    for (uint32_t k = 0; k < VKM_KERNEL_COUNT && s->error.status == VKMOE_OK; k++) {
+        s->kernel = (enum vkm_kernel_id)k;
+        run_kernel(s, totals);
+    }
+    if (s->error.status != VKMOE_OK && err)
+        *err = s->error;
+    return s->error.status;
+}
+
 vkmoe_status vkm_conform_run(struct vkm_gpu *gpu, const struct vkm_conform_params *params,
                              struct vkm_conform_totals *totals, vkmoe_error *err)
 {
     struct vkm_suite s = {.gpu = gpu, .params = params};
-    uint64_t size = params->level == VKM_CONFORM_FULL ? ARENA_FULL : ARENA_QUICK;
-    vkmoe_status status = VKMOE_OK;
     *totals = (struct vkm_conform_totals){0};
     if (params->on_device)
         params->on_device(params->user, vkm_gpu_info(gpu));
-    if (!params->list && params->export_dir)
-        status = vkm_bundle_folder(params->export_dir, err); /* now, not after minutes */
-    if (status == VKMOE_OK && !params->list)
-        status = vkm_suite_begin(&s, size, params->export_dir != NULL, err);
-    if (status == VKMOE_OK) {
-        for (uint32_t k = 0; k < VKM_KERNEL_COUNT && s.error.status == VKMOE_OK; k++) {
-            s.kernel = (enum vkm_kernel_id)k;
-            run_kernel(&s, totals);
-        }
-        status = s.error.status;
-        if (status != VKMOE_OK && err)
-            *err = s.error;
-    }
+    vkmoe_status status = vkm_suite_prepare(&s, err);
+    if (status == VKMOE_OK)
+        status = vkm_suite_run(&s, totals, err);
     vkm_suite_finish(&s);
     return status;
 }

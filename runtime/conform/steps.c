@@ -14,6 +14,7 @@ static const struct check {
     {"routing-parity", vkm_check_routing, 200, 3000, "tokens", VKM_RANDOM_MODELS},
     {"determinism", vkm_check_determinism, 4, 40, "repeats", 1},
     {"barriers", vkm_check_barriers, 4, 40, "repeats", 1},
+    {"memory-limit", vkm_check_memory_limit, 1, 3, "rounds", 1},
     {"exhaustion", vkm_check_exhaustion, 1, 3, "rounds", 1},
     {"cancel", vkm_check_cancel, 6, 60, "rounds", 1},
 };
@@ -39,6 +40,12 @@ vkmoe_status vkm_step_go_on(const struct vkm_steps *s, vkmoe_error *err)
     return vkm_report_stops(s->report) ? vkm_fail(err, VKMOE_CANCELLED, "stopped") : VKMOE_OK;
 }
 
+void vkm_step_meddle(struct vkm_steps *s, struct vkmoe_session *session, struct vkm_step *step)
+{
+    if (s->meddle)
+        s->meddle(s->user, session, step);
+}
+
 static void report_case(struct vkm_report *report, const struct check *check, const char *name,
                         const struct vkm_finding *f)
 {
@@ -48,7 +55,8 @@ static void report_case(struct vkm_report *report, const struct check *check, co
     vkm_report_case(report, &(vkmoe_conform_case){
                                 .test = report->result.test,
                                 .name = name,
-                                .passed = !f->sentence[0],
+                                .passed = !f->sentence[0] && !f->untested,
+                                .untested = !f->sentence[0] && f->untested,
                                 .sentence = sentence,
                                 .note = f->note,
                                 .bundle = "",
@@ -106,7 +114,7 @@ static vkmoe_status run_case(struct vkm_steps *s, const struct check *check,
 static bool wanted(const vkmoe_conform_params *p, const struct check *check)
 {
     return (!p->kernels || vkm_glob(p->kernels, check->name)) &&
-           (!p->path || vkm_glob(p->path, "step"));
+           (!p->path || vkm_glob(p->path, "step")) && (!p->weights || vkm_glob(p->weights, "-"));
 }
 
 /* The random models come first, then one that was given. */
@@ -126,6 +134,20 @@ static vkmoe_status run_checks(struct vkm_steps *s, const struct subject *subjec
         }
         vkm_report_end(s->report);
     }
+    return status;
+}
+
+/* Opens the device without a cache of pipelines, yet with the launches that it is used with. */
+static vkmoe_status open_device(struct vkm_steps *s, const vkmoe_device_params *asked,
+                                vkmoe_error *err)
+{
+    struct vkm_gpu_params params;
+    vkmoe_status status = vkm_device_gpu_params(asked, &params, err);
+    if (status == VKMOE_OK)
+        status = vkmoe_device_open(s->device_params, &s->device, err);
+    if (status == VKMOE_OK &&
+        vkm_tuning_load(&params, vkm_gpu_info(s->device->gpu), &s->device->tuning))
+        vkm_gpu_tune(s->device->gpu, &s->device->tuning, s->device->tuning.hash);
     return status;
 }
 
@@ -152,7 +174,7 @@ vkmoe_status vkm_steps_run(const vkmoe_device_params *device, struct vkm_report 
     }
     subjects[VKM_RANDOM_MODELS] = (struct subject){.name = "given", .path = p->model};
     if (status == VKMOE_OK && !p->list)
-        status = vkmoe_device_open(&open, &s.device, err);
+        status = open_device(&s, device, err);
     if (status == VKMOE_OK)
         status = run_checks(&s, subjects, err);
     vkmoe_device_close(s.device);

@@ -20,26 +20,37 @@ struct vkm_steps {
     const char *path;          /* the model's folder */
     struct vkm_random random;  /* keyed by seed, check and case name */
     uint32_t count;            /* how much of it: tokens, repeats or rounds, as the check says */
+    /* For tests of the checks themselves; NULL: nothing. `meddle` comes where something may go
+     * wrong unseen: with `step`, once it was recorded; without, before a repeat, before memory is
+     * taken, after an evaluation was cancelled. `run` runs a step in the device's place. */
+    void (*meddle)(void *user, struct vkmoe_session *session, struct vkm_step *step);
+    vkmoe_status (*run)(void *user, const struct vkm_gpu *gpu, const struct vkm_stream *stream,
+                        vkmoe_error *err);
+    void *user;
 };
 
 /* What a check found. */
 struct vkm_finding {
     char sentence[512]; /* empty: all is well */
-    char note[1024];    /* what was measured */
+    char note[2048];    /* what was measured, or why nothing could be tested */
+    bool untested;      /* nothing could be */
     double nmse;
     vkmoe_conform_element worst; /* its view is "" where there is none */
 };
 
 /* The status tells that the check could not be made, and is itself a failure of the case. */
 typedef vkmoe_status vkm_step_check(struct vkm_steps *s, struct vkm_finding *f, vkmoe_error *err);
-vkm_step_check vkm_check_routing;     /* count: tokens */
-vkm_step_check vkm_check_determinism; /* count: repeats */
-vkm_step_check vkm_check_barriers;    /* count: repeats */
-vkm_step_check vkm_check_exhaustion;  /* count: rounds */
-vkm_step_check vkm_check_cancel;      /* count: rounds */
+vkm_step_check vkm_check_routing;      /* count: tokens */
+vkm_step_check vkm_check_determinism;  /* count: repeats */
+vkm_step_check vkm_check_barriers;     /* count: repeats */
+vkm_step_check vkm_check_memory_limit; /* count: rounds */
+vkm_step_check vkm_check_exhaustion;   /* count: rounds */
+vkm_step_check vkm_check_cancel;       /* count: rounds */
 
 /* Fails with CANCELLED if the caller wants to stop. */
 vkmoe_status vkm_step_go_on(const struct vkm_steps *s, vkmoe_error *err);
+/* Lets s->meddle do what it does, if there is one. */
+void vkm_step_meddle(struct vkm_steps *s, struct vkmoe_session *session, struct vkm_step *step);
 /* Notes the first thing that is wrong; later ones are dropped. */
 void vkm_finding_fail(struct vkm_finding *f, const char *format, ...) VKM_PRINTF(2, 3);
 

@@ -9,10 +9,11 @@
 
 #include "base/array.h"
 
-/* --- exhaustion --- */
+/* --- memory that runs out --- */
 
-#define CPU_BYTES (UINT64_C(1) << 30) /* that are asked of a driver whose memory is the host's */
-#define LEAST_BYTES (UINT64_C(1) << 20)
+#define GRANTED_BYTES (UINT64_C(64) << 20) /* where vkmoe itself refuses more */
+/* So small are the last pieces that no session fits into what is left. */
+#define LEAST_BYTES (UINT64_C(4) << 10)
 
 struct hoard {
     struct vkm_gpu *gpu;
@@ -21,7 +22,6 @@ struct hoard {
         size_t count, capacity;
     } buffers;
     uint64_t bytes;
-    bool refused; /* the driver had no more */
 };
 
 static void drop_hoard(struct hoard *h)
@@ -34,16 +34,14 @@ static void drop_hoard(struct hoard *h)
 /* Takes device memory in ever smaller pieces until there is none left. */
 static vkmoe_status take_all(struct hoard *h, struct vkm_finding *f, vkmoe_error *err)
 {
-    bool cpu = vkm_gpu_caps(h->gpu)->cpu;
     uint64_t size = vkm_gpu_max_buffer(h->gpu);
-    size = cpu && size > CPU_BYTES / 4 ? CPU_BYTES / 4 : size;
-    while (size >= LEAST_BYTES && !(cpu && h->bytes >= CPU_BYTES)) {
+    while (size >= LEAST_BYTES) {
         vkmoe_error error = {0};
         struct vkm_buffer *buffer = NULL;
         if (!VKM_ARRAY_RESERVE(vkm_gpu_allocator(h->gpu), &h->buffers, 1))
             return vkm_fail_memory(err, sizeof(buffer), "a list of buffers");
         vkmoe_status status = vkm_buffer_create(h->gpu, VKM_MEMORY_DEVICE, size,
-                                                "the exhaustion check", &buffer, &error);
+                                                "a check of full memory", &buffer, &error);
         if (status == VKMOE_OK) {
             h->buffers.items[h->buffers.count++] = buffer;
             h->bytes += size;
@@ -54,7 +52,6 @@ static vkmoe_status take_all(struct hoard *h, struct vkm_finding *f, vkmoe_error
                 *err = error;
             return status;
         }
-        h->refused = true;
         if (status != VKMOE_OUT_OF_DEVICE_MEMORY)
             vkm_finding_fail(f, "asked for %llu bytes more than there were: %s",
                              (unsigned long long)size, error.message);
@@ -75,20 +72,46 @@ static vkmoe_status expect_hash(struct vkmoe_session *session, const struct vkm_
     return status;
 }
 
-static vkmoe_status exhaust(struct vkm_steps *s, struct vkmoe_session *session,
-                            const struct vkm_step_tokens *tokens, uint64_t before,
-                            struct vkm_finding *f, vkmoe_error *err)
+/* A session that finds no memory must be refused, and no other way than that. */
+static vkmoe_status expect_refusal(struct vkm_steps *s, struct vkm_finding *f, vkmoe_error *err)
+{
+    struct vkmoe_session *session = NULL;
+    vkmoe_error error = {0};
+    vkmoe_status status = vkm_step_session(s->model, s->report->params->kv, &session, &error);
+    if (status == VKMOE_OK)
+        vkm_finding_fail(f, "while there was no memory left, a session could be made");
+    else if (status != VKMOE_OUT_OF_DEVICE_MEMORY)
+        vkm_finding_fail(f, "while there was no memory left, a session was refused so: %s",
+                         error.message);
+    vkmoe_session_destroy(session);
+    if (status == VKMOE_DEVICE_LOST && err)
+        *err = error;
+    return status == VKMOE_DEVICE_LOST ? status : VKMOE_OK;
+}
+
+/* And made once memory is there again. */
+static vkmoe_status expect_session(struct vkm_steps *s, vkmoe_error *err)
+{
+    struct vkmoe_session *session = NULL;
+    vkmoe_status status = vkm_step_session(s->model, s->report->params->kv, &session, err);
+    vkmoe_session_destroy(session);
+    return status;
+}
+
+/* One round of it; *bytes: that were had. */
+static vkmoe_status fill(struct vkm_steps *s, struct vkmoe_session *session,
+                         const struct vkm_step_tokens *tokens, uint64_t before, uint64_t *bytes,
+                         struct vkm_finding *f, vkmoe_error *err)
 {
     struct hoard h = {.gpu = s->model->gpu};
     uint64_t used = vkm_gpu_memory_used(h.gpu);
-    vkm_gpu_ignore_budget(h.gpu, !vkm_gpu_caps(h.gpu)->cpu);
+    vkm_step_meddle(s, session, NULL);
     vkmoe_status status = take_all(&h, f, err);
-    vkm_gpu_ignore_budget(h.gpu, false);
+    if (status == VKMOE_OK)
+        status = expect_refusal(s, f, err);
     if (status == VKMOE_OK)
         status = expect_hash(session, tokens, before, "while there was no memory left", f, err);
-    snprintf(f->note, sizeof(f->note), "%.2f GiB were had, %s", (double)h.bytes / 0x1p30,
-             h.refused ? "then the rest was refused"
-                       : "and no more asked for: this driver's memory is the host's");
+    *bytes = h.bytes;
     drop_hoard(&h);
     if (status == VKMOE_OK)
         status = expect_hash(session, tokens, before, "after memory had run out", f, err);
@@ -98,23 +121,55 @@ static vkmoe_status exhaust(struct vkm_steps *s, struct vkmoe_session *session,
     return status;
 }
 
-vkmoe_status vkm_check_exhaustion(struct vkm_steps *s, struct vkm_finding *f, vkmoe_error *err)
+/* `limited`: it is vkmoe that refuses more, at a bound of its own; else the driver. */
+static vkmoe_status fill_rounds(struct vkm_steps *s, bool limited, struct vkm_finding *f,
+                                vkmoe_error *err)
 {
     struct vkmoe_session *session = NULL;
     struct vkm_step_tokens tokens;
-    uint64_t before = 0;
+    uint64_t before = 0, bytes = 0;
+    uint32_t rounds = 0;
     vkmoe_status status = vkm_step_session(s->model, s->report->params->kv, &session, err);
     if (status != VKMOE_OK)
         return status;
     vkm_step_draw(s, vkmoe_session_context(session), &tokens);
     status = vkm_step_eval(session, &tokens, &before, err);
-    for (uint32_t i = 0; i < s->count && status == VKMOE_OK; i++) {
+    while (rounds < s->count && status == VKMOE_OK) {
         status = vkm_step_go_on(s, err);
+        vkm_gpu_limit_growth(s->model->gpu, limited ? GRANTED_BYTES : UINT64_MAX);
+        vkm_gpu_ignore_budget(s->model->gpu, !limited);
         if (status == VKMOE_OK)
-            status = exhaust(s, session, &tokens, before, f, err);
+            status = fill(s, session, &tokens, before, &bytes, f, err);
+        vkm_gpu_ignore_budget(s->model->gpu, false);
+        vkm_gpu_limit_growth(s->model->gpu, UINT64_MAX);
+        if (status == VKMOE_OK)
+            status = expect_session(s, err);
+        rounds += status == VKMOE_OK;
     }
+    if (rounds > 0 && !f->sentence[0])
+        snprintf(f->note, sizeof(f->note),
+                 "%.2f GiB were had, then %s refused the rest and a session, went on with what it "
+                 "had, and made one afterwards; %u times",
+                 (double)bytes / 0x1p30, limited ? "vkmoe, at a limit of its own," : "the driver",
+                 rounds);
     vkmoe_session_destroy(session);
     return status;
+}
+
+vkmoe_status vkm_check_memory_limit(struct vkm_steps *s, struct vkm_finding *f, vkmoe_error *err)
+{
+    return fill_rounds(s, true, f, err);
+}
+
+vkmoe_status vkm_check_exhaustion(struct vkm_steps *s, struct vkm_finding *f, vkmoe_error *err)
+{
+    if (!vkm_gpu_caps(s->model->gpu)->cpu)
+        return fill_rounds(s, false, f, err);
+    f->untested = true;
+    snprintf(f->note, sizeof(f->note),
+             "this driver's memory is the host's, which is not to be used up; memory-limit sets it "
+             "a limit");
+    return VKMOE_OK;
 }
 
 /* --- cancelled submits --- */
@@ -152,6 +207,7 @@ static vkmoe_status cancel_once(struct vkm_steps *s, struct vkmoe_session *sessi
     pthread_join(thread, NULL);
     if (status == VKMOE_CANCELLED) {
         ++*cancelled;
+        vkm_step_meddle(s, session, NULL);
         if (vkmoe_session_length(session) != 0)
             vkm_finding_fail(f, "a cancelled evaluation left %u tokens behind",
                              vkmoe_session_length(session));
@@ -185,15 +241,18 @@ vkmoe_status vkm_check_cancel(struct vkm_steps *s, struct vkm_finding *f, vkmoe_
         status = expect_hash(session, &tokens, before, "a second time", f, err);
     double seconds = vkm_seconds() - start;
     uint32_t rounds = 0, most = s->count * MORE_ROUNDS;
-    for (; rounds < (cancelled ? s->count : most) && status == VKMOE_OK; rounds++) {
+    while (rounds < (cancelled ? s->count : most) && status == VKMOE_OK) {
         status = vkm_step_go_on(s, err);
         if (status == VKMOE_OK)
             status = cancel_once(s, session, &tokens, seconds, &cancelled, f, err);
         if (status == VKMOE_OK)
             status = expect_hash(session, &tokens, before, "after a cancelled one", f, err);
+        rounds += status == VKMOE_OK;
     }
-    snprintf(f->note, sizeof(f->note), "%u of %u evaluations were cancelled in time%s", cancelled,
-             rounds, cancelled ? "" : ": nothing was tested");
+    f->untested = status == VKMOE_OK && cancelled == 0;
+    if (rounds > 0)
+        snprintf(f->note, sizeof(f->note), "%u of %u evaluations were cancelled in time", cancelled,
+                 rounds);
     vkmoe_session_destroy(session);
     return status;
 }

@@ -18,72 +18,107 @@ static vkmoe_status generate(struct vkmoe_session *session, uint64_t *hash, vkmo
     return status;
 }
 
+/* What came of repeats. */
+struct repeats {
+    uint32_t done, same; /* the first counts as the same */
+    uint32_t sampled;    /* tokens, in each */
+    uint64_t first;      /* the first one's hash */
+};
+
+static vkmoe_status repeat_once(struct vkm_steps *s, struct vkmoe_session *session,
+                                const struct vkm_step_tokens *tokens, struct repeats *r,
+                                vkmoe_error *err)
+{
+    uint64_t hash = 0;
+    vkm_step_meddle(s, session, NULL);
+    vkmoe_status status = vkm_step_eval(session, tokens, &hash, err);
+    if (status == VKMOE_OK)
+        status = generate(session, &hash, err);
+    if (status != VKMOE_OK)
+        return status;
+    r->first = r->done == 0 ? hash : r->first;
+    r->sampled = vkmoe_session_length(session) - tokens->count;
+    r->done++;
+    r->same += hash == r->first;
+    return VKMOE_OK;
+}
+
 vkmoe_status vkm_check_determinism(struct vkm_steps *s, struct vkm_finding *f, vkmoe_error *err)
 {
     struct vkmoe_session *session = NULL;
     struct vkm_step_tokens tokens;
-    uint64_t first = 0, hash = 0;
+    struct repeats r = {0};
     vkmoe_status status = vkm_step_session(s->model, s->report->params->kv, &session, err);
     if (status != VKMOE_OK)
         return status;
     vkm_step_draw(s, vkmoe_session_context(session) * 3 / 4, &tokens);
-    for (uint32_t i = 0; i < s->count && status == VKMOE_OK; i++) {
+    while (r.done < s->count && status == VKMOE_OK) {
         status = vkm_step_go_on(s, err);
         if (status == VKMOE_OK)
-            status = vkm_step_eval(session, &tokens, &hash, err);
-        if (status == VKMOE_OK)
-            status = generate(session, &hash, err);
-        if (status == VKMOE_OK && i > 0 && hash != first)
-            vkm_finding_fail(f, "repeat %u of the same prompt and generation gave other bits", i);
-        first = i == 0 ? hash : first;
+            status = repeat_once(s, session, &tokens, &r, err);
+        if (r.same < r.done)
+            vkm_finding_fail(f, "repeat %u of the same prompt and generation gave other bits",
+                             r.done - 1);
     }
-    snprintf(
-        f->note, sizeof(f->note),
-        "%u tokens evaluated and %u sampled, %u times: logits, routing and text hash to %016llx",
-        tokens.count, vkmoe_session_length(session) - tokens.count, s->count,
-        (unsigned long long)first);
+    if (r.done > 0)
+        snprintf(f->note, sizeof(f->note),
+                 "%u tokens evaluated and %u sampled, %u times: logits, routing and text hash to "
+                 "%016llx in %u of them",
+                 tokens.count, r.sampled, r.done, (unsigned long long)r.first, r.same);
     vkmoe_session_destroy(session);
     return status;
 }
 
 /* Encodes the step as it is now, runs it and hashes what it leaves. */
-static vkmoe_status run_step(struct vkmoe_session *session, struct vkm_step *step,
-                             uint32_t n_tokens, uint64_t *hash, vkmoe_error *err)
+static vkmoe_status run_step(struct vkm_steps *s, struct vkmoe_session *session,
+                             struct vkm_step *step, uint32_t n_tokens, uint64_t *hash,
+                             vkmoe_error *err)
 {
-    vkmoe_status status = vkm_stream_run(session->model->gpu, &step->stream, err);
+    struct vkm_gpu *gpu = session->model->gpu;
+    vkmoe_status status =
+        s->run ? s->run(s->user, gpu, &step->stream, err) : vkm_stream_run(gpu, &step->stream, err);
     if (status == VKMOE_OK)
         status = vkm_step_hash(session, n_tokens, hash, err);
     return status;
 }
 
+/* What came of widened barriers. */
+struct widened {
+    uint32_t steps, same;
+    size_t dispatches, barriers; /* in all steps, as recorded */
+};
+
+static size_t count_barriers(const struct vkm_stream *stream)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < stream->ops.count; i++)
+        n += stream->ops.items[i].barrier;
+    return n;
+}
+
 /* The step as recorded, and with a barrier before every dispatch. */
-static vkmoe_status compare_barriers(struct vkmoe_session *session,
-                                     const struct vkm_step_tokens *tokens, uint32_t round,
-                                     struct vkm_finding *f, vkmoe_error *err)
+static vkmoe_status compare_barriers(struct vkm_steps *s, struct vkmoe_session *session,
+                                     const struct vkm_step_tokens *tokens, struct widened *w,
+                                     vkmoe_error *err)
 {
     struct vkm_step step;
     uint64_t recorded = 0, widened = 0;
-    size_t barriers = 0;
     vkmoe_status status = vkm_step_of_tokens(session, tokens, &step, err);
     if (status != VKMOE_OK)
         return status;
-    status = run_step(session, &step, tokens->count, &recorded, err);
-    for (size_t i = 0; i < step.stream.ops.count; i++) {
-        barriers += step.stream.ops.items[i].barrier;
+    vkm_step_meddle(s, session, &step);
+    size_t barriers = count_barriers(&step.stream);
+    status = run_step(s, session, &step, tokens->count, &recorded, err);
+    for (size_t i = 0; i < step.stream.ops.count; i++)
         step.stream.ops.items[i].barrier = true;
-    }
     if (status == VKMOE_OK)
-        status = run_step(session, &step, tokens->count, &widened, err);
-    if (status == VKMOE_OK && recorded != widened)
-        vkm_finding_fail(f,
-                         "in round %u a step of %u tokens gave other bits with a barrier before "
-                         "every dispatch than with those that are needed",
-                         round, tokens->count);
-    snprintf(f->note, sizeof(f->note),
-             "%zu dispatches, %zu of them behind a barrier; with one before each: the same bits",
-             step.stream.ops.count, barriers);
-    if (f->sentence[0])
-        f->note[0] = '\0';
+        status = run_step(s, session, &step, tokens->count, &widened, err);
+    if (status == VKMOE_OK) {
+        w->steps++;
+        w->same += recorded == widened;
+        w->dispatches += step.stream.ops.count;
+        w->barriers += barriers;
+    }
     vkm_step_finish(&step);
     return status;
 }
@@ -92,18 +127,30 @@ vkmoe_status vkm_check_barriers(struct vkm_steps *s, struct vkm_finding *f, vkmo
 {
     struct vkmoe_session *session = NULL;
     struct vkm_step_tokens tokens;
+    struct widened w = {0};
     vkmoe_status status = vkm_step_session(s->model, s->report->params->kv, &session, err);
     if (status != VKMOE_OK)
         return status;
     /* By turns the kernels of decoding, of a few rows, and of a prompt. */
     static const uint32_t sizes[] = {1, 7, VKM_STEPS_MAX_TOKENS};
-    for (uint32_t i = 0; i < s->count && status == VKMOE_OK; i++) {
+    while (w.steps < s->count && status == VKMOE_OK) {
         uint32_t most = vkm_step_capacity(session);
-        vkm_step_draw(s, vkm_min_u32(most, sizes[i % VKM_COUNT(sizes)]), &tokens);
+        vkm_step_draw(s, vkm_min_u32(most, sizes[w.steps % VKM_COUNT(sizes)]), &tokens);
         status = vkm_step_go_on(s, err);
         if (status == VKMOE_OK)
-            status = compare_barriers(session, &tokens, i, f, err);
+            status = compare_barriers(s, session, &tokens, &w, err);
+        if (w.same < w.steps)
+            vkm_finding_fail(
+                f,
+                "in round %u a step of %u tokens gave other bits with a barrier before "
+                "every dispatch than with those that are needed",
+                w.steps - 1, tokens.count);
     }
+    if (w.steps > 0)
+        snprintf(f->note, sizeof(f->note),
+                 "%u steps of %zu dispatches in all, %zu of them behind a barrier; with one before "
+                 "each, %u gave the same bits",
+                 w.steps, w.dispatches, w.barriers, w.same);
     vkmoe_session_destroy(session);
     return status;
 }

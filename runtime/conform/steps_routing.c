@@ -23,6 +23,9 @@ struct flip {
     double margin;
 };
 #define FLIPS_KEPT 8u
+/* Margins are counted by decade: below 1e-8, below 1e-7, ..., and at the bound and beyond. */
+#define MARGIN_LEAST 1e-8
+#define MARGIN_DECADES 5u
 
 struct parity {
     const vkmoe_allocator *allocator;
@@ -31,14 +34,15 @@ struct parity {
     struct outcome got, expected;
     int32_t *piece; /* the experts of a part of a sequence */
 
-    uint32_t tokens, clean;        /* compared, and of them before any flip in their sequence */
-    uint32_t *flips;               /* [moe layers] tokens with another set of experts */
-    struct flip first[FLIPS_KEPT]; /* those that follow from no other, as far as there is room */
-    uint32_t n_first;              /* all of these */
-    double widest;                 /* the largest margin among them */
-    uint32_t agree;                /* tokens with the same likeliest next token */
-    double error, power;           /* sums of squares over the logits of clean tokens */
-    double worst;                  /* difference, in units of the largest logit */
+    uint32_t tokens, clean; /* compared, and of them before any flip in their sequence */
+    uint32_t *flips;        /* [moe layers] tokens with another set of experts */
+    struct flip worst_flips[FLIPS_KEPT]; /* that follow from no other, by falling margin */
+    uint32_t n_first;                    /* all of these */
+    uint32_t first[MARGIN_DECADES];      /* the same by margin */
+    uint32_t later[MARGIN_DECADES];      /* those that may follow from others, by margin */
+    uint32_t agree;                      /* tokens with the same likeliest next token */
+    double error, power;                 /* sums of squares over the logits of clean tokens */
+    double worst;                        /* difference, in units of the largest logit */
     vkmoe_conform_element element;
 };
 
@@ -147,6 +151,28 @@ static bool same_experts(const int32_t *a, const int32_t *b, uint32_t k)
     return true;
 }
 
+static uint32_t decade(double margin)
+{
+    uint32_t i = 0;
+    for (double bound = MARGIN_LEAST; i + 1 < MARGIN_DECADES && !(margin < bound); bound *= 10)
+        i++;
+    return i;
+}
+
+/* Puts a flip into its place among the worst, if it has one. */
+static void keep_flip(struct parity *p, struct flip flip)
+{
+    uint32_t n = vkm_min_u32(p->n_first, FLIPS_KEPT), at = n;
+    while (at > 0 && p->worst_flips[at - 1].margin < flip.margin)
+        at--;
+    p->n_first++;
+    if (at == FLIPS_KEPT)
+        return;
+    memmove(p->worst_flips + at + 1, p->worst_flips + at,
+            (vkm_min_u32(n, FLIPS_KEPT - 1) - at) * sizeof(flip));
+    p->worst_flips[at] = flip;
+}
+
 /* Counts the flips of token r. *spoiled: an earlier one may be the cause of what follows. */
 static void compare_experts(struct parity *p, uint32_t n, uint32_t r, bool *spoiled,
                             struct vkm_finding *f)
@@ -158,11 +184,9 @@ static void compare_experts(struct parity *p, uint32_t n, uint32_t r, bool *spoi
             continue;
         double gap = p->expected.margins[(size_t)i * n + r];
         p->flips[i]++;
+        (*spoiled ? p->later : p->first)[decade(gap)]++;
         if (!*spoiled) {
-            if (p->n_first < FLIPS_KEPT)
-                p->first[p->n_first] = (struct flip){i, r, gap};
-            p->n_first++;
-            p->widest = gap > p->widest ? gap : p->widest;
+            keep_flip(p, (struct flip){i, r, gap});
             if (!(gap <= MARGIN_BOUND))
                 vkm_finding_fail(f,
                                  "MoE layer %u, position %u: the device chose other experts than "
@@ -193,15 +217,17 @@ static void compare_logits(struct parity *p, uint32_t r, struct vkm_finding *f)
         largest = fmax(largest, fabs((double)expected[i]));
     for (uint32_t i = 0; i < vocab; i++) {
         double difference = fabs((double)got[i] - (double)expected[i]);
+        difference = isnan(difference) ? (double)INFINITY : difference;
         p->error += difference * difference;
         p->power += (double)expected[i] * (double)expected[i];
         if (!(difference <= LOGIT_BOUND * largest))
             vkm_finding_fail(f, "position %u: logit %u is %.9g, expected %.9g", r, i,
-                             (double)got[i], (double)expected[i]);
+                             vkm_plain_nan((double)got[i]), vkm_plain_nan((double)expected[i]));
         if (difference > p->worst * largest) {
             p->worst = difference / largest;
-            p->element = (vkmoe_conform_element){"logits", (uint64_t)r * vocab + i, (double)got[i],
-                                                 (double)expected[i]};
+            p->element = (vkmoe_conform_element){"logits", (uint64_t)r * vocab + i,
+                                                 vkm_plain_nan((double)got[i]),
+                                                 vkm_plain_nan((double)expected[i])};
         }
     }
 }
@@ -233,15 +259,28 @@ static void say(struct vkm_finding *f, const char *format, ...)
     va_end(args);
 }
 
-/* The rate of each layer, and the margin at each flip. */
+/* "3 at margins below 1e-08, 1 below 1e-07, ..., 2 wider" */
+static void describe_margins(const uint32_t counts[MARGIN_DECADES], struct vkm_finding *f)
+{
+    double bound = MARGIN_LEAST;
+    for (uint32_t i = 0; i + 1 < MARGIN_DECADES; i++, bound *= 10)
+        say(f, "%s%u %sbelow %.0e", i ? ", " : "", counts[i], i ? "" : "at margins ", bound);
+    say(f, ", %u wider", counts[MARGIN_DECADES - 1]);
+}
+
+/* The rate of each layer, and the margins. */
 static void describe_flips(const struct parity *p, struct vkm_finding *f)
 {
     for (uint32_t i = 0; i < p->info->n_moe_layers; i++)
         say(f, "%s%.3g%%", i ? ", " : " (by layer ", 100.0 * p->flips[i] / p->tokens);
-    say(f, "); %u of them follow from no other, at margins up to %.2g:", p->n_first, p->widest);
+    say(f, "); %u of them follow from no other: ", p->n_first);
+    describe_margins(p->first, f);
+    say(f, "; of the others ");
+    describe_margins(p->later, f);
+    say(f, "; the widest of the first:");
     for (uint32_t i = 0; i < p->n_first && i < FLIPS_KEPT; i++)
-        say(f, "%s layer %u position %u: %.2g", i ? "," : "", p->first[i].layer,
-            p->first[i].position, p->first[i].margin);
+        say(f, "%s layer %u position %u: %.2g", i ? "," : "", p->worst_flips[i].layer,
+            p->worst_flips[i].position, p->worst_flips[i].margin);
     if (p->n_first > FLIPS_KEPT)
         say(f, ", ...");
 }
@@ -249,7 +288,7 @@ static void describe_flips(const struct parity *p, struct vkm_finding *f)
 static void describe(const struct parity *p, struct vkm_finding *f)
 {
     uint32_t flips = 0, layers = p->info->n_moe_layers;
-    f->nmse = p->power > 0 ? p->error / p->power : 0;
+    f->nmse = !isfinite(p->error) ? (double)INFINITY : p->power > 0 ? p->error / p->power : 0;
     for (uint32_t i = 0; i < layers; i++)
         flips += p->flips[i];
     say(f,

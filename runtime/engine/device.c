@@ -1,8 +1,10 @@
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "engine/engine.h"
 #include "engine/verdict.h"
 #include "kernels/kernels.h"
+#include "kernels/ops.h"
 
 /* An empty variable says nothing. */
 static bool no_tuning(void)
@@ -29,6 +31,8 @@ vkmoe_status vkm_device_gpu_params(const vkmoe_device_params *params, struct vkm
         .cache_dir = p->cache_dir,
         .no_tuning = p->no_tuning || no_tuning(),
         .hang_seconds = p->hang_seconds,
+        .go_on = p->go_on,
+        .user = p->user,
     };
     return vkm_paths_parse(p->paths, out->wishes, err);
 }
@@ -37,6 +41,20 @@ vkmoe_status vkmoe_paths_check(const char *paths, vkmoe_error *err)
 {
     enum vkm_wish wishes[VKM_PATH_COUNT];
     return vkm_paths_parse(paths, wishes, err);
+}
+
+static void name_path(char name[16], enum vkm_path path)
+{
+    snprintf(name, 16, "%s", vkm_path_name(path));
+}
+
+static void foresee_paths(const struct vkm_gpu_params *params, vkmoe_device_info *info)
+{
+    struct vkm_caps caps = vkm_caps_expected(params, info);
+    name_path(info->decode_path, vkm_launch_team_path(&caps));
+    name_path(info->f32_path, vkm_product_path(&caps, VKM_DTYPE_F32));
+    name_path(info->half_path, vkm_product_path(&caps, VKM_DTYPE_BF16));
+    name_path(info->quantised_path, vkm_product_path(&caps, VKM_DTYPE_Q8));
 }
 
 vkmoe_status vkmoe_device_list(const vkmoe_device_params *params, vkmoe_device_info *infos,
@@ -50,7 +68,11 @@ vkmoe_status vkmoe_device_list(const vkmoe_device_params *params, vkmoe_device_i
     for (size_t i = 0; status == VKMOE_OK && i < *count && i < capacity; i++) {
         struct vkm_tuning tuning;
         vkm_verdicts_recall(&p, &infos[i]);
+        if (infos[i].usable)
+            foresee_paths(&p, &infos[i]);
         infos[i].tuned = infos[i].usable && vkm_tuning_load(&p, &infos[i], &tuning);
+        infos[i].tuning = infos[i].tuned ? tuning.hash : 0;
+        infos[i].n_tuned = infos[i].tuned ? vkm_tuning_choices(&tuning) : 0;
     }
     return status;
 }
@@ -73,7 +95,7 @@ vkmoe_status vkm_device_open(const vkmoe_device_params *params, vkm_vulkan_loade
         return status;
     }
     if (vkm_tuning_load(&p, vkm_gpu_info(device->gpu), &device->tuning))
-        vkm_gpu_tune(device->gpu, &device->tuning);
+        vkm_gpu_tune(device->gpu, &device->tuning, device->tuning.hash);
     *out = device;
     return VKMOE_OK;
 }

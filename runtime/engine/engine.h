@@ -24,6 +24,7 @@ struct vkmoe_model {
     uint64_t memory_limit; /* as asked for */
     uint64_t device_bytes; /* of it, what the weights take */
     uint32_t n_host_experts;
+    uint32_t chunk; /* of the session that it was planned with */
     bool force;
     vkmoe_host_cost cost;
     struct vkm_usage usage; /* of its experts, while some are in host memory */
@@ -120,8 +121,8 @@ void vkm_step_finish(struct vkm_step *step);
 vkmoe_status vkm_step_copy_block(struct vkmoe_session *s, uint32_t from, uint32_t to,
                                  vkmoe_error *err);
 
-/* How a session asks for its state: the chunk halved until activations fit one buffer and the
- * device's workgroup counts. */
+/* How a session asks for its state: the chunk, where it is 0 the least that is chosen, halved until
+ * activations fit one buffer and the device's workgroup counts. */
 struct vkm_state_params vkm_session_layout(const struct vkm_gpu *gpu,
                                            const struct vkm_config *config,
                                            const vkmoe_session_params *params);
@@ -151,12 +152,14 @@ struct vkm_plan_request {
     vkmoe_weights weights;                   /* what they are kept as */
     vkmoe_session_params session;
     uint64_t memory_limit;
+    bool limit_alone;      /* judge by it alone, whatever the device has */
     const uint64_t *usage; /* NULL: not known */
     bool loaded;           /* plan for the session alone */
     uint64_t loaded_bytes;
 };
 
-/* As vkm_plan_make, and a reason where it does not fit. */
+/* As vkm_plan_make, and a reason where it does not fit. A chunk of 0 is chosen, plan->chunk: what
+ * sessions are made with. */
 vkmoe_status vkm_plan_request(const struct vkm_plan_request *request, vkmoe_plan *plan,
                               struct vkm_placement *placement, vkmoe_error *err);
 /* OUT_OF_DEVICE_MEMORY for a plan that does not fit, unless forced. */

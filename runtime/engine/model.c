@@ -92,10 +92,11 @@ static void log_widened(const struct vkmoe_model *m)
 {
     struct vkm_widened w = vkm_weights_widened(&m->weights);
     if (w.bytes > 0)
-        vkm_log(vkm_gpu_log(m->gpu), VKMOE_LOG_INFO,
-                "weights of types without a form of their own on the device are kept as float32, "
-                "exactly: %.1f MiB for %.1f MiB in the file",
-                (double)w.bytes / 0x1p20, (double)w.file_bytes / 0x1p20);
+        vkm_log(
+            vkm_gpu_log(m->gpu), VKMOE_LOG_INFO,
+            "quantised weights that route, or lie together with plain ones, are kept as float32, "
+            "exactly: %.1f MiB for %.1f MiB in the file",
+            (double)w.bytes / 0x1p20, (double)w.file_bytes / 0x1p20);
 }
 
 /* Plans, refuses what does not fit, and allocates. */
@@ -134,6 +135,7 @@ static vkmoe_status bind(struct vkmoe_model *m, const char *path, const vkmoe_mo
         status = vkm_weights_bind(m->gpu, &weights, &m->weights, err);
         m->device_bytes = vkm_plan_device_bytes(m->gpu) - before;
         m->n_host_experts = placement.n_host;
+        m->chunk = plan.chunk;
         m->cost.host_bytes_per_token = plan.host_bytes_per_token;
         m->cost.device_bytes_per_token = plan.device_bytes_per_token;
     }

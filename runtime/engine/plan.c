@@ -24,10 +24,51 @@ static vkmoe_status make(const struct vkm_plan_request *q, vkmoe_plan *plan,
         .loaded_bytes = q->loaded_bytes,
         .state = vkm_session_layout(q->gpu, q->config, &q->session),
         .memory_limit = q->memory_limit,
+        .limit_alone = q->limit_alone,
         .usage = q->usage,
     };
     params.cached = q->session.cache_tokens > 0 ? q->session.cache_tokens : params.state.context;
     return vkm_plan_make(q->gpu, &params, plan, placement, err);
+}
+
+/* --- how large a chunk, where nobody says --- */
+
+#define MARGIN_PART 16u /* of the memory, that a chunk larger than need be leaves */
+
+static bool leaves_room(const vkmoe_plan *plan)
+{
+    uint64_t limit = plan->memory_limit;
+    if (!plan->fits || plan->n_host_experts > 0 ||
+        (limit > 0 && plan->device_bytes > limit - limit / MARGIN_PART))
+        return false;
+    for (uint32_t i = 0; i < plan->n_heaps && !plan->limit_alone; i++) {
+        const vkmoe_heap_plan *h = &plan->heaps[i];
+        if (h->device_local && h->total + h->staging + h->reserve > h->left - h->left / MARGIN_PART)
+            return false;
+    }
+    return true;
+}
+
+/* On GPUs the largest that leaves room: an expert is read once for all rows of a chunk, and of 64
+ * with 6 for each token, 2048 rows give 192 to each. A CPU driver computes no faster for it. 0: the
+ * library's least. */
+static vkmoe_status choose_chunk(const struct vkm_plan_request *q, uint32_t *chunk,
+                                 vkmoe_error *err)
+{
+    static const uint32_t sizes[] = {2048, 1024, 512};
+    struct vkm_plan_request larger = *q;
+    vkmoe_status status = VKMOE_OK;
+    *chunk = q->session.chunk;
+    if (*chunk > 0 || vkm_gpu_caps(q->gpu)->cpu)
+        return VKMOE_OK;
+    for (size_t i = 0; i < VKM_COUNT(sizes) && *chunk == 0 && status == VKMOE_OK; i++) {
+        vkmoe_plan plan;
+        larger.session.chunk = sizes[i];
+        status = make(&larger, &plan, NULL, err);
+        if (status == VKMOE_OK && leaves_room(&plan))
+            *chunk = sizes[i];
+    }
+    return status;
 }
 
 static bool would_fit(const struct vkm_plan_request *q)
@@ -150,7 +191,7 @@ static uint64_t say_numbers(struct sentence *s, const struct vkm_plan_request *q
     s->at = strlen(plan->reason);
     if (s->at > 0)
         return needed;
-    for (uint32_t i = 0; i < plan->n_heaps; i++) {
+    for (uint32_t i = 0; i < plan->n_heaps && !q->limit_alone; i++) {
         const vkmoe_heap_plan *h = &plan->heaps[i];
         uint64_t heap = h->total + h->staging + h->reserve;
         if (heap > h->left && heap - h->left > most) {
@@ -237,13 +278,16 @@ static void say_remedies(struct sentence *s, const vkmoe_plan *plan)
         say(s, "%s device %u (%s)", next, r->device, r->device_name);
 }
 
-vkmoe_status vkm_plan_request(const struct vkm_plan_request *q, vkmoe_plan *plan,
+vkmoe_status vkm_plan_request(const struct vkm_plan_request *asked, vkmoe_plan *plan,
                               struct vkm_placement *placement, vkmoe_error *err)
 {
+    struct vkm_plan_request request = *asked, *q = &request;
     vkmoe_status status = vkm_session_check(q->config, &q->session, err);
     if (status == VKMOE_OK && (unsigned)q->weights >= VKMOE_WEIGHTS_COUNT)
         status = vkm_fail(err, VKMOE_INVALID_ARGUMENT, "weights are to be kept as kind %d of %d",
                           (int)q->weights, (int)VKMOE_WEIGHTS_COUNT);
+    if (status == VKMOE_OK)
+        status = choose_chunk(asked, &request.session.chunk, err);
     if (status == VKMOE_OK)
         status = make(q, plan, placement, err);
     if (status == VKMOE_OK && !plan->fits)
@@ -315,6 +359,7 @@ vkmoe_status vkmoe_model_plan(vkmoe_device *device, const char *model,
         .weights = vkm_weights_kept(device->gpu, checkpoint, p->weights),
         .session = {.context = p->context, .chunk = p->chunk, .routing = p->routing, .kv = p->kv},
         .memory_limit = p->memory_limit,
+        .limit_alone = p->limit_alone && p->memory_limit > 0,
     };
     struct vkm_usage usage = {0};
     if (checkpoint) {

@@ -70,6 +70,10 @@ vkmoe_status vkm_profile_step(struct vkm_profile *p, const struct vkm_stream *st
         p->seconds[op->kernel] += 1e-9 * (double)vkm_commands_time(commands, i);
         p->cost[op->kernel].bytes += cost.bytes;
         p->cost[op->kernel].operations += cost.operations;
+        p->cost[op->kernel].weights += cost.weights;
+        p->rounds[op->kernel] |=
+            vkm_path_row(vkm_op_kernel(stream, op)->variants[op->variant].path)->rounding !=
+            VKM_ROUNDING_NONE;
     }
     return status;
 }

@@ -18,6 +18,7 @@ struct vkm_profile {
     uint32_t dispatches[VKM_KERNEL_COUNT];
     double seconds[VKM_KERNEL_COUNT]; /* on the device; this and what follows only where timed */
     struct vkm_cost cost[VKM_KERNEL_COUNT];
+    bool rounds[VKM_KERNEL_COUNT]; /* some of it on a path of units that are not float32's */
 };
 
 /* The rows of a step: `length` positions of each sequence were there before, and each of its

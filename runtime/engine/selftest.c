@@ -17,7 +17,8 @@
 
 extern char **environ;
 
-#define END_SECONDS 5.0 /* that a process may take to end after its last word, or after SIGKILL */
+#define TICK_SECONDS 0.1 /* after which the caller is asked whether to go on */
+#define END_SECONDS 5.0  /* that a process may take to end after its last word, or after SIGKILL */
 
 /* --- where the program is --- */
 
@@ -58,12 +59,15 @@ static char *find_program(const vkmoe_allocator *a)
 /* --- running it --- */
 
 struct test {
+    const struct vkm_gpu_params *params;
     pid_t pid;
-    int out;         /* what it says */
-    char text[1024]; /* as far as there is room */
+    int in;          /* its stdin, which closes when this process ends: then it does, too */
+    int out;         /* what it says: a line that begins with a dot for what it has done, */
+    char text[1024]; /* and others, as far as there is room */
     size_t size;
-    int status; /* as waitpid tells it */
-    bool ended, hung;
+    bool in_line, in_dots; /* what was read last is part of a line, of one with a dot */
+    int status;            /* as waitpid tells it */
+    bool ended, hung, cancelled;
 };
 
 static double now(void)
@@ -75,7 +79,7 @@ static double now(void)
 
 /* A process group of its own, so that a Ctrl-C in a terminal is not taken for a crash. Returns an
  * errno. */
-static int spawn(struct test *t, char *const argv[], int out)
+static int spawn(struct test *t, char *const argv[], int in, int out)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -83,7 +87,7 @@ static int spawn(struct test *t, char *const argv[], int out)
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     posix_spawnattr_init(&attributes);
@@ -97,14 +101,31 @@ static int spawn(struct test *t, char *const argv[], int out)
     return error;
 }
 
-/* Reads until the process closes its stdout, or the time is over. */
-static void listen(struct test *t, double deadline)
+static void take(struct test *t, const char *more, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        t->in_dots = t->in_line ? t->in_dots : more[i] == '.';
+        t->in_line = more[i] != '\n';
+        if (!t->in_dots && t->size < sizeof(t->text) - 1)
+            t->text[t->size++] = more[i];
+    }
+}
+
+static bool is_cancelled(struct test *t)
+{
+    t->cancelled = t->params->go_on && !t->params->go_on(t->params->user);
+    return t->cancelled;
+}
+
+/* Reads until the process closes its stdout, says nothing for so long, or is no longer wanted. */
+static void listen(struct test *t)
 {
     struct pollfd fd = {.fd = t->out, .events = POLLIN};
-    for (;;) {
+    double deadline = now() + t->params->hang_seconds;
+    while (!is_cancelled(t)) {
         double left = deadline - now();
         char more[256];
-        int n = left > 0 ? poll(&fd, 1, left > 60 ? 60000 : (int)(1000 * left) + 1) : 0;
+        int n = poll(&fd, 1, (int)(1000 * (left < TICK_SECONDS ? left : TICK_SECONDS)) + 1);
         if (n < 0 && errno != EINTR)
             return;
         if (n == 0 && now() >= deadline) {
@@ -116,8 +137,10 @@ static void listen(struct test *t, double deadline)
         ssize_t got = read(t->out, more, sizeof(more));
         if (got == 0 || (got < 0 && errno != EINTR))
             return;
-        for (ssize_t i = 0; i < got && t->size < sizeof(t->text) - 1; i++)
-            t->text[t->size++] = more[i];
+        if (got > 0) {
+            take(t, more, (size_t)got);
+            deadline = now() + t->params->hang_seconds;
+        }
     }
 }
 
@@ -139,24 +162,33 @@ static bool await_end(struct test *t, double seconds)
 }
 
 /* Returns an errno. */
-static int run(struct test *t, char *const argv[], double seconds)
+static int run(struct test *t, char *const argv[])
 {
-    int ends[2];
-    double deadline = now() + seconds;
-    if (pipe2(ends, O_CLOEXEC) != 0)
+    int in[2], out[2];
+    if (pipe2(in, O_CLOEXEC) != 0)
         return errno;
-    int error = spawn(t, argv, ends[1]);
-    close(ends[1]);
-    t->out = ends[0];
+    if (pipe2(out, O_CLOEXEC) != 0) {
+        int error = errno;
+        close(in[0]);
+        close(in[1]);
+        return error;
+    }
+    int error = spawn(t, argv, in[0], out[1]);
+    close(in[0]);
+    close(out[1]);
+    t->in = in[1];
+    t->out = out[0];
     if (error == 0) {
-        listen(t, deadline);
-        if (t->hung || !await_end(t, END_SECONDS)) {
-            t->hung = true;
+        listen(t);
+        bool kills = t->hung || t->cancelled;
+        if (kills || !await_end(t, END_SECONDS)) {
+            t->hung = !t->cancelled;
             kill(-t->pid, SIGKILL);
             (void)await_end(t, END_SECONDS); /* a driver may keep even that from ending it */
         }
     }
-    close(ends[0]);
+    close(t->in);
+    close(t->out);
     return error;
 }
 
@@ -169,7 +201,7 @@ static bool is_from_outside(int signal)
 }
 
 /* The state stays UNTESTED where nothing was learnt. */
-static void judge(const struct test *t, double seconds, struct vkm_verdict *v)
+static void judge(const struct test *t, struct vkm_verdict *v)
 {
     static const char failed[] = "failed: ", error[] = "error: ";
     const size_t room = sizeof(v->reason);
@@ -181,8 +213,11 @@ static void judge(const struct test *t, double seconds, struct vkm_verdict *v)
         v->reason[0] = '\0';
     } else if (strncmp(t->text, failed, strlen(failed)) == 0) {
         snprintf(v->reason, room, "%.*s", line - (int)strlen(failed), t->text + strlen(failed));
-    } else if (t->hung) {
-        snprintf(v->reason, room, "its self-test was not done after %g seconds", seconds);
+    } else if (t->hung) { /* or the machine is busy */
+        v->state = VKMOE_PATH_UNTESTED;
+        snprintf(v->reason, room,
+                 "its self-test said nothing for %g seconds; it is tested again the next time",
+                 t->params->hang_seconds);
     } else if (signal && !is_from_outside(signal)) {
         snprintf(v->reason, room, "its self-test crashed with signal %d", signal);
     } else {
@@ -197,32 +232,35 @@ static void judge(const struct test *t, double seconds, struct vkm_verdict *v)
     }
 }
 
-static void run_selftest(const struct vkm_gpu_params *params, const vkmoe_device_info *device,
+/* False where the caller wanted it no longer. */
+static bool run_selftest(const struct vkm_gpu_params *params, const vkmoe_device_info *device,
                          enum vkm_path path, struct vkm_verdict *v)
 {
-    struct test test = {.out = -1};
+    struct test test = {.params = params, .in = -1, .out = -1};
     char index[16], name[16];
     char *program = find_program(params->allocator);
-    double seconds = params->hang_seconds;
     *v = (struct vkm_verdict){.state = VKMOE_PATH_UNTESTED};
     if (!program) {
         snprintf(v->reason, sizeof(v->reason),
                  "the program that tests it, vkmoe-selftest, is not installed");
-        return;
+        return true;
     }
     snprintf(index, sizeof(index), "%u", device->index);
     snprintf(name, sizeof(name), "%s", vkm_path_name(path));
     char uuid[sizeof(device->uuid)];
     memcpy(uuid, device->uuid, sizeof(uuid));
-    vkm_log(params->log, VKMOE_LOG_INFO, "path %s: testing it on %s, once for this driver", name,
+    vkm_log(params->log, VKMOE_LOG_NOTICE, "testing the path %s on %s, once for this driver", name,
             device->name);
-    int error = run(&test, (char *const[]){program, index, uuid, name, NULL}, seconds);
+    int error = run(&test, (char *const[]){program, index, uuid, name, NULL});
     if (error)
         snprintf(v->reason, sizeof(v->reason), "%.120s, which tests it, cannot be run: %.60s",
                  program, strerror(error));
+    else if (test.cancelled)
+        snprintf(v->reason, sizeof(v->reason), "its self-test was cancelled");
     else
-        judge(&test, seconds, v);
+        judge(&test, v);
     vkm_free(params->allocator, program);
+    return !test.cancelled;
 }
 
 bool vkm_selftest_admit(struct vkm_gpu *gpu, enum vkm_path path)
@@ -234,8 +272,7 @@ bool vkm_selftest_admit(struct vkm_gpu *gpu, enum vkm_path path)
     vkmoe_error err;
     vkm_verdict_load(params, device, path, &verdict);
     bool known = verdict.state != VKMOE_PATH_UNTESTED;
-    if (!known)
-        run_selftest(params, device, path, &verdict);
+    bool cancelled = !known && !run_selftest(params, device, path, &verdict);
     vkm_gpu_judge_path(gpu, path, verdict.state, verdict.reason);
     if (!known && verdict.state != VKMOE_PATH_UNTESTED &&
         vkm_verdict_store(params, device, path, &verdict, &err) != VKMOE_OK)
@@ -243,7 +280,7 @@ bool vkm_selftest_admit(struct vkm_gpu *gpu, enum vkm_path path)
                 err.message);
     bool passed = verdict.state == VKMOE_PATH_PASSED;
     if (!passed) {
-        bool quiet = known && params->wishes[path] == VKM_WISH_NONE;
+        bool quiet = (known && params->wishes[path] == VKM_WISH_NONE) || cancelled;
         vkm_log(params->log, quiet ? VKMOE_LOG_INFO : VKMOE_LOG_WARNING,
                 "path %s is not used on %s: %s", name, device->name, verdict.reason);
     }

@@ -38,9 +38,11 @@ static void memory_release(struct vkm_gpu *gpu, struct vkm_session_memory *m)
     vkm_free(vkm_gpu_allocator(gpu), m);
 }
 
-/* Refuses what would not fit beside what the device holds by now. */
+/* Refuses what would not fit beside what the device holds by now; *chunk is what it is planned
+ * with.
+ */
 static vkmoe_status check_room(const struct vkmoe_model *m, const vkmoe_session_params *params,
-                               vkmoe_error *err)
+                               uint32_t *chunk, vkmoe_error *err)
 {
     vkmoe_plan plan;
     struct vkm_plan_request request = {
@@ -52,6 +54,8 @@ static vkmoe_status check_room(const struct vkmoe_model *m, const vkmoe_session_
         .loaded_bytes = m->device_bytes,
     };
     vkmoe_status status = vkm_plan_request(&request, &plan, NULL, err);
+    if (status == VKMOE_OK)
+        *chunk = plan.chunk;
     return status == VKMOE_OK ? vkm_plan_refuse(&plan, m->force, err) : status;
 }
 
@@ -60,7 +64,8 @@ static vkmoe_status init(struct vkmoe_session *s, const vkmoe_session_params *pa
 {
     struct vkm_gpu *gpu = s->model->gpu;
     const struct vkm_config *c = &s->model->weights.config;
-    vkmoe_status status = check_room(s->model, params, err);
+    vkmoe_session_params planned = params ? *params : (vkmoe_session_params){0};
+    vkmoe_status status = check_room(s->model, params, &planned.chunk, err);
     if (status != VKMOE_OK)
         return status;
     s->memory = vkm_calloc(vkm_gpu_allocator(gpu), 1, sizeof(*s->memory));
@@ -69,7 +74,7 @@ static vkmoe_status init(struct vkmoe_session *s, const vkmoe_session_params *pa
     s->memory->users = 1;
     s->on_step = params ? params->on_step : NULL;
     s->user = params ? params->user : NULL;
-    struct vkm_state_params layout = vkm_session_layout(gpu, c, params);
+    struct vkm_state_params layout = vkm_session_layout(gpu, c, &planned);
     uint32_t cached = params && params->cache_tokens > 0 ? params->cache_tokens : layout.context;
     status = vkm_kv_init(&s->memory->kv, gpu, c, vkm_kv_dtype(layout.kv),
                          vkm_ceil_div(cached, VKM_KV_BLOCK), err);

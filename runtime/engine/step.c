@@ -6,7 +6,7 @@
 #include "gpu/once.h"
 #include "kernels/ops.h"
 
-#define DEFAULT_CHUNK 256u
+#define DEFAULT_CHUNK 256u /* where memory and device suggest no larger one */
 #define DEFAULT_CONTEXT 4096u
 #define LOGITS_BYTES (UINT64_C(64) << 20) /* at most, in one step */
 
@@ -213,7 +213,7 @@ vkmoe_status vkm_model_compile(struct vkmoe_model *m, uint32_t prompt_tokens, vk
     const struct vkm_config *c = &m->weights.config;
     const vkmoe_allocator *a = vkm_gpu_allocator(m->gpu);
     struct vkm_state_params params =
-        vkm_session_layout(m->gpu, c, &(vkmoe_session_params){.kv = kind});
+        vkm_session_layout(m->gpu, c, &(vkmoe_session_params){.kv = kind, .chunk = m->chunk});
     struct vkm_state s;
     struct vkm_buffer stand_ins[3];
     struct vkm_buffer cache = {.size = vkm_kv_bytes(c, vkm_kv_dtype(kind), 1)};

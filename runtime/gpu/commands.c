@@ -6,7 +6,6 @@
 #include "gpu/vk.h"
 
 #define SUBMIT_NS 50e6    /* device time that one submit is meant to take at most */
-#define UNKNOWN_OP_NS 5e6 /* assumed of a kernel that was never timed */
 #define SEGMENTS_AHEAD 3u /* submits in flight */
 
 /* A run of ops that is one submit. */
@@ -27,16 +26,9 @@ struct vkm_commands {
     uint64_t *times;          /* nanoseconds of each op in the last run; NULL without queries */
     bool timestamps;          /* asked for by the caller */
     uint64_t in_flight;       /* timeline value of a run that was started; 0: none */
-    bool learned;             /* to be encoded anew: a run has timed kernels that were unknown */
+    bool learned; /* to be encoded anew: a run has timed kernels that were hardly known */
     struct vkm_address_check check;
 };
-
-/* Where the counts are indirect, groups holds the recorder's estimate of the work. */
-static double op_groups(const struct vkm_op *op)
-{
-    double groups = (double)op->groups[0] * (double)op->groups[1] * (double)op->groups[2];
-    return groups > 0 ? groups : 1.0;
-}
 
 /* Cuts never change the arithmetic: they fall between ops. */
 static vkmoe_status cut_segments(struct vkm_commands *c, vkmoe_error *err)
@@ -44,8 +36,7 @@ static vkmoe_status cut_segments(struct vkm_commands *c, vkmoe_error *err)
     double ns = 0;
     for (size_t i = 0; i < c->stream->ops.count; i++) {
         const struct vkm_op *op = &c->stream->ops.items[i];
-        double rate = c->gpu->kernel_ns[op->kernel];
-        double cost = rate > 0 ? rate * op_groups(op) : UNKNOWN_OP_NS;
+        double cost = vkm_rates_estimate(&c->gpu->rates, op);
         if (i == 0 || ns + cost > SUBMIT_NS) {
             if (!VKM_ARRAY_RESERVE(c->gpu->params.allocator, &c->segments, 1))
                 return vkm_fail_memory(err, sizeof(struct segment), "a command list");
@@ -56,15 +47,6 @@ static vkmoe_status cut_segments(struct vkm_commands *c, vkmoe_error *err)
         c->segments.items[c->segments.count - 1].end = i + 1;
     }
     return VKMOE_OK;
-}
-
-static bool wants_timing(const struct vkm_gpu *gpu, const struct vkm_stream *stream)
-{
-    for (size_t i = 0; i < stream->ops.count; i++) {
-        if (gpu->kernel_ns[stream->ops.items[i].kernel] <= 0)
-            return true;
-    }
-    return false;
 }
 
 static void barrier(const struct vkm_gpu *gpu, VkCommandBuffer commands, VkPipelineStageFlags2 from,
@@ -209,7 +191,7 @@ fail:
     return status;
 }
 
-static vkmoe_status encode(struct vkm_commands *c, vkmoe_error *err)
+static vkmoe_status encode(struct vkm_commands *c, bool again, vkmoe_error *err)
 {
     struct vkm_gpu *gpu = c->gpu;
     vkmoe_status status = cut_segments(c, err);
@@ -218,8 +200,8 @@ static vkmoe_status encode(struct vkm_commands *c, vkmoe_error *err)
     if (gpu->params.check_addresses &&
         (status = vkm_address_check_create(gpu, c->stream, &c->check, err)) != VKMOE_OK)
         return status;
-    if ((c->timestamps || wants_timing(gpu, c->stream)) && gpu->timestamp_period > 0 &&
-        (status = create_queries(c, err)) != VKMOE_OK)
+    bool timed = vkm_rates_wants(&gpu->rates, c->stream, again) || c->timestamps;
+    if (timed && gpu->timestamp_period > 0 && (status = create_queries(c, err)) != VKMOE_OK)
         return status;
     if ((status = create_buffers(c, err)) != VKMOE_OK)
         return status;
@@ -237,7 +219,7 @@ vkmoe_status vkm_commands_create(struct vkm_gpu *gpu, const struct vkm_stream *s
     c->gpu = gpu;
     c->stream = stream;
     c->timestamps = timestamps;
-    vkmoe_status status = gpu->reference ? VKMOE_OK : encode(c, err);
+    vkmoe_status status = gpu->reference ? VKMOE_OK : encode(c, false, err);
     if (status != VKMOE_OK) {
         vkm_commands_destroy(c);
         return status;
@@ -270,14 +252,6 @@ void vkm_commands_destroy(struct vkm_commands *c)
     vkm_free(c->gpu->params.allocator, c);
 }
 
-/* Keeps the fastest of what was seen lately: first runs contain compilation on some drivers. */
-static void learn(struct vkm_gpu *gpu, const struct vkm_op *op, uint64_t ns)
-{
-    double rate = (double)(ns ? ns : 1) / op_groups(op);
-    double *known = &gpu->kernel_ns[op->kernel];
-    *known = *known <= 0 || rate < *known ? rate : 0.75 * *known + 0.25 * rate;
-}
-
 static vkmoe_status read_times(struct vkm_commands *c, size_t index, vkmoe_error *err)
 {
     struct vkm_gpu *gpu = c->gpu;
@@ -294,7 +268,7 @@ static vkmoe_status read_times(struct vkm_commands *c, size_t index, vkmoe_error
         uint64_t delta = (ticks[i + 1] - ticks[i]) & gpu->timestamp_mask;
         size_t op = segment->first + i;
         c->times[op] = (uint64_t)((double)delta * gpu->timestamp_period);
-        learn(gpu, &c->stream->ops.items[op], c->times[op]);
+        vkm_rates_learn(&gpu->rates, &c->stream->ops.items[op], c->times[op]);
     }
 fail:
     vkm_free(gpu->params.allocator, ticks);
@@ -341,7 +315,7 @@ bool vkm_commands_is_short(const struct vkm_commands *c)
 static vkmoe_status encode_anew(struct vkm_commands *c, vkmoe_error *err)
 {
     discard(c);
-    vkmoe_status status = encode(c, err);
+    vkmoe_status status = encode(c, true, err);
     if (status != VKMOE_OK) {
         discard(c);
         c->learned = true; /* the next run tries again */

@@ -38,20 +38,57 @@ static bool is_number(const char *text)
     return *text && strspn(text, "0123456789") == strlen(text);
 }
 
+/* "UUID", or "UUID/DRIVERID": one device may be offered by several drivers. */
+static bool is_uuid(const char *selector, const vkmoe_device_info *info)
+{
+    size_t n = strlen(info->uuid);
+    if (n == 0 || strncmp(selector, info->uuid, n) != 0)
+        return false;
+    return selector[n] == '\0' || (selector[n] == '/' && is_number(selector + n + 1) &&
+                                   strtoul(selector + n + 1, NULL, 10) == info->driver_id);
+}
+
+static bool is_named(const char *selector, const vkmoe_device_info *infos, uint32_t i,
+                     uint32_t count)
+{
+    if (!selector)
+        return infos[i].is_default;
+    if (is_number(selector) && strtoul(selector, NULL, 10) < count)
+        return strtoul(selector, NULL, 10) == i;
+    return is_uuid(selector, &infos[i]) || contains_ignoring_case(infos[i].name, selector);
+}
+
+static vkmoe_status fail_many(const char *selector, const vkmoe_device_info *infos, uint32_t count,
+                              vkmoe_error *err)
+{
+    char indices[128] = "";
+    uint32_t matches = 0;
+    bool uuid = true;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!is_named(selector, infos, i, count))
+            continue;
+        size_t at = strlen(indices);
+        snprintf(indices + at, sizeof(indices) - at, "%s%u", matches++ ? ", " : "", i);
+        uuid = uuid && is_uuid(selector, &infos[i]);
+    }
+    if (uuid)
+        return vkm_fail(err, VKMOE_NOT_FOUND,
+                        "%u drivers offer the device '%s': indices %s; give an index, or the UUID, "
+                        "a slash and the driver id",
+                        matches, selector, indices);
+    return vkm_fail(err, VKMOE_NOT_FOUND,
+                    "device '%s' fits %u devices, indices %s; give an index or a UUID", selector,
+                    matches, indices);
+}
+
 /* The device that the selector names; *choice is its position. */
 static vkmoe_status choose(const char *selector, const vkmoe_device_info *infos, uint32_t count,
                            uint32_t *choice, vkmoe_error *err)
 {
     uint32_t matches = 0;
-    bool number = selector && is_number(selector) && strtoul(selector, NULL, 10) < count;
-    for (uint32_t i = 0; i < count; i++) {
-        bool match = !selector ? infos[i].is_default
-                     : number  ? strtoul(selector, NULL, 10) == i
-                               : strcmp(selector, infos[i].uuid) == 0 ||
-                                    contains_ignoring_case(infos[i].name, selector);
-        if (match && matches++ == 0)
+    for (uint32_t i = 0; i < count; i++)
+        if (is_named(selector, infos, i, count) && matches++ == 0)
             *choice = i;
-    }
     if (!selector && matches == 0)
         return vkm_fail(err, VKMOE_NO_DEVICE, "none of the %u Vulkan devices is usable: %s: %s",
                         count, infos[0].name, infos[0].reason);
@@ -60,8 +97,7 @@ static vkmoe_status choose(const char *selector, const vkmoe_device_info *infos,
                         "device '%s': none of the %u devices has that index, UUID or name",
                         selector, count);
     if (matches > 1)
-        return vkm_fail(err, VKMOE_NOT_FOUND,
-                        "device '%s' fits %u devices; give an index or a UUID", selector, matches);
+        return fail_many(selector, infos, count, err);
     if (!infos[*choice].usable)
         return vkm_fail(err, VKMOE_UNSUPPORTED, "device %u (%s) cannot be used: %s", *choice,
                         infos[*choice].name, infos[*choice].reason);
@@ -98,8 +134,39 @@ static vkmoe_status find_queues(struct vkm_gpu *gpu, vkmoe_error *err)
     return VKMOE_OK;
 }
 
+/* Whatever a module of vkmoe may need, of another build than this too: all that is offered. */
+static void find_features(struct vkm_gpu *gpu)
+{
+    VkPhysicalDeviceVulkan13Features v13 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES};
+    VkPhysicalDeviceVulkan12Features v12 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES, .pNext = &v13};
+    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
+                                          .pNext = &v12};
+    VkPhysicalDeviceVulkan11Properties v11 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES};
+    VkPhysicalDeviceProperties2 properties = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &v11};
+    gpu->vk.GetPhysicalDeviceFeatures2(gpu->physical, &features);
+    gpu->vk.GetPhysicalDeviceProperties2(gpu->physical, &properties);
+    gpu->features = (struct vkm_features){
+        .int64 = features.features.shaderInt64,
+        .float16 = v12.shaderFloat16,
+        .int8_dot = v13.shaderIntegerDotProduct,
+        .subgroup = v11.subgroupSupportedOperations,
+    };
+    gpu->imports = vkm_import_is_offered(gpu);
+    /* Asking may fail where it did not before. */
+    if (gpu->info.paths[VKM_PATH_COOPMAT].state != VKMOE_PATH_MISSING)
+        gpu->features.matrices = true;
+    else
+        (void)vkm_device_has_matrices(&gpu->params, &gpu->vk, gpu->instance.handle, gpu->physical,
+                                      &gpu->features.matrices);
+}
+
 static vkmoe_status create_device(struct vkm_gpu *gpu, vkmoe_error *err)
 {
+    const struct vkm_features *offered = &gpu->features;
     float priority = 1.0f;
     VkDeviceQueueCreateInfo queues[2] = {
         {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
@@ -117,35 +184,34 @@ static vkmoe_status create_device(struct vkm_gpu *gpu, vkmoe_error *err)
         .maintenance4 = VK_TRUE,
         .subgroupSizeControl = VK_TRUE,
         .computeFullSubgroups = VK_TRUE,
-        .shaderIntegerDotProduct =
-            gpu->info.paths[VKM_PATH_INT8].state != VKMOE_PATH_MISSING ? VK_TRUE : VK_FALSE,
+        .shaderIntegerDotProduct = offered->int8_dot,
     };
     VkPhysicalDeviceVulkan12Features v12 = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
         .pNext = &v13,
         .bufferDeviceAddress = VK_TRUE,
         .timelineSemaphore = VK_TRUE,
+        .shaderFloat16 = offered->float16,
     };
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix_features = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
         .pNext = &v12,
         .cooperativeMatrix = VK_TRUE,
     };
-    bool matrices = gpu->info.paths[VKM_PATH_COOPMAT].state != VKMOE_PATH_MISSING;
-    if (matrices)
-        v12.vulkanMemoryModel = v12.shaderFloat16 = VK_TRUE;
-    const VkPhysicalDeviceFeatures features = {
-        .shaderInt64 = gpu->info.paths[VKM_PATH_WIDE].state != VKMOE_PATH_MISSING,
-    };
-    const char *extensions[2];
+    if (offered->matrices)
+        v12.vulkanMemoryModel = VK_TRUE;
+    const VkPhysicalDeviceFeatures features = {.shaderInt64 = offered->int64};
+    const char *extensions[3];
     uint32_t n_extensions = 0;
     if (gpu->info.memory_budget)
         extensions[n_extensions++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
-    if (matrices)
+    if (gpu->imports)
+        extensions[n_extensions++] = VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME;
+    if (offered->matrices)
         extensions[n_extensions++] = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
     VkDeviceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-        .pNext = matrices ? (const void *)&matrix_features : &v12,
+        .pNext = offered->matrices ? (const void *)&matrix_features : &v12,
         .queueCreateInfoCount = gpu->transfer.family != gpu->compute.family ? 2 : 1,
         .pQueueCreateInfos = queues,
         .enabledExtensionCount = n_extensions,
@@ -207,6 +273,7 @@ static vkmoe_status open_vulkan(struct vkm_gpu *gpu, vkmoe_error *err)
         return status;
     if ((status = find_queues(gpu, err)) != VKMOE_OK)
         return status;
+    find_features(gpu);
     if ((status = create_device(gpu, err)) != VKMOE_OK)
         return status;
 
@@ -270,13 +337,10 @@ vkmoe_status vkm_gpu_open(const struct vkm_gpu_params *params, const struct vkm_
     pthread_mutex_init(&gpu->submit_lock, NULL);
     pthread_mutex_init(&gpu->memory_lock, NULL);
     pthread_mutex_init(&gpu->pipeline_lock, NULL);
-    vkmoe_status status = VKMOE_OK;
-    gpu->kernel_ns = vkm_calloc(params->allocator, set->count, sizeof(*gpu->kernel_ns));
-    if (!gpu->kernel_ns)
-        status = vkm_fail_memory(err, set->count * sizeof(*gpu->kernel_ns), "kernel timings");
-    else if (params->selector && strcmp(params->selector, "reference") == 0)
+    vkmoe_status status = vkm_rates_init(&gpu->rates, set, params->allocator, err);
+    if (status == VKMOE_OK && params->selector && strcmp(params->selector, "reference") == 0)
         status = open_reference(gpu, err);
-    else
+    else if (status == VKMOE_OK)
         status = open_vulkan(gpu, err);
     if (status != VKMOE_OK) {
         vkm_gpu_close(gpu);
@@ -311,7 +375,7 @@ void vkm_gpu_close(struct vkm_gpu *gpu)
     pthread_mutex_destroy(&gpu->submit_lock);
     pthread_mutex_destroy(&gpu->memory_lock);
     pthread_mutex_destroy(&gpu->pipeline_lock);
-    vkm_free(a, gpu->kernel_ns);
+    vkm_rates_finish(&gpu->rates, a);
     vkm_free(a, gpu->cache_path);
     vkm_free(a, gpu);
 }
@@ -321,10 +385,11 @@ const struct vkm_caps *vkm_gpu_caps(const struct vkm_gpu *gpu)
     return &gpu->caps;
 }
 
-void vkm_gpu_tune(struct vkm_gpu *gpu, const struct vkm_tuning *tuning)
+void vkm_gpu_tune(struct vkm_gpu *gpu, const struct vkm_tuning *tuning, uint64_t hash)
 {
     gpu->caps.tuning = tuning;
     gpu->info.tuned = tuning != NULL;
+    gpu->info.tuning = hash;
 }
 
 const struct vkm_gpu_params *vkm_gpu_get_params(const struct vkm_gpu *gpu)

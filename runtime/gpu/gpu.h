@@ -56,6 +56,8 @@ struct vkm_gpu_params {
     const char *cache_dir;     /* NULL: $XDG_CACHE_HOME/vkmoe or ~/.cache/vkmoe; "": none */
     bool no_tuning;            /* leave the tuning file alone */
     double hang_seconds;       /* a submit that takes longer counts as hung; 0: 120 */
+    bool (*go_on)(void *user); /* while a path is tested; false: no longer. NULL: always */
+    void *user;                /* of go_on */
     vkm_vulkan_loader *loader; /* NULL: that of libvulkan.so.1; tests put theirs in its place */
 };
 
@@ -70,9 +72,8 @@ void vkm_gpu_close(struct vkm_gpu *gpu); /* accepts NULL; every buffer must be d
 
 const struct vkm_caps *vkm_gpu_caps(const struct vkm_gpu *gpu);
 /* What is recorded from now on goes by `tuning`, which must live until then; NULL: the launch
- * table.
- */
-void vkm_gpu_tune(struct vkm_gpu *gpu, const struct vkm_tuning *tuning);
+ * table. `hash` tells where it is from, for vkmoe_device_info. */
+void vkm_gpu_tune(struct vkm_gpu *gpu, const struct vkm_tuning *tuning, uint64_t hash);
 /* As it was opened; owned by the gpu. */
 const struct vkm_gpu_params *vkm_gpu_get_params(const struct vkm_gpu *gpu);
 const struct vkm_kernel_set *vkm_gpu_kernels(const struct vkm_gpu *gpu);
@@ -116,6 +117,9 @@ struct vkm_view vkm_view_slice(struct vkm_view view, uint64_t offset, uint64_t s
 uint64_t vkm_gpu_max_buffer(const struct vkm_gpu *gpu);
 /* Whether to ask the driver for memory even where, by its own figures, it has none left. */
 void vkm_gpu_ignore_budget(struct vkm_gpu *gpu, bool ignore);
+/* Refuses memory as if no heap had more than `bytes` besides what is held now; UINT64_MAX: no more.
+ * One thread at a time. */
+void vkm_gpu_limit_growth(struct vkm_gpu *gpu, uint64_t bytes);
 /* Bytes of device memory held in blocks now. */
 uint64_t vkm_gpu_memory_used(const struct vkm_gpu *gpu);
 /* The same in blocks of one kind. */

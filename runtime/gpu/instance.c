@@ -39,6 +39,8 @@ const char *vkm_vk_result_name(VkResult result)
         return "VK_ERROR_UNKNOWN";
     case VK_ERROR_INVALID_SHADER_NV:
         return "VK_ERROR_INVALID_SHADER_NV";
+    case VK_ERROR_INVALID_EXTERNAL_HANDLE:
+        return "VK_ERROR_INVALID_EXTERNAL_HANDLE";
     case VK_TIMEOUT:
         return "VK_TIMEOUT";
     default:

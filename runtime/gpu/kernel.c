@@ -7,8 +7,10 @@
 enum vkm_metric vkm_kernel_metric(const struct vkm_kernel *kernel,
                                   const struct vkm_variant *variant)
 {
-    bool half = vkm_path_row(variant->path)->rounding == VKM_ROUNDING_F16;
-    return half ? VKM_METRIC_HALF : kernel->metric;
+    enum vkm_rounding rounding = vkm_path_row(variant->path)->rounding;
+    return rounding == VKM_ROUNDING_F16        ? VKM_METRIC_HALF
+           : rounding == VKM_ROUNDING_F16_SUMS ? VKM_METRIC_HALF_SUMS
+                                               : kernel->metric;
 }
 
 const struct vkm_variant *vkm_kernel_variant(const struct vkm_kernel *kernel, enum vkm_dtype dtype,

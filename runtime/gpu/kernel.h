@@ -52,7 +52,8 @@ enum vkm_metric {
     VKM_METRIC_EXACT,
     VKM_METRIC_NMSE,
     VKM_METRIC_PRODUCT,
-    VKM_METRIC_HALF, /* a larger NMSE: of products with activations rounded to 11 bits */
+    VKM_METRIC_HALF,      /* a larger NMSE: of products with activations rounded to 11 bits */
+    VKM_METRIC_HALF_SUMS, /* a larger one yet: their sums are rounded so too, a few at a time */
 };
 
 enum vkm_path {
@@ -65,7 +66,9 @@ enum vkm_path {
 /* What happens to activations before they are multiplied. */
 enum vkm_rounding {
     VKM_ROUNDING_NONE,
-    VKM_ROUNDING_F16,  /* to 11 bits of mantissa, ties to even */
+    VKM_ROUNDING_F16,      /* to 11 bits of mantissa, ties to even */
+    VKM_ROUNDING_F16_SUMS, /* likewise; what happens to sums of products is the device's own error
+                            */
     VKM_ROUNDING_INT8, /* to 8 bits, groups of 32 with a scale: vkm_round_int8 in kernels/ref.h */
 };
 

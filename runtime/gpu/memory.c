@@ -20,6 +20,13 @@ void vkm_gpu_ignore_budget(struct vkm_gpu *gpu, bool ignore)
     gpu->ignore_budget = ignore;
 }
 
+void vkm_gpu_limit_growth(struct vkm_gpu *gpu, uint64_t bytes)
+{
+    gpu->limited = bytes < UINT64_MAX;
+    for (uint32_t i = 0; i < VK_MAX_MEMORY_HEAPS; i++)
+        gpu->heap_limit[i] = gpu->heap_used[i] + bytes;
+}
+
 void vkm_memory_init(struct vkm_gpu *gpu)
 {
     if (gpu->reference) { /* the host's memory, of which nothing is refused */
@@ -41,6 +48,8 @@ static void block_destroy(struct vkm_gpu *gpu, struct vkm_block *block)
         gpu->vk.DestroyBuffer(gpu->device, block->buffer, NULL);
     if (block->memory && settled)
         gpu->vk.FreeMemory(gpu->device, block->memory, NULL);
+    if (settled)
+        vkm_block_unmap(block);
     if (block->booked && settled)
         gpu->heap_used[block->heap] -= block->size;
     vkm_free(a, block->host);
@@ -71,7 +80,12 @@ uint64_t vkm_heap_left(struct vkm_gpu *gpu, uint32_t heap)
         if (budget.heapUsage[heap] > used)
             used = budget.heapUsage[heap];
     }
-    return size > used ? size - used : 0;
+    uint64_t left = size > used ? size - used : 0;
+    if (!gpu->limited)
+        return left;
+    uint64_t own = gpu->heap_used[heap], limit = gpu->heap_limit[heap];
+    uint64_t granted = limit > own ? limit - own : 0;
+    return granted < left ? granted : left;
 }
 
 /* How well a memory type suits; negative: not at all. */
@@ -102,12 +116,14 @@ static vkmoe_status create_buffer(struct vkm_gpu *gpu, struct vkm_block *block,
     vkmoe_status status = VKMOE_OK;
     uint32_t families[2] = {gpu->compute.family, gpu->transfer.family};
     bool shared = families[0] != families[1];
+    VkExternalMemoryBufferCreateInfo external = {
+        .sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO,
+        .handleTypes = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT};
     VkBufferCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
+        .pNext = gpu->imports ? &external : NULL,
         .size = block->size,
-        .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
-                 VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT |
-                 VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT,
+        .usage = VKM_BLOCK_USAGE,
         .sharingMode = shared ? VK_SHARING_MODE_CONCURRENT : VK_SHARING_MODE_EXCLUSIVE,
         .queueFamilyIndexCount = shared ? 2 : 0,
         .pQueueFamilyIndices = families,
@@ -143,7 +159,7 @@ static VkResult allocate_type(struct vkm_gpu *gpu, struct vkm_block *block, uint
     if (!gpu->ignore_budget && vkm_heap_left(gpu, heap) < size)
         return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     VkResult result = VK_SUCCESS;
-    if (!gpu->rehearsal)
+    if (!gpu->rehearsal && !vkm_block_import(gpu, block, &info))
         result = gpu->vk.AllocateMemory(gpu->device, &info, NULL, &block->memory);
     if (result < 0)
         block->memory = VK_NULL_HANDLE;
@@ -233,6 +249,11 @@ static vkmoe_status block_fill(struct vkm_gpu *gpu, struct vkm_block *block, con
     VkBufferDeviceAddressInfo address = {.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO,
                                          .buffer = block->buffer};
     block->address = gpu->vk.GetBufferDeviceAddress(gpu->device, &address);
+    /* Mesa's CPU driver grants what it then fails to map. */
+    if (block->address == 0 || block->address == UINT64_MAX)
+        return vkm_fail(err, VKMOE_OUT_OF_DEVICE_MEMORY,
+                        "%s has no room for %s: it granted %.1f MiB, but has no address for them",
+                        gpu->info.name, what, (double)block->size / 0x1p20);
     if (block->address % ALIGNMENT != 0)
         return vkm_fail(err, VKMOE_DRIVER, "%s placed a buffer at address %llx, not aligned to %u",
                         gpu->info.name, (unsigned long long)block->address, (unsigned)ALIGNMENT);

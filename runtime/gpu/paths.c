@@ -126,6 +126,16 @@ static void vkm_need_wide_loads(const struct vkm_path_probe *probe, vkmoe_path_i
         vkm_need_subgroups(probe, info);
 }
 
+/* Shared memory holds 16-bit floats wherever shaders compute with them; buffers are read as 32-bit
+ * words. Drivers offer them where two are multiplied in the time of one of 32 bits, but for those
+ * of CPUs. */
+static void vkm_need_float16(const struct vkm_path_probe *probe, vkmoe_path_info *info)
+{
+    info->suits = probe->float16 && probe->info->kind != VKMOE_DEVICE_CPU;
+    if (!probe->float16)
+        snprintf(info->reason, sizeof(info->reason), "it lacks shaderFloat16");
+}
+
 static void vkm_need_int8_dot(const struct vkm_path_probe *probe, vkmoe_path_info *info)
 {
     info->suits = probe->int8_dot && probe->int8_dot_fast;
@@ -159,6 +169,7 @@ static need_fn *const needs[] = {
 
 /* Why a path that can run is not what the device is best at. */
 static const char *const unsuited[VKM_PATH_COUNT] = {
+    [VKM_PATH_FP16] = "CPU drivers convert float16 back and forth",
     [VKM_PATH_INT8] = "the driver does not accelerate packed int8 dot products",
 };
 
@@ -197,6 +208,8 @@ static vkmoe_status choose(struct vkm_gpu *gpu, enum vkm_path path, enum vkm_wis
     else if (info->suits || wish == VKM_WISH_ON)
         *used = info->state == VKMOE_PATH_TRUSTED ||
                 (gpu->params.admit && gpu->params.admit(gpu, path));
+    if (!*used && gpu->params.go_on && !gpu->params.go_on(gpu->params.user))
+        return vkm_fail(err, VKMOE_CANCELLED, "cancelled");
     return VKMOE_OK;
 }
 

@@ -27,8 +27,8 @@ static void format_uuid(const uint8_t *bytes, char text[37])
         out += sprintf(out, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", bytes[i]);
 }
 
-static bool has_extension(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
-                          VkPhysicalDevice device, const char *name)
+bool vkm_device_has_extension(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
+                              VkPhysicalDevice device, const char *name)
 {
     uint32_t count = 0;
     bool found = false;
@@ -189,7 +189,7 @@ static bool has_matrices(const struct vkm_gpu_params *params, const struct vkm_v
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_PROPERTIES_KHR};
     VkPhysicalDeviceProperties2 properties = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &stages};
-    if (!has_extension(params, vk, device, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME))
+    if (!vkm_device_has_extension(params, vk, device, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME))
         return false;
     vk->GetPhysicalDeviceFeatures2(device, &features);
     vk->GetPhysicalDeviceProperties2(device, &properties);
@@ -197,12 +197,22 @@ static bool has_matrices(const struct vkm_gpu_params *params, const struct vkm_v
            (stages.cooperativeMatrixSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT);
 }
 
+bool vkm_device_has_matrices(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
+                             VkInstance instance, VkPhysicalDevice device, bool *fit)
+{
+    bool has = has_matrices(params, vk, device);
+    *fit = has && matrices_fit(params, vk, instance, device);
+    return has;
+}
+
 /* Drivers that may say no to a feature of Vulkan 1.3 are asked. */
 static void probe_paths(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
                         VkInstance instance, VkPhysicalDevice device, vkmoe_device_info *info)
 {
+    VkPhysicalDeviceVulkan12Features v12 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
     VkPhysicalDeviceVulkan13Features v13 = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES};
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES, .pNext = &v12};
     VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
                                           .pNext = &v13};
     VkPhysicalDeviceVulkan11Properties p11 = {
@@ -217,11 +227,11 @@ static void probe_paths(const struct vkm_gpu_params *params, const struct vkm_vk
         .info = info,
         .int64 = features.features.shaderInt64,
         .ballot = p11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_BALLOT_BIT,
+        .float16 = v12.shaderFloat16,
         .int8_dot = v13.shaderIntegerDotProduct,
         .int8_dot_fast = p13.integerDotProduct4x8BitPackedSignedAccelerated,
-        .matrices = has_matrices(params, vk, device),
     };
-    probe.matrices_fit = probe.matrices && matrices_fit(params, vk, instance, device);
+    probe.matrices = vkm_device_has_matrices(params, vk, instance, device, &probe.matrices_fit);
     vkm_paths_probe(&probe, info);
 }
 
@@ -253,7 +263,8 @@ static void probe(const struct vkm_gpu_params *params, const struct vkm_vk *vk, 
 {
     bool compute;
     probe_properties(vk, device, info);
-    info->memory_budget = has_extension(params, vk, device, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+    info->memory_budget =
+        vkm_device_has_extension(params, vk, device, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
     probe_heaps(vk, device, info);
     probe_queues(vk, device, &compute, &info->transfer_queue);
     if (info->api_version < VK_API_VERSION_1_3) {

@@ -97,6 +97,7 @@ vkmoe_status vkm_gpu_rehearse(struct vkm_gpu *gpu, struct vkm_gpu **out, vkmoe_e
     r->params = gpu->params;
     r->set = gpu->set;
     r->reference = gpu->reference;
+    r->imports = gpu->imports;
     r->rehearsal = true;
     r->caps = gpu->caps;
     r->info = gpu->info;

@@ -12,8 +12,9 @@ struct vkm_op {
     uint32_t subgroup_size;   /* that the pipeline is to run with; 0 off the subgroup path */
     uint32_t groups[3];       /* workgroup counts; with indirect ones, an estimate of the work */
     struct vkm_view indirect; /* three uints in device memory, or absent */
-    size_t params;            /* offset of the params struct in stream->params */
-    bool barrier;             /* everything before is finished and visible before this op */
+    double work;   /* bytes and operations, as whoever recorded it estimates; 0: not told */
+    size_t params; /* offset of the params struct in stream->params */
+    bool barrier;  /* everything before is finished and visible before this op */
 };
 
 struct vkm_stream {

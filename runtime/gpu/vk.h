@@ -8,6 +8,7 @@
 
 #include "gpu/coopmat.h"
 #include "gpu/gpu.h"
+#include "gpu/rates.h"
 
 #define VKM_VK_GLOBAL_LIST(X)                                                                      \
     X(CreateInstance)                                                                              \
@@ -21,6 +22,7 @@
     X(GetPhysicalDeviceFeatures2)                                                                  \
     X(GetPhysicalDeviceMemoryProperties2)                                                          \
     X(GetPhysicalDeviceQueueFamilyProperties)                                                      \
+    X(GetPhysicalDeviceExternalBufferProperties)                                                   \
     X(EnumerateDeviceExtensionProperties)                                                          \
     X(CreateDevice)                                                                                \
     X(GetDeviceProcAddr)
@@ -37,6 +39,7 @@
     X(DestroyBuffer)                                                                               \
     X(GetBufferMemoryRequirements)                                                                 \
     X(GetBufferDeviceAddress)                                                                      \
+    X(GetMemoryHostPointerPropertiesEXT)                                                           \
     X(AllocateMemory)                                                                              \
     X(FreeMemory)                                                                                  \
     X(BindBufferMemory)                                                                            \
@@ -95,6 +98,10 @@ vkmoe_status vkm_devices_probe(const struct vkm_gpu_params *params, VkInstance i
                                const struct vkm_vk *vk, VkPhysicalDevice **handles,
                                vkmoe_device_info **infos, uint32_t *count, vkmoe_error *err);
 
+/* False also where the driver does not say. */
+bool vkm_device_has_extension(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
+                              VkPhysicalDevice device, const char *name);
+
 #define VKM_MAX_QUEUE_FAMILIES 64 /* of a device; any beyond are not looked at */
 /* Writes what queue families there are, and returns their number. */
 uint32_t vkm_queue_families(const struct vkm_vk *vk, VkPhysicalDevice device,
@@ -110,6 +117,12 @@ struct vkm_queue {
     uint32_t family;
     VkSemaphore timeline;
     uint64_t submitted; /* timeline value of the newest submit */
+};
+
+/* What a device was created with, as far as devices differ. */
+struct vkm_features {
+    bool int64, float16, int8_dot, matrices;
+    VkSubgroupFeatureFlags subgroup; /* operations */
 };
 
 struct vkm_gpu {
@@ -128,7 +141,9 @@ struct vkm_gpu {
     struct vkm_queue compute, transfer; /* transfer.handle is compute's where there is no other */
     VkPhysicalDeviceMemoryProperties memory_properties;
     bool memory_budget;
-    bool ignore_budget;      /* ask the driver whatever it says of its budget */
+    bool ignore_budget; /* ask the driver whatever it says of its budget */
+    bool imports;       /* blocks are mapped by the process (import.c) */
+    struct vkm_features features;
     bool preserve_inf_nan;   /* shaders may declare SignedZeroInfNanPreserve */
     double timestamp_period; /* nanoseconds in a tick; 0: no timestamps */
     uint64_t timestamp_mask;
@@ -146,6 +161,8 @@ struct vkm_gpu {
         size_t count, capacity;
     } blocks;
     uint64_t heap_used[VK_MAX_MEMORY_HEAPS];
+    bool limited; /* heaps are taken for full at: */
+    uint64_t heap_limit[VK_MAX_MEMORY_HEAPS];
 
     pthread_mutex_t pipeline_lock;
     VkPipelineLayout layout;
@@ -155,14 +172,20 @@ struct vkm_gpu {
         struct vkm_pipeline *items;
         size_t count, capacity;
     } pipelines;
-    double *kernel_ns; /* per kernel: device time of one workgroup as last measured; 0: unknown */
+    struct vkm_rates rates; /* used by one thread at a time, like submission */
 };
+
+/* Whether the device has VK_KHR_cooperative_matrix, the features that shaders with it need, and
+ * matrices of the shape that lib/gemm_coopmat.glsl has in *fit. */
+bool vkm_device_has_matrices(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
+                             VkInstance instance, VkPhysicalDevice device, bool *fit);
 
 /* What the paths need to know of a device. */
 struct vkm_path_probe {
     const vkmoe_device_info *info; /* its subgroups */
     bool int64;                    /* 64-bit integers in shaders */
     bool ballot;                   /* a lane's values for all, as one of the subgroup operations */
+    bool float16;                  /* 16-bit floats in shaders and their shared memory */
     bool int8_dot;                 /* products of four packed 8-bit integers, */
     bool int8_dot_fast;            /* which the driver calls accelerated */
     bool matrices;                 /* VK_KHR_cooperative_matrix and the features it needs here, */
@@ -209,6 +232,9 @@ vkmoe_status vkm_queue_wait(struct vkm_gpu *gpu, struct vkm_queue *queue, uint64
  * pulls no memory away under the driver. */
 bool vkm_gpu_settle(struct vkm_gpu *gpu);
 
+/* Whether memory that the process maps can and should be the device's: its own processor's alone.
+ */
+bool vkm_import_is_offered(const struct vkm_gpu *gpu);
 void vkm_memory_init(struct vkm_gpu *gpu);
 void vkm_memory_finish(struct vkm_gpu *gpu);
 /* The Vulkan buffer and offset behind a view. */

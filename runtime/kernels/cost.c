@@ -1,6 +1,8 @@
 /* One function for each row of the table, as in ops.c; without one a kernel does not compile. */
 #include "kernels/cost.h"
 
+#include <math.h>
+
 #include "base/rows.h"
 #include "kernels/kernels.h"
 #include "kernels/kv_layout.h"
@@ -19,7 +21,7 @@ typedef struct vkm_cost cost_fn(const struct dispatch *d, const void *params);
 /* Words read and written, and operations. */
 static struct vkm_cost words(double moved, double operations)
 {
-    return (struct vkm_cost){WORD * moved, operations};
+    return (struct vkm_cost){.bytes = WORD * moved, .operations = operations};
 }
 
 /* --- rows by themselves --- */
@@ -27,8 +29,8 @@ static struct vkm_cost words(double moved, double operations)
 static struct vkm_cost cost_embed(const struct dispatch *d, const void *params)
 {
     const struct vkm_params_embed *p = params;
-    double row = (double)vkm_matrix_bytes(d->dtype, 1, p->ld);
-    return (struct vkm_cost){d->rows * (row + WORD * p->ld), 0};
+    double row = (double)vkm_matrix_bytes(d->dtype, VKM_PANEL_ROWS, p->ld) / VKM_PANEL_ROWS;
+    return (struct vkm_cost){.bytes = d->rows * (row + WORD * p->ld)};
 }
 
 static struct vkm_cost cost_rmsnorm(const struct dispatch *d, const void *params)
@@ -110,8 +112,11 @@ struct product {
 static struct vkm_cost product(const struct dispatch *d, const struct product *p)
 {
     double weights = (double)vkm_matrix_bytes(d->dtype, (uint64_t)p->n_out, (uint64_t)p->k_ld);
-    return (struct vkm_cost){p->n_matrices * weights + WORD * (p->x_words + p->y_words),
-                             2 * p->n_out * p->k_ld * p->rows};
+    return (struct vkm_cost){
+        .bytes = p->n_matrices * weights + WORD * (p->x_words + p->y_words),
+        .operations = 2 * p->n_out * p->k_ld * p->rows,
+        .weights = p->n_matrices * weights,
+    };
 }
 
 static struct vkm_cost cost_gemv(const struct dispatch *d, const void *params)
@@ -159,7 +164,9 @@ static struct vkm_cost cost_moe_gemv_down(const struct dispatch *d, const void *
     struct vkm_cost always =
         product(d, &(struct product){shared, p->n_out, p->shared_ld, shared * d->rows,
                                      d->rows * p->shared_ld, 0});
-    return (struct vkm_cost){routed.bytes + always.bytes, routed.operations + always.operations};
+    return (struct vkm_cost){.bytes = routed.bytes + always.bytes,
+                             .operations = routed.operations + always.operations,
+                             .weights = routed.weights + always.weights};
 }
 
 /* Grouped products: their first workgroup count is the estimate, a pair each. */
@@ -290,4 +297,43 @@ struct vkm_cost vkm_op_cost(const struct vkm_stream *stream, const struct vkm_op
         .facts = facts,
     };
     return costs[op->kernel](&d, vkm_op_params(stream, op));
+}
+
+/* --- before it runs --- */
+
+/* Positions and experts that an op may meet, by its params. */
+static struct vkm_cost_facts most_facts(const struct vkm_stream *stream, const struct vkm_op *op)
+{
+    const void *params = vkm_op_params(stream, op);
+    const struct vkm_params_attention *attention = params;
+    const struct vkm_params_moe_gemv_up *gemv_up = params;
+    const struct vkm_params_moe_gemv_down *gemv_down = params;
+    const struct vkm_params_moe_gemm_up *gemm_up = params;
+    const struct vkm_params_moe_gemm_down *gemm_down = params;
+    double bound, pairs = op->groups[0];
+    switch (op->kernel) {
+    case VKM_K_attention:
+        bound = (double)attention->n_splits * attention->span;
+        return (struct vkm_cost_facts){
+            .positions = attention->n_rows * bound,
+            .cached = attention->consecutive ? bound : attention->n_rows * bound};
+    case VKM_K_moe_gemv_up:
+        return (struct vkm_cost_facts){.experts = fmin(gemv_up->n_pairs, gemv_up->n_experts)};
+    case VKM_K_moe_gemv_down:
+        return (struct vkm_cost_facts){
+            .experts = fmin((double)op->groups[1] * gemv_down->k, gemv_down->n_experts)};
+    case VKM_K_moe_gemm_up:
+        return (struct vkm_cost_facts){.experts = fmin(pairs, gemm_up->n_experts)};
+    case VKM_K_moe_gemm_down:
+        return (struct vkm_cost_facts){.experts = fmin(pairs, gemm_down->n_experts)};
+    default:
+        return (struct vkm_cost_facts){0};
+    }
+}
+
+double vkm_op_work(const struct vkm_stream *stream, const struct vkm_op *op)
+{
+    struct vkm_cost_facts facts = most_facts(stream, op);
+    struct vkm_cost cost = vkm_op_cost(stream, op, &facts);
+    return cost.bytes + cost.operations;
 }

@@ -19,10 +19,15 @@ struct vkm_cost_facts {
 struct vkm_cost {
     double bytes;
     double operations;
+    double weights; /* bytes, of `bytes`, that products read of their matrices */
 };
 
 /* The cost of an op of a stream over the kernel table. */
 struct vkm_cost vkm_op_cost(const struct vkm_stream *stream, const struct vkm_op *op,
                             const struct vkm_cost_facts *facts);
+
+/* Bytes and operations together of an op that was just recorded, with as many positions and experts
+ * as its params allow: what its time grows with. */
+double vkm_op_work(const struct vkm_stream *stream, const struct vkm_op *op);
 
 #endif

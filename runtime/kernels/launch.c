@@ -8,7 +8,8 @@ enum {
     LANES_SMALL = 64, /* those whose rows are short: a list of experts, a head */
     LANES_CUT = 1024, /* at most, for the kernel that finds the sampler's cut */
     LANES_MOST = 512, /* that are tried */
-    LANES_GEMM = 128, /* fixed by lib/gemm_shared.glsl; lib/gemm_team.glsl takes fewer */
+    LANES_GEMM =
+        128, /* fixed by lib/gemm_shared.glsl, gemm_int8 and gemm_fp16; gemm_team takes fewer */
 };
 
 /* clang-format off */
@@ -58,7 +59,8 @@ static const struct vkm_geometry table[VKM_KERNEL_COUNT][VKM_LAUNCH_CLASSES] = {
 
 static const uint32_t settings[VKM_SETTING_COUNT][VKM_LAUNCH_CLASSES] = {
     [VKM_SETTING_tiled_rows] = {16, 16, 32, 32, 16},
-    [VKM_SETTING_grouped_rows] = {16, 3, 32, 32, 3},
+    /* On GPUs by arithmetic, not measured: four rows that choose 6 of 64 read 21 experts of 24. */
+    [VKM_SETTING_grouped_rows] = {16, 3, 3, 3, 3},
     /* Two on CPU drivers, as LLVM 19 ends the process at four, for want of mask registers. */
     [VKM_SETTING_attention_rows] = {2, 2, 4, 4, 2},
     /* As many as there are registers for; a subgroup alone on a CPU has none to run out of. */
@@ -92,6 +94,16 @@ enum vkm_launch_class vkm_launch_class(const struct vkm_caps *caps)
     return subgroups ? VKM_LAUNCH_GPU_SUBGROUP : VKM_LAUNCH_GPU_BASE;
 }
 
+struct vkm_caps vkm_launch_class_caps(enum vkm_launch_class class)
+{
+    bool wide = class == VKM_LAUNCH_CPU_WIDE;
+    bool subgroups = class == VKM_LAUNCH_CPU_SUBGROUP || class == VKM_LAUNCH_GPU_SUBGROUP || wide;
+    return (struct vkm_caps){
+        .cpu = class != VKM_LAUNCH_GPU_BASE && class != VKM_LAUNCH_GPU_SUBGROUP,
+        .paths = {[VKM_PATH_BASE] = true, [VKM_PATH_SUBGROUP] = subgroups, [VKM_PATH_WIDE] = wide},
+    };
+}
+
 /* Conformance tries paths that the device would not take, which were not measured. */
 static const struct vkm_tuning *tuning_for(const struct vkm_caps *caps)
 {
@@ -99,11 +111,29 @@ static const struct vkm_tuning *tuning_for(const struct vkm_caps *caps)
     return t && t->launch_class == vkm_launch_class(caps) ? t : NULL;
 }
 
-struct vkm_geometry vkm_launch_geometry(const struct vkm_caps *caps, uint32_t kernel, bool tuned)
+enum vkm_dtype vkm_tuned_type(uint32_t kernel, enum vkm_dtype dtype)
+{
+    return vkm_kernels.kernels[kernel].has_dtype ? dtype : VKM_DTYPE_COUNT;
+}
+
+uint32_t vkm_tuning_choices(const struct vkm_tuning *t)
+{
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < VKM_KERNEL_COUNT; k++)
+        for (int type = 0; type < VKM_TUNED_TYPES; type++)
+            n += t->kernels[k][type].lanes > 0;
+    for (int s = 0; s < VKM_SETTING_COUNT; s++)
+        n += t->settings[s] > 0;
+    return n;
+}
+
+struct vkm_geometry vkm_launch_geometry(const struct vkm_caps *caps, uint32_t kernel,
+                                        enum vkm_dtype dtype, bool tuned)
 {
     const struct vkm_tuning *t = tuned ? tuning_for(caps) : NULL;
-    if (t && t->kernels[kernel].lanes > 0 && vkm_launch_fits(caps, kernel, t->kernels[kernel]))
-        return t->kernels[kernel];
+    const struct vkm_geometry *g = t ? &t->kernels[kernel][vkm_tuned_type(kernel, dtype)] : NULL;
+    if (g && g->lanes > 0 && vkm_launch_fits(caps, kernel, *g))
+        return *g;
     return table[kernel][vkm_launch_class(caps)];
 }
 

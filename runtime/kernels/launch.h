@@ -16,6 +16,8 @@ enum vkm_launch_class {
     VKM_LAUNCH_CLASSES
 };
 enum vkm_launch_class vkm_launch_class(const struct vkm_caps *caps);
+/* The least that a device of a class has. */
+struct vkm_caps vkm_launch_class_caps(enum vkm_launch_class class);
 
 /* The best path with subgroup arithmetic that the device takes, or BASE. */
 enum vkm_path vkm_launch_team_path(const struct vkm_caps *caps);
@@ -32,7 +34,7 @@ struct vkm_geometry {
 /* What is chosen for the device, not for a kernel. */
 #define VKM_SETTINGS(S)                                                                            \
     S(tiled_rows)     /* rows above which products are tiled */                                    \
-    S(grouped_rows)   /* rows above which routed experts are, if fewer */                          \
+    S(grouped_rows)   /* rows above which routed experts are, if fewer, where rows share some */   \
     S(attention_rows) /* that one attention workgroup takes, at most */                            \
     S(attention_sums) /* pairs of elements times rows that one of its lanes sums up */             \
     S(split_groups)   /* attention workgroups that keep the device busy, or each core of a CPU */  \
@@ -45,16 +47,26 @@ enum vkm_setting {
 };
 extern const char *const vkm_setting_names[VKM_SETTING_COUNT];
 
+/* Launches are tuned by the storage type of the weights, the last of these for kernels that have
+ * none. */
+enum { VKM_TUNED_TYPES = VKM_DTYPE_COUNT + 1 };
+enum vkm_dtype vkm_tuned_type(uint32_t kernel, enum vkm_dtype dtype);
+
 /* Choices of one device in place of the table's. */
 struct vkm_tuning {
-    enum vkm_launch_class launch_class;            /* that they were measured in, and hold for */
-    struct vkm_geometry kernels[VKM_KERNEL_COUNT]; /* lanes 0: the table's. Those of products hold
-                                                      for one row of activations. */
-    uint32_t settings[VKM_SETTING_COUNT];          /* 0: the table's */
+    enum vkm_launch_class launch_class; /* that they were measured in, and hold for */
+    /* lanes 0: the table's. Those of products hold for one row of activations. */
+    struct vkm_geometry kernels[VKM_KERNEL_COUNT][VKM_TUNED_TYPES];
+    uint32_t settings[VKM_SETTING_COUNT]; /* 0: the table's */
+    uint64_t hash;                        /* of the text it was read from; 0: of none */
 };
+/* How many there are. */
+uint32_t vkm_tuning_choices(const struct vkm_tuning *t);
 
-/* The table's, or those of caps->tuning where it has any. `tuned`: whether it may. */
-struct vkm_geometry vkm_launch_geometry(const struct vkm_caps *caps, uint32_t kernel, bool tuned);
+/* The table's, or those of caps->tuning where it has any. `tuned`: whether it may; dtype: of the
+ * weights, ignored by kernels without. */
+struct vkm_geometry vkm_launch_geometry(const struct vkm_caps *caps, uint32_t kernel,
+                                        enum vkm_dtype dtype, bool tuned);
 uint32_t vkm_launch_setting(const struct vkm_caps *caps, enum vkm_setting setting);
 
 /* Kernels whose geometry may be tuned: products of few rows, by lanes and outputs, and kernels with
@@ -77,7 +89,7 @@ char *vkm_tuning_format(const vkmoe_allocator *a, const struct vkm_tuning *t, co
 enum vkm_tuning_verdict {
     VKM_TUNING_GOOD,
     VKM_TUNING_DAMAGED, /* not what was written */
-    VKM_TUNING_OTHERS,  /* of another device, driver or build */
+    VKM_TUNING_OTHERS,  /* of another device, driver, build or form */
     VKM_TUNING_BEYOND,  /* asks for what the device does not grant */
 };
 /* Reads it back; *t is zeroed unless it is good. */

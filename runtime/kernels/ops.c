@@ -3,6 +3,8 @@
 #include "kernels/ops.h"
 
 #include "base/rows.h"
+#include "gpu/paths.h"
+#include "kernels/cost.h"
 #include "kernels/launch.h"
 
 enum {
@@ -13,6 +15,10 @@ enum {
                                 after 65535 turns in all */
     SPLIT_MAX = 64           /* splits, for each of which a row keeps a part */
 };
+
+/* Of the pairs of few rows, so many experts at most are worth sorting them: an eighth less to read
+ * at least. */
+#define GROUPED_SHARE 0.875
 
 /* Batch rows that a team handles at once (RB). */
 static uint32_t gemv_row_block(uint32_t n_rows)
@@ -26,11 +32,22 @@ uint32_t vkm_gemm_threshold(const struct vkm_caps *caps)
                                 : vkm_launch_setting(caps, VKM_SETTING_tiled_rows);
 }
 
-uint32_t vkm_group_threshold(const struct vkm_caps *caps)
+/* Experts that are chosen where each of n_rows rows chooses k of them at random. */
+static double expected_experts(uint32_t n_rows, uint32_t k, uint32_t n_experts)
 {
-    uint32_t tiled = vkm_gemm_threshold(caps);
-    uint32_t grouped = vkm_launch_setting(caps, VKM_SETTING_grouped_rows);
-    return caps->tiled_rows > 0 ? tiled : vkm_min_u32(tiled, grouped);
+    double unchosen = 1;
+    for (uint32_t i = 0; i < n_rows; i++)
+        unchosen *= 1 - (double)k / n_experts;
+    return n_experts * (1 - unchosen);
+}
+
+bool vkm_groups_experts(const struct vkm_caps *caps, uint32_t n_rows, uint32_t k,
+                        uint32_t n_experts)
+{
+    if (caps->tiled_rows > 0 || n_rows > vkm_gemm_threshold(caps))
+        return n_rows > vkm_gemm_threshold(caps);
+    return n_experts > 0 && n_rows > vkm_launch_setting(caps, VKM_SETTING_grouped_rows) &&
+           expected_experts(n_rows, k, n_experts) < GROUPED_SHARE * n_rows * k;
 }
 
 static bool cpu_subgroups(const struct vkm_caps *caps)
@@ -38,14 +55,16 @@ static bool cpu_subgroups(const struct vkm_caps *caps)
     return caps->cpu && vkm_launch_team_path(caps) != VKM_PATH_BASE;
 }
 
-/* Tiled products go by the best path that the weights have, and through shared memory, except on
- * CPU drivers, for which that is slow. */
-static enum vkm_path gemm_path(const struct vkm_caps *caps, enum vkm_dtype dtype)
+/* Tiled products go by the best of the paths made for them that the weights have; else through
+ * shared memory, except on CPU drivers, for which that is slow. */
+static enum vkm_path gemm_path(const struct vkm_caps *caps, uint32_t kernel, enum vkm_dtype dtype)
 {
-    if (caps->paths[VKM_PATH_INT8] && vkm_dtype_is_quantised(dtype))
-        return VKM_PATH_INT8;
-    if (caps->paths[VKM_PATH_COOPMAT] && (dtype == VKM_DTYPE_F16 || dtype == VKM_DTYPE_BF16))
-        return VKM_PATH_COOPMAT;
+    for (uint32_t i = VKM_PATH_COUNT; i-- > 0;) {
+        enum vkm_path path = (enum vkm_path)i;
+        if (vkm_path_row(path)->tested && caps->paths[path] &&
+            vkm_kernel_variant(&vkm_kernels.kernels[kernel], dtype, path))
+            return path;
+    }
     return cpu_subgroups(caps) ? vkm_launch_team_path(caps) : VKM_PATH_BASE;
 }
 
@@ -66,7 +85,7 @@ typedef void geometry_fn(const struct vkm_caps *caps, const struct vkm_launch *l
 /* Invocations of a workgroup, by the launch table. */
 static uint32_t lanes_of(const struct vkm_caps *caps, const struct vkm_dispatch *d)
 {
-    return vkm_launch_geometry(caps, d->kernel, true).lanes;
+    return vkm_launch_geometry(caps, d->kernel, d->dtype, true).lanes;
 }
 
 static void set_groups(struct vkm_dispatch *d, uint32_t lanes, uint32_t x, uint32_t y)
@@ -115,7 +134,7 @@ static void geometry_route_count(const struct vkm_caps *caps, const struct vkm_l
 static void set_gemv(const struct vkm_caps *caps, struct vkm_dispatch *d, uint32_t n_out,
                      uint32_t row_block, uint32_t n_rows)
 {
-    struct vkm_geometry g = vkm_launch_geometry(caps, d->kernel, row_block == 1);
+    struct vkm_geometry g = vkm_launch_geometry(caps, d->kernel, d->dtype, row_block == 1);
     uint32_t outputs = row_block > 1                      ? g.several
                        : vkm_dtype_is_quantised(d->dtype) ? g.panels
                                                           : g.outputs;
@@ -173,11 +192,11 @@ static void geometry_moe_gemv_down(const struct vkm_caps *caps, const struct vkm
 static uint32_t set_gemm_path(const struct vkm_caps *caps, struct vkm_dispatch *d)
 {
     uint32_t lanes = lanes_of(caps, d);
-    d->path = gemm_path(caps, d->dtype);
+    d->path = gemm_path(caps, d->kernel, d->dtype);
+    if (!vkm_path_is_sized(d->path))
+        return lanes;
     if (d->path == VKM_PATH_COOPMAT)
         return GEMM_MATRICES * caps->subgroup_size;
-    if (d->path == VKM_PATH_BASE || d->path == VKM_PATH_INT8)
-        return lanes;
     if (d->path == VKM_PATH_WIDE)
         return caps->subgroup_size;
     return vkm_max_u32(caps->subgroup_size,
@@ -293,7 +312,7 @@ static uint32_t attention_lanes(const struct vkm_caps *caps, uint32_t head_dim)
     uint32_t lanes = caps->subgroup_size;
     uint32_t sums = vkm_launch_setting(caps, VKM_SETTING_attention_sums);
     if (!attention_by_subgroup(caps))
-        return vkm_launch_geometry(caps, VKM_K_attention, true).lanes;
+        return vkm_launch_geometry(caps, VKM_K_attention, VKM_DTYPE_F32, true).lanes;
     while (vkm_ceil_div(head_dim, 2 * lanes) > sums)
         lanes *= 2;
     return lanes;
@@ -405,7 +424,10 @@ void vkm_op(struct vkm_recorder *r, enum vkm_kernel_id kernel, struct vkm_launch
     struct vkm_dispatch d = {
         .kernel = kernel, .dtype = launch.dtype, .path = VKM_PATH_BASE, .params = params};
     geometry[kernel](r->caps, &launch, params, &d);
+    size_t index = r->stream->ops.count;
     vkm_record(r, &d);
+    if (r->stream->ops.count > index)
+        r->stream->ops.items[index].work = vkm_op_work(r->stream, &r->stream->ops.items[index]);
 }
 
 #define KERNEL(name, ...)                                                                          \
@@ -416,6 +438,11 @@ void vkm_op(struct vkm_recorder *r, enum vkm_kernel_id kernel, struct vkm_launch
     }
 #include "kernels/table.def"
 #undef KERNEL
+
+enum vkm_path vkm_product_path(const struct vkm_caps *caps, enum vkm_dtype dtype)
+{
+    return gemm_path(caps, VKM_K_gemm, dtype);
+}
 
 /* --- sizes --- */
 

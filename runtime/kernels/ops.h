@@ -27,6 +27,9 @@ struct vkm_launch {
 void vkm_op(struct vkm_recorder *r, enum vkm_kernel_id kernel, struct vkm_launch launch,
             const void *params);
 
+/* The path of tiled products with such weights. */
+enum vkm_path vkm_product_path(const struct vkm_caps *caps, enum vkm_dtype dtype);
+
 /* Column workgroups of the grouped products, which moe_scan writes into its indirect arguments. */
 uint32_t vkm_moe_column_groups(uint32_t ld);
 /* How attention splits the context, see params.h. */
@@ -52,8 +55,10 @@ uint64_t vkm_attention_max_parts(const struct vkm_caps *caps,
 
 /* Rows above which a tiled product is recorded instead of a row-blocked matrix-vector product. */
 uint32_t vkm_gemm_threshold(const struct vkm_caps *caps);
-/* Rows above which pairs of rows and experts are sorted, so that an expert is read once for all. */
-uint32_t vkm_group_threshold(const struct vkm_caps *caps);
+/* Whether the pairs of n_rows rows and k of n_experts experts each are sorted, so that an expert is
+ * read once for all: of few rows only where some are expected to share experts. */
+bool vkm_groups_experts(const struct vkm_caps *caps, uint32_t n_rows, uint32_t k,
+                        uint32_t n_experts);
 /* Upper bounds for buffers: tiles that moe_scan can write, and sort tiles, for n_pairs pairs. */
 uint32_t vkm_moe_max_tiles(uint32_t n_pairs, uint32_t n_experts);
 uint32_t vkm_moe_sort_tiles(uint32_t n_pairs);

@@ -33,50 +33,56 @@ void vkm_round_int8(const float *values, size_t n, struct vkm_int8_group *group)
         group->quants[i] = (int32_t)nearbyintf(values[i] * inverse);
 }
 
-/* The dot product with every activation rounded to 11 bits. */
-static double half_dot(const struct vkm_ref *ref, const void *weights, size_t row, size_t ld,
-                       const float *x, size_t n)
+/* To 11 bits. */
+static float round_half(float value)
 {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits = vkm_f32_bits(x[i]);
-        if (isfinite(x[i]))
-            bits = (bits + 0xfffu + (bits >> 13 & 1u)) & ~0x1fffu;
-        float value = vkm_bits_f32(bits);
-        sum += vkm_ref_weight(ref, weights, row, ld, i) * vkm_ref_f32(ref, &value, 0);
-    }
-    return sum;
+    uint32_t bits = vkm_f32_bits(value);
+    return isfinite(value) ? vkm_bits_f32((bits + 0xfffu + (bits >> 13 & 1u)) & ~0x1fffu) : value;
 }
 
-/* The same with groups rounded to 8 bits. */
-static double int8_dot(const struct vkm_ref *ref, const void *weights, size_t row, size_t ld,
-                       const float *x, size_t n)
+/* Up to VKM_GROUP activations, as the path rounds them. */
+static void round_activations(enum vkm_rounding rounding, const float *x, size_t n, double *out)
 {
-    double sum = 0;
-    for (size_t at = 0; at < n; at += VKM_GROUP) {
-        struct vkm_int8_group group;
-        size_t count = n - at < VKM_GROUP ? n - at : VKM_GROUP;
-        vkm_round_int8(x + at, count, &group);
-        for (size_t i = 0; i < count; i++) {
-            double value = (double)group.scale * group.quants[i];
-            sum += vkm_ref_weight(ref, weights, row, ld, at + i) *
-                   (ref->magnitude ? fabs(value) : value);
+    struct vkm_int8_group group;
+    if (rounding == VKM_ROUNDING_INT8)
+        vkm_round_int8(x, n, &group);
+    for (size_t i = 0; i < n; i++) {
+        switch (rounding) {
+        case VKM_ROUNDING_F16:
+        case VKM_ROUNDING_F16_SUMS:
+            out[i] = (double)round_half(x[i]);
+            break;
+        case VKM_ROUNDING_INT8:
+            out[i] = (double)group.scale * group.quants[i];
+            break;
+        default:
+            out[i] = (double)x[i];
         }
     }
-    return sum;
 }
 
+/* Conformance spends most of its time here: a stretch of weights is read at once, and LANES sums
+ * side by side let compilers make vectors. */
 double vkm_ref_dot(const struct vkm_ref *ref, const void *weights, size_t row, size_t ld,
                    const float *x, size_t n)
 {
-    double sum = 0;
-    if (ref->rounding == VKM_ROUNDING_F16)
-        return half_dot(ref, weights, row, ld, x, n);
-    if (ref->rounding == VKM_ROUNDING_INT8)
-        return int8_dot(ref, weights, row, ld, x, n);
-    for (size_t i = 0; i < n; i++)
-        sum += vkm_ref_weight(ref, weights, row, ld, i) * vkm_ref_f32(ref, x, i);
-    return sum;
+    enum { LANES = 4 };
+    double sums[LANES] = {0};
+    for (size_t at = 0; at < n; at += VKM_GROUP) {
+        size_t count = n - at < VKM_GROUP ? n - at : VKM_GROUP;
+        float w[VKM_GROUP] = {0};
+        double values[VKM_GROUP] = {0};
+        vkm_row_read(weights, ref->dtype, ld, row, at, count, w);
+        round_activations(ref->rounding, x + at, count, values);
+        for (size_t i = 0; i < VKM_GROUP; i++)
+            values[i] *= (double)w[i];
+        for (size_t i = 0; i < VKM_GROUP && ref->magnitude; i++)
+            values[i] = fabs(values[i]);
+        for (size_t i = 0; i < VKM_GROUP; i += LANES)
+            for (size_t j = 0; j < LANES; j++)
+                sums[j] += values[i + j];
+    }
+    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
 void vkm_ref_pad(float *row, size_t from, size_t to)

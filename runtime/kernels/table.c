@@ -10,7 +10,6 @@ _Static_assert(VKM_PAD % VKM_GROUP == 0, "rows end with a group");
 /* What table.def's words stand for. */
 #define HAS_NONE false
 #define HAS_WEIGHTS true
-#define HAS_MATRIX true
 #define HAS_KV true
 
 #define FIELD(kernel, field, kind)                                                                 \

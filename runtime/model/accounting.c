@@ -16,6 +16,12 @@ static uint64_t attention_parameters(const struct vkm_config *c, bool biases)
     return weights + (biases && c->attention_bias ? q + 2 * kv + c->hidden_size : 0);
 }
 
+/* Scores of the experts are one product, which a table over token ids does without. */
+static uint64_t router_parameters(const struct vkm_config *c)
+{
+    return c->router == VKMOE_ROUTER_HASH ? 0 : (uint64_t)c->n_routed_experts * c->hidden_size;
+}
+
 static void set_part(vkmoe_description *d, vkmoe_part part, uint64_t total, uint64_t activated)
 {
     d->parts[part] = (vkmoe_parameters){total, activated};
@@ -31,7 +37,7 @@ static void count_parameters(const struct vkm_config *c, vkmoe_description *d)
     uint64_t attention = layers * attention_parameters(c, true);
     uint64_t norms = (2 * layers + 1) * c->hidden_size;
     uint64_t ffn = dense * ffn_parameters(c, c->intermediate_size);
-    uint64_t routers = moe * c->n_routed_experts * c->hidden_size;
+    uint64_t routers = moe * router_parameters(c);
     uint64_t expert = ffn_parameters(c, c->moe_intermediate_size);
     uint64_t shared = moe * c->n_shared_experts * expert;
     set_part(d, VKMOE_PART_EMBEDDINGS, table, table);
@@ -49,8 +55,8 @@ double vkm_forward_flops(const struct vkm_config *c, uint32_t tokens)
 {
     double layers = c->num_hidden_layers, moe = vkm_config_moe_layers(c), n = tokens;
     double expert = (double)ffn_parameters(c, c->moe_intermediate_size);
-    double moe_layer = expert * (c->n_shared_experts + c->num_experts_per_tok) +
-                       (double)c->n_routed_experts * c->hidden_size;
+    double moe_layer =
+        expert * (c->n_shared_experts + c->num_experts_per_tok) + (double)router_parameters(c);
     double weights = layers * (double)attention_parameters(c, false) + moe * moe_layer +
                      (layers - moe) * (double)ffn_parameters(c, c->intermediate_size) +
                      (double)c->vocab_size * c->hidden_size;
@@ -71,6 +77,17 @@ double vkm_combinations(uint32_t n, uint32_t k)
     return ways;
 }
 
+static vkmoe_router router_of(const struct vkm_config *c)
+{
+    if (c->router != VKMOE_ROUTER_MODEL)
+        return c->router;
+    if (c->num_experts_per_tok == 1)
+        return VKMOE_ROUTER_SWITCH;
+    if (!c->norm_topk_prob)
+        return VKMOE_ROUTER_TOPK;
+    return c->num_experts_per_tok == 2 ? VKMOE_ROUTER_GSHARD : VKMOE_ROUTER_TOPK_NORMED;
+}
+
 void vkm_describe(const struct vkm_config *c, vkmoe_description *d)
 {
     uint32_t moe = vkm_config_moe_layers(c);
@@ -88,6 +105,9 @@ void vkm_describe(const struct vkm_config *c, vkmoe_description *d)
         .n_routed_experts = moe > 0 ? c->n_routed_experts : 0,
         .n_experts_per_token = moe > 0 ? c->num_experts_per_tok : 0,
         .n_shared_experts = moe > 0 ? c->n_shared_experts : 0,
+        .router = moe > 0 ? router_of(c) : VKMOE_ROUTER_MODEL,
+        .router_noise = moe > 0 ? c->router_noise : 0,
+        .router_seed = moe > 0 ? c->router_seed : 0,
         .max_context = c->max_position_embeddings,
         .tied_embeddings = c->tie_word_embeddings,
         .flops = {per_2k, per_4k, 3 * per_2k, 3 * per_4k},

@@ -496,7 +496,8 @@ void vkm_forward(struct vkm_recorder *r, const struct vkm_weights *w, const stru
                      .s = s,
                      .batch = batch,
                      .tiled = batch->n_rows > vkm_gemm_threshold(r->caps),
-                     .grouped = batch->n_rows > vkm_group_threshold(r->caps)};
+                     .grouped = vkm_groups_experts(r->caps, batch->n_rows, s->params.routing.k,
+                                                   w->config.n_routed_experts)};
     uint32_t moe_index = 0;
     vkm_op_embed(r, rows(&f, w->embed.dtype),
                  &(struct vkm_params_embed){.table = w->embed.view,

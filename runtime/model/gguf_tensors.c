@@ -138,7 +138,7 @@ static struct vkm_tensor tensor_of(const struct vkm_gguf *g, const struct vkm_gg
         .n_dims = dims,
         .dtype = t->format->stored,
         .dtype_name = t->format->name,
-        .blocks = t->format->decode ? t->format : NULL,
+        .blocks = t->format->take ? t->format : NULL,
     };
     for (uint32_t i = 0; i < dims; i++)
         out.shape[i] = t->shape[dims - 1 - i];

@@ -48,7 +48,7 @@ static bool parse_description(const char *text, struct vkm_tensor *t)
     if (sscanf(text, "%3s %" SCNu64 " %" SCNu64, name, &t->shape[0], &t->shape[1]) != 3)
         return false;
     for (int i = 0; i < VKM_DTYPE_COUNT; i++) {
-        if (vkm_dtype_is_quantised((enum vkm_dtype)i) &&
+        if (vkm_dtype_has_one_scale((enum vkm_dtype)i) &&
             strcmp(name, vkm_dtype_name((enum vkm_dtype)i)) == 0)
             t->dtype = (enum vkm_dtype)i;
     }

@@ -126,6 +126,7 @@ static void begin(struct rehearsal *r, struct vkm_gpu *gpu)
                          .chunk = r->params->state.max_rows,
                          .kv = r->params->state.kv,
                          .memory_limit = r->params->memory_limit,
+                         .limit_alone = r->params->limit_alone,
                          .n_experts = r->placement->n_layers * r->placement->n_experts,
                          .n_host_experts = r->placement->n_host};
     plan->kv_bytes_per_token =
@@ -271,7 +272,7 @@ static uint64_t movable(const vkmoe_plan *plan)
     bool host_heap = false;
     if (plan->memory_limit > 0)
         limited = over(plan->device_bytes, plan->memory_limit);
-    for (uint32_t i = 0; i < plan->n_heaps; i++) {
+    for (uint32_t i = 0; i < plan->n_heaps && !plan->limit_alone; i++) {
         const vkmoe_heap_plan *h = &plan->heaps[i];
         host_heap |= !h->device_local;
         if (h->device_local && over_heap(h) > most)
@@ -336,7 +337,7 @@ vkmoe_status vkm_plan_make(struct vkm_gpu *gpu, const struct vkm_plan_params *pa
         status = settle(&s, err);
     }
     if (status == VKMOE_OK)
-        plan->fits = fits(plan, vkm_gpu_is_reference(gpu));
+        plan->fits = fits(plan, params->limit_alone || vkm_gpu_is_reference(gpu));
     vkm_free(a, s.order);
     if (placement && status == VKMOE_OK)
         *placement = s.placement;

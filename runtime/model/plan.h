@@ -16,6 +16,7 @@ struct vkm_plan_params {
     struct vkm_state_params state;
     uint32_t cached;       /* positions in the KV cache */
     uint64_t memory_limit; /* 0: none */
+    bool limit_alone;      /* judge by it alone, whatever the heaps have left */
     /* [MoE layers, routed experts] how often each was chosen in the past, for the order in which
      * they go to host memory and what they then cost; NULL: not known. */
     const uint64_t *usage;

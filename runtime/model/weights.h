@@ -104,7 +104,7 @@ struct vkm_weights_params {
 
 /* Finds every tensor the configuration asks for, checks dtypes and shapes, and allocates memory;
  * nothing is read yet. Tensors of one group (q, k, v; one FFN; all experts of a layer) that differ
- * in dtype and are not quantised are stored as float32, which holds each exactly. */
+ * in dtype and are not quantised by vkmoe are stored as the smallest that holds each exactly. */
 vkmoe_status vkm_weights_bind(struct vkm_gpu *gpu, const struct vkm_weights_params *params,
                               struct vkm_weights *w, vkmoe_error *err);
 

@@ -124,14 +124,17 @@ static vkmoe_status find_parts(struct binder *b, const char *prefix, struct part
     return VKMOE_OK;
 }
 
-/* Whether parts can be stored as a type. A panel must fit into a chunk of the upload; and parts of
- * one matrix follow one another without a gap, so that but for the last they are whole panels. */
-static bool can_store(enum vkm_dtype dtype, const struct part *parts, size_t n, bool one_matrix)
+/* Whether parts can be stored as a type. A panel must fit into a chunk of the upload; parts of one
+ * matrix follow one another without a gap, so that but for the last they are whole panels; and rows
+ * of embeddings become activations, which end in zeros, so they are whole groups. */
+static bool can_store(enum vkm_dtype dtype, vkmoe_part role, const struct part *parts, size_t n,
+                      bool one_matrix)
 {
     for (size_t i = 0; i < n; i++) {
-        bool whole = vkm_stored_rows(dtype, parts[i].rows) == parts[i].rows;
+        bool panels = vkm_stored_rows(dtype, parts[i].rows) == parts[i].rows;
+        bool groups = !vkm_dtype_is_quantised(dtype) || parts[i].cols % VKM_GROUP == 0;
         if (vkm_matrix_bytes(dtype, 1, vkm_ld(parts[i].cols)) > VKM_UPLOAD_CHUNK ||
-            (one_matrix && i + 1 < n && !whole))
+            (one_matrix && i + 1 < n && !panels) || (role == VKMOE_PART_EMBEDDINGS && !groups))
             return false;
     }
     return true;
@@ -143,13 +146,14 @@ static enum vkm_dtype stored_dtype(const struct binder *b, vkmoe_part role,
 {
     enum vkm_dtype common = parts[0].tensor->dtype;
     for (size_t i = 1; i < n; i++) {
-        if (parts[i].tensor->dtype != common)
-            common = VKM_DTYPE_F32;
+        const struct vkm_tensor *t = parts[i].tensor;
+        if (t->dtype != common) /* what lies packed in a file cannot become another type */
+            common = t->packed ? VKM_DTYPE_F32 : vkm_dtype_join(common, t->dtype);
     }
     enum vkm_dtype wanted = vkm_weights_dtype(role, b->weights, common);
-    if (!can_store(wanted, parts, n, one_matrix))
+    if (!can_store(wanted, role, parts, n, one_matrix))
         wanted = vkm_weights_dtype(role, VKMOE_WEIGHTS_STORED, common);
-    return can_store(wanted, parts, n, one_matrix) ? wanted : VKM_DTYPE_F32;
+    return can_store(wanted, role, parts, n, one_matrix) ? wanted : VKM_DTYPE_F32;
 }
 
 static uint64_t parts_bytes(const struct part *parts, size_t n, enum vkm_dtype dtype)

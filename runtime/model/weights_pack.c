@@ -54,7 +54,7 @@ static vkmoe_status decode_row(struct vkm_packer *packer, const struct run *run,
     const struct vkm_piece *p = run->piece;
     const struct vkm_block_format *f = p->source->blocks;
     for (uint32_t b = 0; b < p->cols / f->elements; b++)
-        f->decode(from + b * f->bytes, packer->values + b * f->elements);
+        vkm_block_decode(f, from + b * f->bytes, packer->values + b * f->elements);
     return check_finite(p, run->first + i, 1, packer->values, VKM_DTYPE_F32, err);
 }
 
@@ -65,7 +65,7 @@ static vkmoe_status regroup_row(struct vkm_packer *packer, const struct run *run
     const struct vkm_piece *p = run->piece;
     const struct vkm_block_format *f = p->source->blocks;
     for (uint32_t b = 0; b < p->cols / f->elements; b++) {
-        if (vkm_block_put(f, from + b * f->bytes, run->to, p->ld, i, b))
+        if (vkm_block_put(f, from + b * f->bytes, run->to, p->dtype, p->ld, i, b))
             continue;
         vkmoe_status status = decode_row(packer, run, i, from, err);
         if (status != VKMOE_OK)
@@ -100,7 +100,7 @@ static vkmoe_status pack_row(struct vkm_packer *packer, const struct run *run, u
     const struct vkm_piece *p = run->piece;
     size_t size = vkm_dtype_size(p->dtype);
     const struct vkm_block_format *f = p->source->blocks;
-    if (f && f->regroup && p->dtype == f->stored)
+    if (f && vkm_dtype_is_quantised(p->dtype))
         return regroup_row(packer, run, row, from, err);
     if (f || p->dtype != p->source->dtype)
         return convert_row(packer, run, row, from, err);

@@ -26,8 +26,6 @@ static const enum vkm_dtype policy[VKMOE_PART_COUNT][VKMOE_WEIGHTS_COUNT] = {
 enum vkm_dtype vkm_weights_dtype(vkmoe_part part, vkmoe_weights weights, enum vkm_dtype file)
 {
     enum vkm_dtype dtype = policy[part][weights];
-    if (part == VKMOE_PART_EMBEDDINGS && vkm_dtype_is_quantised(file))
-        return F32; /* rows are looked up in arrays only */
     return dtype == AS_FILE ? file : dtype;
 }
 

@@ -55,6 +55,7 @@ struct run {
     int32_t *tokens;  /* of a sequence */
     uint64_t *chosen; /* of a sequence [n_layers, n_experts] */
     double *mass[2];  /* of gates and probabilities, likewise */
+    uint32_t *pairs;  /* [n_layers, n_experts, n_experts], where they are wanted; or NULL */
 };
 
 static vkmoe_status check(const struct vkmoe_model *m, const vkmoe_balance_params *p, size_t count,
@@ -100,12 +101,14 @@ static vkmoe_status open_run(struct run *r, struct vkmoe_model *m, vkmoe_error *
     if (status != VKMOE_OK)
         return status;
     size_t n = (size_t)r->n_layers * r->n_experts;
+    bool pairs = params.count_pairs;
     r->k = vkmoe_session_experts_per_token(r->session);
     r->tokens = vkm_malloc(a, vkmoe_session_context(r->session), sizeof(*r->tokens));
     r->chosen = vkm_malloc(a, n, sizeof(*r->chosen));
     r->mass[0] = vkm_malloc(a, n, sizeof(double));
     r->mass[1] = vkm_malloc(a, n, sizeof(double));
-    if (!r->tokens || !r->chosen || !r->mass[0] || !r->mass[1])
+    r->pairs = pairs ? vkm_malloc(a, n, r->n_experts * sizeof(*r->pairs)) : NULL;
+    if (!r->tokens || !r->chosen || !r->mass[0] || !r->mass[1] || (pairs && !r->pairs))
         return vkm_fail_memory(err, n * sizeof(double), "the counts of a sequence");
     return VKMOE_OK;
 }
@@ -117,6 +120,7 @@ static void close_run(struct run *r, const vkmoe_allocator *a)
     vkm_free(a, r->chosen);
     vkm_free(a, r->mass[0]);
     vkm_free(a, r->mass[1]);
+    vkm_free(a, r->pairs);
 }
 
 /* Adds the counts of a sequence to the text's. */
@@ -128,7 +132,7 @@ static void add_sequence(struct run *r, uint64_t tokens)
         vkmoe_balance of;
         vkmoe_balance_of(r->chosen + first, r->mass[1] + first, tokens, r->n_experts, r->k, NULL, 1,
                          &of);
-        out->sequence_loss[l] += of.expert_loss;
+        out->sequence_loss[l] += of.expert_loss * (double)tokens;
         for (size_t i = first; i < first + r->n_experts; i++) {
             out->counts.chosen[i] += r->chosen[i];
             out->counts.prob_mass[i] += r->mass[1][i];
@@ -136,6 +140,8 @@ static void add_sequence(struct run *r, uint64_t tokens)
                 out->counts.gate_mass[i] += r->mass[0][i];
         }
     }
+    for (size_t i = 0; r->pairs && i < (size_t)r->n_layers * r->n_experts * r->n_experts; i++)
+        out->counts.pairs[i] += r->pairs[i];
     out->counts.tokens += tokens;
     out->sequences++;
 }
@@ -145,7 +151,7 @@ static vkmoe_status route_sequence(struct run *r, const int32_t *text, size_t co
 {
     bool bos = r->params->bos;
     vkmoe_routing_counts counts = {
-        .chosen = r->chosen, .gate_mass = r->mass[0], .prob_mass = r->mass[1]};
+        .chosen = r->chosen, .gate_mass = r->mass[0], .prob_mass = r->mass[1], .pairs = r->pairs};
     if (bos)
         r->tokens[0] = r->params->bos_token;
     memcpy(r->tokens + bos, text, count * sizeof(*text));
@@ -184,7 +190,7 @@ static void finish(const struct run *r)
     out->experts_per_token = r->k;
     for (uint32_t l = 0; l < r->n_layers; l++) {
         size_t first = (size_t)l * r->n_experts;
-        out->sequence_loss[l] /= (double)out->sequences;
+        out->sequence_loss[l] /= (double)out->counts.tokens;
         vkmoe_balance_of(out->counts.chosen + first, out->counts.prob_mass + first,
                          out->counts.tokens, r->n_experts, r->k, r->params->device_of,
                          r->params->n_devices, &out->batch[l]);
@@ -213,6 +219,8 @@ vkmoe_status vkmoe_balance_run(vkmoe_model *model, const int32_t *tokens, size_t
     memset(result->sequence_loss, 0, r.n_layers * sizeof(double));
     if (result->counts.gate_mass)
         memset(result->counts.gate_mass, 0, n * sizeof(double));
+    if (result->counts.pairs)
+        memset(result->counts.pairs, 0, n * r.n_experts * sizeof(*result->counts.pairs));
     status = open_run(&r, model, err);
     if (status == VKMOE_OK && r.params->on_session)
         r.params->on_session(r.params->user, r.session);

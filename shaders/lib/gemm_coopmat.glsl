@@ -7,7 +7,7 @@
 #extension GL_KHR_cooperative_matrix : require
 #extension GL_KHR_memory_scope_semantics : require
 #extension GL_KHR_shader_subgroup_basic : require
-#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+#include "half.glsl"
 
 const uint SIDE = 16u;            /* of a matrix */
 const uint STEP4 = 8u;            /* vectors of four along K in one step */
@@ -45,18 +45,6 @@ vec4 shifted(vec4 v, int shift)
     float a = uintBitsToFloat(uint(127 + half_way) << 23);
     float b = uintBitsToFloat(uint(127 + shift - half_way) << 23);
     return v * a * b;
-}
-
-/* To 11 bits, ties to even: the conversion is exact then, whatever way it rounds. What is no number
- * stays so; numbers beside it in the row only have to stay finite. */
-f16vec4 to_half(vec4 v, int shift)
-{
-    vec4 s = shifted(v, shift);
-    uvec4 bits = floatBitsToUint(s);
-    uvec4 rounded = (bits + 0xfffu + (bits >> 13 & 1u)) & ~0x1fffu;
-    bvec4 finite = lessThan(bits & 0x7fffffffu, uvec4(0x7f800000u));
-    vec4 number = clamp(uintBitsToFloat(rounded), -65504.0, 65504.0);
-    return f16vec4(mix(s, number, finite));
 }
 
 /* The largest magnitudes of all rows and columns; lanes share each. */
@@ -123,10 +111,12 @@ void tile_product()
 #endif
     for (uint s = 0u; s < IN_LD / (4u * STEP4); s++) {
         for (uint k = part; k < STEP4; k += parts) {
-            shared_x[row * PITCH + k] = to_half(ld_vec4(x, s * STEP4 + k), x_shift);
-            shared_w[row * PITCH + k] = to_half(ld_weights(column, s * STEP4 + k), w_shift);
+            shared_x[row * PITCH + k] = to_half(shifted(ld_vec4(x, s * STEP4 + k), x_shift));
+            shared_w[row * PITCH + k] =
+                to_half(shifted(ld_weights(column, s * STEP4 + k), w_shift));
 #ifdef SWIGLU
-            shared_up[row * PITCH + k] = to_half(ld_weights(up_column, s * STEP4 + k), up_shift);
+            shared_up[row * PITCH + k] =
+                to_half(shifted(ld_weights(up_column, s * STEP4 + k), up_shift));
 #endif
         }
         barrier();

@@ -6,18 +6,32 @@
  * A kernel that takes groups of 32 elements, the quants themselves, defines GROUPS (ld_group). One that
  * takes runs defines RUN_ROWS, which divides the rows of a panel; the first of the rows
  * is a multiple of it. */
-#if defined(WEIGHTS_Q8) || defined(WEIGHTS_Q4)
+#if defined(WEIGHTS_Q4) || defined(WEIGHTS_Q4K)
+#define NIBBLES
+#endif
+#if defined(WEIGHTS_Q8K) || defined(WEIGHTS_Q4K)
+#define FACTORS
+#endif
+#if defined(WEIGHTS_Q8) || defined(NIBBLES) || defined(FACTORS)
 #define QUANTISED
 const uint RUN4 = 4u;
-const uint GROUP4 = 8u; /* vectors of four that share a scale */
+const uint GROUP4 = 8u; /* vectors of four that share a scale, */
+const uint HALF4 = 4u;  /* or a factor of it */
 const uint PANEL_ROWS = 8u;
 const uint PANEL_COLS = 128u;
-#ifdef WEIGHTS_Q8
-const uint ROW_WORDS = 32u; /* quants of a row in a block */
-const uint SCALE_WORDS = 16u; /* scales of a block */
+#ifdef NIBBLES
+const uint ROW_WORDS = 16u; /* quants of a row in a block */
+#define RUN_QUANTS uvec2
 #else
-const uint ROW_WORDS = 16u;
+const uint ROW_WORDS = 32u;
+#define RUN_QUANTS uvec4
+#endif
+#ifdef FACTORS
+const uint SCALE_WORDS = 64u; /* scales of a block */
+#elif defined(NIBBLES)
 const uint SCALE_WORDS = 32u;
+#else
+const uint SCALE_WORDS = 16u;
 #endif
 const uint BLOCK_WORDS = PANEL_ROWS * ROW_WORDS + SCALE_WORDS;
 const uint BLOCK_RUNS = PANEL_COLS / (4u * RUN4);
@@ -105,23 +119,66 @@ vec4 ld_weights(weight_row row, uint index)
     return uintBitsToFloat(bits | (h & 0x8000u) << 16);
 }
 
-#elif defined(WEIGHTS_Q8)
-struct weight_run {
-    uvec4 quants;
-    float scale;
-};
+#elif !defined(QUANTISED)
+#error no storage type
+#elif defined(NIBBLES)
+/* Four of the eight quants in a word: of the bytes' low halves, or (high = 1) of their high ones. */
+vec4 q4_vec4(uint w, uint high)
+{
+    w >>= 4u * high;
+    return vec4(ivec4(w, w >> 8, w >> 16, w >> 24) & 15);
+}
 
+vec4 run_quants(RUN_QUANTS quants, uint i)
+{
+    return q4_vec4(quants[i / 2u], i % 2u);
+}
+
+/* Four quants of a row. */
+vec4 ld_quants(weight_row row, uint block, uint vector)
+{
+    return q4_vec4(ld_u32(row.at, block * BLOCK_WORDS + vector / 2u), vector % 2u);
+}
+
+RUN_QUANTS ld_run_quants(weight_row row, uint block, uint in_block)
+{
+    return ld_uvec2(row.at, block * (BLOCK_WORDS / 2u) + in_block);
+}
+
+#else
 vec4 q8_vec4(uint w)
 {
     return vec4(ivec4(w << 24, w << 16, w << 8, w) >> 24);
 }
+
+vec4 run_quants(RUN_QUANTS quants, uint i)
+{
+    return q8_vec4(quants[i]);
+}
+
+vec4 ld_quants(weight_row row, uint block, uint vector)
+{
+    return q8_vec4(ld_u32(row.at, block * BLOCK_WORDS + vector));
+}
+
+RUN_QUANTS ld_run_quants(weight_row row, uint block, uint in_block)
+{
+    return ld_uvec4(row.at, block * (BLOCK_WORDS / 4u) + in_block);
+}
+#endif
+
+#if defined(WEIGHTS_Q8)
+struct weight_run {
+    uvec4 quants;
+    float scale;
+};
 
 vec4 ld_weights(weight_row row, uint index)
 {
     uint block = index / ROW_WORDS, word = index % ROW_WORDS;
     uint at = scales_at(row, block) + (word / GROUP4 * PANEL_ROWS + row.index) / 2u;
     float scale = f16_magnitude(ld_u32(row.at, at) >> row.index % 2u * 16u);
-    return scale * q8_vec4(ld_u32(row.at, block * BLOCK_WORDS + word));
+    return scale * ld_quants(row, block, word);
 }
 
 #ifdef RUN_ROWS
@@ -131,7 +188,7 @@ void ld_runs(weight_row rows[RUN_ROWS], uint run, out weight_run runs[RUN_ROWS])
     uint block = run / BLOCK_RUNS, in_block = run % BLOCK_RUNS;
     uint group = in_block * RUN4 / GROUP4 * PANEL_ROWS;
     [[unroll]] for (uint i = 0u; i < RUN_ROWS; i++)
-        runs[i].quants = ld_uvec4(rows[i].at, block * (BLOCK_WORDS / 4u) + in_block);
+        runs[i].quants = ld_run_quants(rows[i], block, in_block);
     uvec2 h;
     [[unroll]] for (uint i = 0u; i < RUN_ROWS; i++) {
         uint first = rows[i].index & ~3u;
@@ -145,77 +202,96 @@ void ld_runs(weight_row rows[RUN_ROWS], uint run, out weight_run runs[RUN_ROWS])
 
 vec4 run_weights(weight_run r, uint i)
 {
-    return r.scale * q8_vec4(r.quants[i]);
+    return r.scale * run_quants(r.quants, i);
 }
 
 float run_dot(weight_run r, vec4 x[RUN4], float x_sum)
 {
     float sum = 0.0;
     [[unroll]] for (uint i = 0u; i < RUN4; i++)
-        sum += dot4(q8_vec4(r.quants[i]), x[i]);
+        sum += dot4(run_quants(r.quants, i), x[i]);
     return r.scale * sum;
 }
 
-#elif defined(WEIGHTS_Q4)
+#elif defined(QUANTISED)
 struct weight_run {
-    uvec2 quants;
+    RUN_QUANTS quants;
     vec2 scale; /* and minimum */
 };
 
+#ifdef FACTORS
+/* What a row's group has for its scales. */
+uvec2 ld_factors(weight_row row, uint block, uint group)
+{
+    return ld_uvec2(row.at, scales_at(row, block) / 2u + group * PANEL_ROWS + row.index);
+}
+
+/* Scale and minimum of a half of the group. */
+vec2 half_scale(uvec2 factors, uint half_index)
+{
+    int factor = int(factors.x << (half_index == 0u ? 8u : 0u)) >> 24;
+    return vec2(f16_magnitude(factors.x) * float(factor), uintBitsToFloat(factors.y));
+}
+
+vec2 ld_scale(weight_row row, uint block, uint vector)
+{
+    return half_scale(ld_factors(row, block, vector / GROUP4), vector % GROUP4 / HALF4);
+}
+#else
 vec2 q4_scale(uint h)
 {
     float minimum = f16_magnitude(h >> 16);
     return vec2(f16_magnitude(h), uintBitsToFloat(floatBitsToUint(minimum) | h & 0x80000000u));
 }
 
-/* Four of the eight quants in a word: of the bytes' low halves, or (high = 1) of their high ones. */
-vec4 q4_vec4(uint w, uint high)
+vec2 ld_scale(weight_row row, uint block, uint vector)
 {
-    w >>= 4u * high;
-    return vec4(ivec4(w, w >> 8, w >> 16, w >> 24) & 15);
+    return q4_scale(ld_u32(row.at, scales_at(row, block) + vector / GROUP4 * PANEL_ROWS + row.index));
 }
+#endif
 
 vec4 ld_weights(weight_row row, uint index)
 {
-    uint block = index / (2u * ROW_WORDS), vector = index % (2u * ROW_WORDS);
-    uint at = scales_at(row, block) + vector / GROUP4 * PANEL_ROWS + row.index;
-    vec2 scale = q4_scale(ld_u32(row.at, at));
-    uint quants = ld_u32(row.at, block * BLOCK_WORDS + vector / 2u);
-    return fma(vec4(scale.x), q4_vec4(quants, vector % 2u), vec4(scale.y));
+    const uint vectors = PANEL_COLS / 4u;
+    uint block = index / vectors, vector = index % vectors;
+    vec2 scale = ld_scale(row, block, vector);
+    return fma(vec4(scale.x), ld_quants(row, block, vector), vec4(scale.y));
 }
 
 #ifdef RUN_ROWS
-/* The scales of two rows lie in two words. */
 void ld_runs(weight_row rows[RUN_ROWS], uint run, out weight_run runs[RUN_ROWS])
 {
     uint block = run / BLOCK_RUNS, in_block = run % BLOCK_RUNS;
-    uint group = in_block * RUN4 / GROUP4 * PANEL_ROWS;
     [[unroll]] for (uint i = 0u; i < RUN_ROWS; i++)
-        runs[i].quants = ld_uvec2(rows[i].at, block * (BLOCK_WORDS / 2u) + in_block);
+        runs[i].quants = ld_run_quants(rows[i], block, in_block);
+#ifdef FACTORS
+    [[unroll]] for (uint i = 0u; i < RUN_ROWS; i++)
+        runs[i].scale = ld_scale(rows[i], block, in_block * RUN4);
+#else
+    /* The scales of two rows lie in two words. */
+    uint group = in_block * RUN4 / GROUP4 * PANEL_ROWS;
     [[unroll]] for (uint i = 0u; i < RUN_ROWS; i += 2u) {
         uint first = rows[i].index & ~1u;
         uvec2 h = ld_uvec2(rows[i].at, (scales_at(rows[i], block) + group + first) / 2u);
         runs[i].scale = q4_scale(h.x);
         runs[i + 1u].scale = q4_scale(h.y);
     }
+#endif
 }
 #endif
 
 vec4 run_weights(weight_run r, uint i)
 {
-    return fma(vec4(r.scale.x), q4_vec4(r.quants[i / 2u], i % 2u), vec4(r.scale.y));
+    return fma(vec4(r.scale.x), run_quants(r.quants, i), vec4(r.scale.y));
 }
 
 float run_dot(weight_run r, vec4 x[RUN4], float x_sum)
 {
     float sum = 0.0;
     [[unroll]] for (uint i = 0u; i < RUN4; i++)
-        sum += dot4(q4_vec4(r.quants[i / 2u], i % 2u), x[i]);
+        sum += dot4(run_quants(r.quants, i), x[i]);
     return fma(r.scale.x, sum, r.scale.y * x_sum);
 }
-
-#else
-#error no storage type
 #endif
 
 #ifndef QUANTISED
@@ -247,22 +323,32 @@ float run_dot(weight_run r, vec4 x[RUN4], float x_sum)
 struct weight_group {
     uvec4 quants[2];
     vec2 scale;
+#ifdef FACTORS
+    float second_scale; /* of the other half */
+#endif
 };
 
 weight_group ld_group(weight_row row, uint index)
 {
     uint block = index / (PANEL_COLS / 32u), group = index % (PANEL_COLS / 32u);
     weight_group g;
-#ifdef WEIGHTS_Q8
-    uint at = block * (BLOCK_WORDS / 4u) + group * 2u;
-    g.quants = uvec4[](ld_uvec4(row.at, at), ld_uvec4(row.at, at + 1u));
-    uint h = ld_u32(row.at, scales_at(row, block) + (group * PANEL_ROWS + row.index) / 2u);
-    g.scale = vec2(f16_magnitude(h >> row.index % 2u * 16u), 0.0);
-#else
+#ifdef NIBBLES
     uvec4 w = ld_uvec4(row.at, block * (BLOCK_WORDS / 4u) + group);
     uvec4 low = w & 0x0f0f0f0fu, high = (w >> 4) & 0x0f0f0f0fu;
     g.quants = uvec4[](uvec4(low.x, high.x, low.y, high.y), uvec4(low.z, high.z, low.w, high.w));
-    g.scale = q4_scale(ld_u32(row.at, scales_at(row, block) + group * PANEL_ROWS + row.index));
+#else
+    uint at = block * (BLOCK_WORDS / 4u) + group * 2u;
+    g.quants = uvec4[](ld_uvec4(row.at, at), ld_uvec4(row.at, at + 1u));
+#endif
+#if defined(FACTORS)
+    uvec2 factors = ld_factors(row, block, group);
+    g.scale = half_scale(factors, 0u);
+    g.second_scale = half_scale(factors, 1u).x;
+#elif defined(NIBBLES)
+    g.scale = ld_scale(row, block, group * GROUP4);
+#else
+    uint h = ld_u32(row.at, scales_at(row, block) + (group * PANEL_ROWS + row.index) / 2u);
+    g.scale = vec2(f16_magnitude(h >> row.index % 2u * 16u), 0.0);
 #endif
     return g;
 }
@@ -284,7 +370,7 @@ weight_group ld_group(weight_row row, uint index)
 
 #ifdef GROUPS
 /* Four weights of a group, in Q8 without the scale, which group_sum brings in: the product of a group
- * from that of its quants. (In Q4 scale and minimum would cancel each other there.) */
+ * from that of its quants. (Scale and minimum would cancel each other there.) */
 vec4 group_quants(weight_group g, uint i)
 {
 #ifndef QUANTISED
@@ -293,8 +379,17 @@ vec4 group_quants(weight_group g, uint i)
     return q8_vec4(g.quants[i / 4u][i % 4u]);
 #else
     uint w = g.quants[i / 4u][i % 4u];
+#ifdef NIBBLES
     vec4 quants = vec4(ivec4(w, w >> 8, w >> 16, w >> 24) & 15);
-    return fma(vec4(g.scale.x), quants, vec4(g.scale.y));
+#else
+    vec4 quants = q8_vec4(w);
+#endif
+#ifdef FACTORS
+    float scale = i < HALF4 ? g.scale.x : g.second_scale;
+#else
+    float scale = g.scale.x;
+#endif
+    return fma(vec4(scale), quants, vec4(g.scale.y));
 #endif
 }
 

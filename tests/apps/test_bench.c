@@ -47,8 +47,11 @@ static void check_peak(const json_t *result, const char *key)
     assert_true(number(peak, "rate") >= number(peak, "measured"));
 }
 
-static void check_kernels(const json_t *result)
+/* On a CPU driver, where no kernel may beat the peak. *weights: the seconds that kernels spend on
+ * weights. */
+static void check_kernels(const json_t *result, double *weights)
 {
+    *weights = 0;
     double seconds = 0, most = INFINITY;
     size_t i;
     json_t *kernel;
@@ -60,7 +63,9 @@ static void check_kernels(const json_t *result)
         most = taken;
         assert_true(bytes > 0 && number(kernel, "operations") >= 0);
         assert_true(number(kernel, "dispatches") >= 1);
-        assert_true(number(kernel, "share") >= 0 && number(kernel, "share") < 1000);
+        assert_true(number(kernel, "share") >= 0 && number(kernel, "share") <= 1);
+        assert_true(number(kernel, "weight_bytes") <= bytes);
+        *weights += taken * number(kernel, "weight_bytes") / bytes;
         if (taken > 0)
             assert_true(fabs(number(kernel, "bytes_per_second") * taken / bytes - 1) < 1e-9);
     }
@@ -88,7 +93,14 @@ static void check_result(const json_t *result, const char *test, bool generation
     assert_true(host > 0 && host < 3600);
     check_peak(result, "peak_memory");
     check_peak(result, "peak_arithmetic");
-    check_kernels(result);
+    double weights;
+    check_kernels(result, &weights);
+    assert_true(weights > 0);
+    double over = number(result, "step_over_weights");
+    if (generation) /* a step of one row */
+        assert_true(fabs(over * weights * number(result, "mean") - 1) < 1e-6);
+    else
+        assert_true(over == 0);
 }
 
 static void json_has_every_test_with_its_kernels(void **state)
@@ -158,6 +170,50 @@ static void sequences_together_share_a_step_and_its_weights(void **state)
     json_decref(root[1]);
 }
 
+/* Copies of one sequence would choose the same experts in every row. */
+static void sequences_together_differ_at_any_depth(void **state)
+{
+    static const char *const depths[] = {"0", "1", "9"};
+    (void)state;
+    for (size_t i = 0; i < sizeof(depths) / sizeof(depths[0]); i++) {
+        double bytes[2];
+        for (int j = 0; j < 2; j++) {
+            json_t *root;
+            struct test_process p = {0};
+            test_vkmoe(&p, "bench", "--config", folder, "-p", "0", "-n", "1", "-d", depths[i], "-b",
+                       j ? "6" : "1", "-r", "1", "--json");
+            bytes[j] = number(single_result(&p, &root), "weight_bytes");
+            json_decref(root);
+            test_process_free(&p);
+        }
+        assert_true(bytes[1] > bytes[0]);
+    }
+}
+
+/* Eight tokens to a turn, and an interval as soon as the pairs are enough for one. */
+static void counting_is_measured_against_not_counting(void **state)
+{
+    static const char *const repetitions[] = {"2", "3"};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct test_process p = {0};
+        json_t *root;
+        test_vkmoe(&p, "bench", "--config", folder, "-p", "0", "-n", "17", "-r", repetitions[i],
+                   "--count-routing", "--json");
+        const json_t *counting = json_object_get(single_result(&p, &root), "counting");
+        const json_t *interval = json_object_get(counting, "interval_95");
+        double ratio = number(counting, "ratio");
+        assert_int_equal(number(counting, "pairs"), i ? 6 : 4);
+        assert_true(ratio > 0 && ratio < 1e3);
+        assert_int_equal(json_array_size(interval), i ? 2 : 0);
+        if (i)
+            assert_true(json_number_value(json_array_get(interval, 0)) <= ratio &&
+                        ratio <= json_number_value(json_array_get(interval, 1)));
+        json_decref(root);
+        test_process_free(&p);
+    }
+}
+
 static void an_interrupt_in_a_repetition_ends_with_130(void **state)
 {
     (void)state;
@@ -192,8 +248,7 @@ static void a_chart_is_drawn_beside_the_table(void **state)
     test_process_free(&p);
     test_vkmoe(&p, "bench", "--config", folder, "-p", "1", "-n", "0", "-r", "1", "--svg",
                test_folder_path("no/such/folder.svg"));
-    test_process_assert_code(&p, 1);
-    test_assert_part(p.err, "folder.svg");
+    test_process_assert_sentence(&p, 1, "folder.svg"); /* before anything is measured */
     test_process_free(&p);
 }
 
@@ -219,9 +274,16 @@ static void fewer_layers_are_fewer_dispatches(void **state)
 static void absurd_requests_are_usage_errors(void **state)
 {
     static const char *const wrong[][4] = {
-        {"-p", "0", "-n", "0"},       {"--layers", "2", "-p", "1"}, {"-r", "0", "-p", "1"},
-        {"-m", "a", "--config", "b"}, {"-d", "-1", "-p", "1"},      {"-b", "0", "-n", "1"},
-        {"-b", "2", "-n", "0"},       {"--svg", "", "-n", "1"},
+        {"-p", "0", "-n", "0"},
+        {"--layers", "2", "-p", "1"},
+        {"-r", "0", "-p", "1"},
+        {"-m", "a", "--config", "b"},
+        {"-d", "-1", "-p", "1"},
+        {"-b", "0", "-n", "1"},
+        {"-b", "2", "-n", "0"},
+        {"--svg", "", "-n", "1"},
+        {"--count-routing", "-n", "0", "--json"},
+        {"--tune", "--count-routing", "-v", "-v"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
@@ -278,6 +340,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json_has_every_test_with_its_kernels),
         cmocka_unit_test(sequences_together_share_a_step_and_its_weights),
+        cmocka_unit_test(sequences_together_differ_at_any_depth),
+        cmocka_unit_test(counting_is_measured_against_not_counting),
         cmocka_unit_test(an_interrupt_in_a_repetition_ends_with_130),
         TEST_IN_FOLDER(a_chart_is_drawn_beside_the_table),
         cmocka_unit_test(fewer_layers_are_fewer_dispatches),

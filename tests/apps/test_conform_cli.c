@@ -1,8 +1,6 @@
-/* `vkmoe conform` as users meet it, and bundles of cases that fail: kernels are made wrong on
- * purpose, and each must be reported, exported, and fail again when its folder is replayed. */
+/* `vkmoe conform` as users meet it: what it runs, what it refuses, its reports. */
 #include "support.h"
 
-#include <jansson.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,66 +8,30 @@
 #include <sys/stat.h>
 
 #include "conform/bundle.h"
+#include "conform_report.h"
+#include "exported.h"
 #include "gpu/paths.h"
+#include "page.h"
 #include "process.h"
-#include "spoil.h"
-
-static json_t *load_json(const char *path)
-{
-    json_error_t error;
-    json_t *root = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
-    if (!root)
-        fail_msg("%s: %s", path, error.text);
-    return root;
-}
-
-static json_int_t integer(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    if (!json_is_integer(value))
-        fail_msg("%s is not there or no integer", key);
-    return json_integer_value(value);
-}
-
-static const char *string(const json_t *object, const char *key)
-{
-    const char *value = json_string_value(json_object_get(object, key));
-    if (!value)
-        fail_msg("%s is not there or no string", key);
-    return value;
-}
 
 /* --- reports --- */
 
-/* Elements are closed in order, attributes quoted, and there is no `&` or `<` of another kind. */
-static void assert_well_formed(const char *html)
+/* What the device can do, and what it cannot and why. */
+static void check_capabilities(const json_t *device)
 {
-    char open[32][16];
-    size_t depth = 0;
-    for (const char *p = strchr(html, '\n'); p && (p = strpbrk(p, "<&")); p++) {
-        if (*p == '&') {
-            assert_true(strncmp(p, "&lt;", 4) == 0 || strncmp(p, "&gt;", 4) == 0 ||
-                        strncmp(p, "&amp;", 5) == 0 || strncmp(p, "&quot;", 6) == 0);
-            continue;
-        }
-        const char *end = strchr(p, '>'), *name = p + 1 + (p[1] == '/');
-        size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789");
-        size_t quotes = 0;
-        assert_non_null(end);
-        assert_true(n > 0 && n < sizeof(open[0]));
-        for (const char *q = p; q < end; q++)
-            quotes += *q == '"';
-        assert_int_equal(quotes % 2, 0);
-        if (p[1] == '/') {
-            assert_true(depth > 0);
-            depth--;
-            assert_true(strlen(open[depth]) == n && strncmp(open[depth], name, n) == 0);
-        } else if (end[-1] != '/') {
-            assert_true(depth < 32);
-            snprintf(open[depth++], sizeof(open[0]), "%.*s", (int)n, name);
-        }
+    size_t i;
+    json_t *one;
+    assert_true(exported_integer(device, "max_allocation") > 0);
+    assert_true(json_array_size(json_object_get(device, "heaps")) > 0);
+    assert_true(json_is_null(json_object_get(device, "tuning")));
+    assert_true(json_array_size(json_object_get(device, "paths")) > 1);
+    assert_string_equal(
+        exported_string(json_array_get(json_object_get(device, "paths"), 0), "state"), "trusted");
+    json_array_foreach(json_object_get(device, "paths"), i, one)
+    {
+        if (strcmp(exported_string(one, "state"), "missing") == 0)
+            assert_true(exported_string(one, "reason")[0]);
     }
-    assert_int_equal(depth, 0);
 }
 
 /* Sums must agree from the cases up; returns the cases of all devices. */
@@ -83,41 +45,36 @@ static json_int_t check_sums(const json_t *root, json_int_t *failed)
     {
         json_int_t cases = 0, bad = 0;
         const json_t *key = json_object_get(device, "key");
-        assert_int_equal(strlen(string(key, "device_uuid")), 36);
-        assert_true(integer(key, "driver_id") > 0);
-        (void)integer(key, "driver_version");
+        assert_int_equal(strlen(exported_string(key, "device_uuid")), 36);
+        assert_true(exported_integer(key, "driver_id") > 0);
+        (void)exported_integer(key, "driver_version");
+        check_capabilities(device);
         json_array_foreach(json_object_get(device, "tests"), t, test)
         {
             const json_t *list = json_object_get(test, "cases");
             json_int_t own = 0;
             json_array_foreach(list, c, one)
             {
-                assert_true(string(one, "name")[0]);
+                assert_true(exported_string(one, "name")[0]);
                 bool passed = json_is_true(json_object_get(one, "passed"));
-                own += !passed;
-                if (!passed)
-                    assert_true(string(one, "failure")[0] && string(one, "reproduce")[0]);
+                bool tested = json_is_true(json_object_get(one, "tested"));
+                own += tested && !passed;
+                if (tested && !passed)
+                    assert_true(exported_string(one, "failure")[0] &&
+                                exported_string(one, "reproduce")[0]);
             }
-            assert_int_equal(json_array_size(list), integer(test, "cases_run"));
-            assert_int_equal(own, integer(test, "failed"));
+            assert_int_equal(json_array_size(list), exported_integer(test, "cases_run"));
+            assert_int_equal(own, exported_integer(test, "failed"));
             assert_int_equal(json_array_size(json_object_get(test, "errors")), VKMOE_CONFORM_BINS);
-            cases += integer(test, "cases_run");
+            cases += exported_integer(test, "cases_run");
             bad += own;
         }
-        assert_int_equal(cases, integer(device, "cases_run"));
-        assert_int_equal(bad, integer(device, "failed"));
+        assert_int_equal(cases, exported_integer(device, "cases_run"));
+        assert_int_equal(bad, exported_integer(device, "failed"));
         total += cases;
         *failed += bad;
     }
     return total;
-}
-
-static size_t count_lines(const char *text)
-{
-    size_t n = 0;
-    for (; *text; text++)
-        n += *text == '\n';
-    return n;
 }
 
 /* It says of every test what the whole report says, on a line of its own, and of cases only those
@@ -125,7 +82,7 @@ static size_t count_lines(const char *text)
 static void check_summary(const char *path, const json_t *whole)
 {
     size_t size, t;
-    json_t *test, *root = load_json(path);
+    json_t *test, *root = exported_json(path);
     const json_t *device = json_array_get(json_object_get(root, "devices"), 0);
     const json_t *other = json_array_get(json_object_get(whole, "devices"), 0);
     const json_t *tests = json_object_get(device, "tests");
@@ -135,16 +92,30 @@ static void check_summary(const char *path, const json_t *whole)
     json_array_foreach(tests, t, test)
     {
         const json_t *full = json_array_get(json_object_get(other, "tests"), t);
-        assert_string_equal(string(test, "kernel"), string(full, "kernel"));
-        assert_int_equal(integer(test, "cases_run"), integer(full, "cases_run"));
+        assert_string_equal(exported_string(test, "kernel"), exported_string(full, "kernel"));
+        assert_int_equal(exported_integer(test, "cases_run"), exported_integer(full, "cases_run"));
         assert_true(json_equal(json_object_get(test, "nmse"), json_object_get(full, "nmse")));
         assert_null(json_object_get(test, "cases"));
     }
     char *text = test_file_read(path, &size);
-    /* And one line for the report, one for the device. */
-    assert_int_equal(count_lines(text), json_array_size(tests) + 2);
+    /* And one line for the report, one for the device, one for each of its paths. */
+    assert_int_equal(text_lines(text), json_array_size(tests) +
+                                           json_array_size(json_object_get(device, "paths")) + 2);
     free(text);
     json_decref(root);
+}
+
+/* The report is of the suite that the library says it holds, which is always the same. */
+static void check_suite(const json_t *root)
+{
+    uint64_t suite[2] = {0, 1};
+    char text[17];
+    vkmoe_error err;
+    for (int i = 0; i < 2; i++)
+        assert_ok(vkmoe_conform_suite(&suite[i], &err), &err);
+    assert_true(suite[0] == suite[1]);
+    snprintf(text, sizeof(text), "%016llx", (unsigned long long)suite[0]);
+    assert_string_equal(exported_string(root, "suite"), text);
 }
 
 static void a_good_driver_passes_and_the_reports_are_complete(void **state)
@@ -165,18 +136,21 @@ static void a_good_driver_passes_and_the_reports_are_complete(void **state)
     assert_non_null(strstr(run.out, "softmax"));
     assert_non_null(strstr(run.out, "sample_cut"));
     assert_non_null(strstr(run.out, "passed\n"));
-    json_t *root = load_json(json);
+    json_t *root = exported_json(json);
     assert_true(json_is_true(json_object_get(root, "passed")));
+    check_suite(root);
     json_int_t cases = check_sums(root, &failed);
     assert_int_equal(failed, 0);
-    assert_int_equal(cases + 2, count_lines(list.out)); /* two lines tell the device */
+    assert_int_equal(cases + 2, text_lines(list.out)); /* two lines tell the device */
     check_summary(summary, root);
     json_decref(root);
     char *page = test_file_read(html, &size);
-    assert_well_formed(page);
+    page_assert_well_formed(page);
     assert_non_null(strstr(page, "softmax"));
+    assert_non_null(strstr(page, "<th>Path base</th><td>always trusted</td>"));
     assert_non_null(strstr(page, "<svg"));
     assert_null(strstr(page, "<script"));
+    page_assert_links_open_details(page);
     free(page);
     test_process_free(&list);
     test_process_free(&run);
@@ -212,6 +186,41 @@ static void every_device_gets_its_turn(void **state)
     test_process_free(&p);
 }
 
+/* The same driver by two files, as one GPU may be offered by two drivers. */
+static void a_device_of_two_drivers_is_named_by_its_driver_too(void **state)
+{
+    const char *icd = getenv("VK_DRIVER_FILES"), *twin = test_folder_path("twin.json");
+    struct test_process once = {0}, twice = {0};
+    char uuid[37], id[16], selector[64], both[4096];
+    size_t size;
+    (void)state;
+    if (!icd || strchr(icd, ':'))
+        skip();
+    test_vkmoe(&once, "conform", "--list", "--kernel", "kv_copy");
+    test_assert_part(once.out, "uuid ");
+    assert_int_equal(sscanf(strstr(once.out, "uuid "), "uuid %36s, driver id %15[0-9]", uuid, id),
+                     2);
+    snprintf(selector, sizeof(selector), "%s/%s", uuid, id);
+    test_process_free(&once);
+    test_vkmoe(&once, "conform", "--list", "--kernel", "kv_copy", "--device", selector);
+    test_process_assert_code(&once, 0);
+    test_process_free(&once);
+    snprintf(selector, sizeof(selector), "%s/%s9", uuid, id);
+    test_vkmoe(&once, "conform", "--list", "--kernel", "kv_copy", "--device", selector);
+    test_process_assert_sentence(&once, 1, selector);
+    char *text = test_file_read(icd, &size);
+    test_file_write(twin, text, size);
+    free(text);
+    snprintf(both, sizeof(both), "%s:%s", icd, twin);
+    twice.variables[0][0] = "VK_DRIVER_FILES";
+    twice.variables[0][1] = both;
+    test_vkmoe(&twice, "conform", "--list", "--kernel", "kv_copy", "--device", uuid);
+    test_process_assert_sentence(&twice, 1, "2 drivers offer the device");
+    test_assert_part(twice.err, "indices 0, 1");
+    test_process_free(&once);
+    test_process_free(&twice);
+}
+
 static void wrong_usage_is_one_sentence(void **state)
 {
     static const struct {
@@ -226,12 +235,16 @@ static void wrong_usage_is_one_sentence(void **state)
         {{"--full", "--quick"}, 2, "exclude each other"},
         {{"voodoo"}, 2, "voodoo"},
         {{"--kernal", "gemv"}, 2, "--kernal"},
-        {{"--weights", "q4"}, 2, "--weights"},
+        {{"--replay", "x", "--no-subgroups"}, 2, "--replay"},
+        {{"--replay", "x", "--tiled-rows", "3"}, 2, "--replay"},
+        {{"--replay", "x", "--path", "base"}, 2, "--replay"},
         {{"--device", "voodoo"}, 1, "voodoo"},
         {{"--replay", "/nowhere"}, 1, "/nowhere/manifest.json"},
         {{"--device", "reference", "--kernel", "kv_copy"},
          1,
          "compares a device with the reference"},
+        {{"--json", "x", "--html", "x"}, 2, "two reports would go to the file x"},
+        {{"--json", ""}, 1, "cannot write ''"},
         {{"--json", "/nowhere/report.json"}, 1, "/nowhere/report.json"},
         {{"--html", "/"}, 1, "cannot write /"},
         {{"-m", "/nowhere"}, 1, "no such folder"},
@@ -252,8 +265,15 @@ static void a_pattern_that_fits_nothing_is_a_failure(void **state)
     (void)state;
     test_vkmoe(&p, "conform", "--kernel", "voodoo");
     test_process_assert_code(&p, 1);
-    assert_non_null(strstr(p.err, "voodoo"));
+    test_assert_part(p.err, "no case fits --kernel 'voodoo'");
     assert_null(strstr(p.out, "passed"));
+    test_process_free(&p);
+    test_vkmoe(&p, "conform", "--kernel", "gemv", "--path", "base", "--weights", "BF16", "--case",
+               "k=10944 n=2048 *");
+    test_process_assert_code(&p, 1);
+    test_assert_part(p.err, "no quick case fits --kernel 'gemv' and --case 'k=10944 n=2048 *' and "
+                            "--path 'base' and --weights 'BF16'; ");
+    test_assert_part(p.err, " of --full do");
     test_process_free(&p);
 }
 
@@ -316,129 +336,30 @@ static void a_report_into_a_pipe_leaves_the_pipe(void **state)
     test_process_free(&p);
 }
 
-/* --- bundles --- */
-
-struct exported {
-    uint32_t failed, bundles;
-    char sentence[1024], bundle[1024]; /* of the first */
-};
-
-static void note_failure(void *user, const struct vkm_conform_case *c)
+static void assert_command(const struct conform_test *t, const char *expected)
 {
-    struct exported *e = user;
-    e->bundles += c->bundle != NULL;
-    if (c->passed || e->failed++ > 0)
-        return;
-    assert_non_null(c->bundle);
-    snprintf(e->sentence, sizeof(e->sentence), "%s", c->sentence);
-    snprintf(e->bundle, sizeof(e->bundle), "%s", c->bundle);
+    struct conform_case c = {.name = "k=1 *"};
+    struct conform_device d = {.info = {.uuid = "0-1", .driver_id = 13}};
+    const struct conform_report r = {.seed = 7, .full = true};
+    char *command = NULL;
+    size_t size;
+    FILE *f = open_memstream(&command, &size);
+    assert_non_null(f);
+    conform_command(f, &r, &d, t, &c);
+    assert_int_equal(fclose(f), 0);
+    assert_string_equal(command, expected);
+    free(command);
 }
 
-/* Runs cases of a kernel whose modules are spoiled, and exports those that fail. */
-static void export_spoiled(enum vkm_kernel_id id, const char *cases, struct exported *e)
-{
-    struct vkm_kernel kernels[VKM_KERNEL_COUNT];
-    struct vkm_variant variants[2]; /* one storage type of weights, on both paths */
-    const struct vkm_kernel_set set = {kernels, VKM_KERNEL_COUNT};
-    struct vkm_gpu *gpu;
-    struct vkm_conform_totals totals;
-    vkmoe_error err = {0};
-    *e = (struct exported){0};
-    memcpy(kernels, vkm_kernels.kernels, sizeof(kernels));
-    kernels[id].n_variants = vkm_min_u32(kernels[id].n_variants, 2);
-    for (uint32_t i = 0; i < kernels[id].n_variants; i++) {
-        variants[i] = kernels[id].variants[i];
-        variants[i].code = test_spoil(variants[i].code, variants[i].code_size);
-    }
-    kernels[id].variants = variants;
-    struct vkm_gpu_params open = {
-        .selector = getenv("VKMOE_DEVICE"), .host_visible = true, .cache_dir = ""};
-    struct vkm_conform_params params = {
-        .kernels = kernels[id].name,
-        .cases = cases,
-        .seed = 3,
-        .export_dir = test_folder(),
-        .on_case = note_failure,
-        .user = e,
-    };
-    assert_ok(vkm_gpu_open(&open, &set, &gpu, &err), &err);
-    assert_ok(vkm_conform_run(gpu, &params, &totals, &err), &err);
-    vkm_gpu_close(gpu);
-    for (uint32_t i = 0; i < kernels[id].n_variants; i++)
-        free((void *)(uintptr_t)variants[i].code);
-    if (totals.failed == 0)
-        fail_msg("%s: no case failed", kernels[id].name);
-    assert_int_equal(totals.failed, e->failed);
-}
-
-/* Puts the right module in place of the spoiled one. */
-static void repair(const char *bundle, enum vkm_kernel_id id)
-{
-    char path[4096];
-    snprintf(path, sizeof(path), "%s/manifest.json", bundle);
-    json_t *root = load_json(path);
-    const struct vkm_kernel *kernel = &vkm_kernels.kernels[id];
-    const struct vkm_variant *variant = NULL;
-    for (uint32_t i = 0; i < kernel->n_variants && !variant; i++) {
-        const struct vkm_variant *v = &kernel->variants[i];
-        if (strcmp(vkm_path_name(v->path), string(root, "path")) == 0 &&
-            strcmp(vkm_variant_dtype_name(v), string(root, "weights")) == 0)
-            variant = v;
-    }
-    json_decref(root);
-    assert_non_null(variant);
-    snprintf(path, sizeof(path), "%s/kernel.spv", bundle);
-    test_file_write(path, variant->code, variant->code_size);
-}
-
-static void check_bundle(enum vkm_kernel_id id, const char *cases)
-{
-    struct exported e;
-    struct test_process wrong = {0}, right = {0};
-    export_spoiled(id, cases, &e);
-    test_vkmoe(&wrong, "conform", "--replay", e.bundle);
-    test_process_assert_code(&wrong, 1);
-    if (!strstr(wrong.out, e.sentence))
-        fail_msg("exported with '%s', but replayed:\n%s%s", e.sentence, wrong.out, wrong.err);
-    repair(e.bundle, id);
-    test_vkmoe(&right, "conform", "--replay", e.bundle);
-    if (right.code != 0)
-        fail_msg("repaired, but:\n%s%s", right.out, right.err);
-    assert_non_null(strstr(right.out, "all 1 cases in 1 tests passed"));
-    test_process_free(&wrong);
-    test_process_free(&right);
-}
-
-static void a_wrong_product_is_exported_and_fails_again(void **state)
+static void the_command_that_runs_a_case_again_names_driver_path_and_storage_type(void **state)
 {
     (void)state;
-    check_bundle(VKM_K_gemv, "k=127 n=33 rows=1*");
-}
-
-static void a_wrong_kernel_that_updates_is_exported_and_fails_again(void **state)
-{
-    (void)state;
-    check_bundle(VKM_K_gemm_add, "k=40 n=70 rows=33*");
-}
-
-/* Its experts are reached through addresses. */
-static void a_wrong_kernel_with_tables_is_exported_and_fails_again(void **state)
-{
-    (void)state;
-    check_bundle(VKM_K_moe_gemv_up, "hidden=33 width=31 experts=8*");
-}
-
-/* Its workgroups are counted by the device. */
-static void a_wrong_indirect_kernel_is_exported_and_fails_again(void **state)
-{
-    (void)state;
-    check_bundle(VKM_K_moe_gemm_down, "hidden=33 width=31 experts=8*");
-}
-
-static void a_kernel_without_weights_is_exported_and_fails_again(void **state)
-{
-    (void)state;
-    check_bundle(VKM_K_rmsnorm, "width=33 rows=3*");
+    assert_command(&(struct conform_test){.kernel = "gemv", .weights = "Q8", .path = "subgroup"},
+                   "vkmoe conform --device 0-1/13 --kernel gemv --path subgroup --weights Q8 "
+                   "--case 'k=1 *' --seed 7 --full");
+    assert_command(&(struct conform_test){.kernel = "topk", .weights = "-", .path = "base"},
+                   "vkmoe conform --device 0-1/13 --kernel topk --path base "
+                   "--case 'k=1 *' --seed 7 --full");
 }
 
 static void a_failure_is_in_the_reports(void **state)
@@ -449,129 +370,25 @@ static void a_failure_is_in_the_reports(void **state)
     json_int_t failed;
     size_t size;
     (void)state;
-    export_spoiled(VKM_K_rmsnorm, "width=33 rows=3*", &e);
+    exported_spoiled(VKM_K_rmsnorm, "width=33 rows=3*", &e);
     json = test_folder_path("report.json");
     html = test_folder_path("report.html");
     test_vkmoe(&p, "conform", "--replay", e.bundle, "--json", json, "--html", html);
     test_process_assert_code(&p, 1);
-    json_t *root = load_json(json);
+    json_t *root = exported_json(json);
     assert_true(json_is_false(json_object_get(root, "passed")));
-    assert_string_equal(string(root, "replay"), e.bundle);
+    assert_string_equal(exported_string(root, "replay"), e.bundle);
     assert_null(json_object_get(root, "seed")); /* the folder has it */
     assert_int_equal(check_sums(root, &failed), 1);
     assert_int_equal(failed, 1);
     json_decref(root);
     char *page = test_file_read(html, &size);
-    assert_well_formed(page);
+    page_assert_well_formed(page);
     assert_non_null(strstr(page, "1 of 1 cases failed"));
     assert_non_null(strstr(page, " --replay"));
     assert_non_null(strstr(page, "the case in "));
     free(page);
     test_process_free(&p);
-}
-
-static void a_bundle_stands_alone_and_explains_itself(void **state)
-{
-    static const char *const files[] = {"kernel.spv",   "push_constants.bin", "README.md",
-                                        "x.before.bin", "y.expected.bin",     "y.got.bin"};
-    struct exported e;
-    char path[4096];
-    size_t size;
-    (void)state;
-    export_spoiled(VKM_K_gemv, "k=127 n=33 rows=1*", &e);
-    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-        snprintf(path, sizeof(path), "%s/%s", e.bundle, files[i]);
-        free(test_file_read(path, &size));
-        assert_true(size > 0);
-    }
-    snprintf(path, sizeof(path), "%s/manifest.json", e.bundle);
-    json_t *root = load_json(path);
-    assert_int_equal(integer(root, "seed"), 3);
-    assert_non_null(strstr(e.sentence, string(root, "failure")));
-    assert_int_equal(integer(json_object_get(root, "pipeline"), "push_constant_bytes"),
-                     vkm_kernels.kernels[VKM_K_gemv].push_size);
-    snprintf(path, sizeof(path), "%s/README.md", e.bundle);
-    char *readme = test_file_read(path, &size);
-    assert_non_null(strstr(readme, string(root, "failure")));
-    assert_non_null(strstr(readme, string(root, "case")));
-    free(readme);
-    json_decref(root);
-}
-
-/* A driver that gets all wrong does not fill the disk. */
-static void the_first_ten_cases_of_a_variant_are_exported(void **state)
-{
-    struct exported e;
-    (void)state;
-    export_spoiled(VKM_K_rmsnorm, NULL, &e);
-    assert_true(e.failed > VKM_BUNDLES);
-    assert_int_equal(e.bundles, VKM_BUNDLES);
-}
-
-/* What is no module never reaches the driver, which may crash on it. */
-static void a_damaged_module_is_refused(void **state)
-{
-    struct exported e;
-    char path[4096];
-    size_t size;
-    (void)state;
-    export_spoiled(VKM_K_rmsnorm, "width=33 rows=3*", &e);
-    snprintf(path, sizeof(path), "%s/kernel.spv", e.bundle);
-    char *code = test_file_read(path, &size);
-    for (int i = 0; i < 3; i++) {
-        struct test_process p = {0};
-        char *damaged = malloc(size);
-        memcpy(damaged, code, size);
-        if (i == 1)
-            damaged[0] ^= 1; /* of the magic number */
-        if (i == 2)
-            memset(damaged + size / 2 / 4 * 4, 0, 64);
-        test_file_write(path, damaged, i == 0 ? size / 2 / 4 * 4 - 6 : size);
-        test_vkmoe(&p, "conform", "--replay", e.bundle);
-        test_process_assert_sentence(&p, 1, "not a whole SPIR-V module");
-        test_process_free(&p);
-        free(damaged);
-    }
-    free(code);
-}
-
-/* Each change of the manifest, and what is said of it. */
-static void damaged_bundles_are_refused(void **state)
-{
-    static const struct {
-        const char *from, *to, *part;
-    } damage[] = {
-        {"vkmoe conformance bundle 1", "vkmoe conformance bundle 9", "format"},
-        {"\"metric\": \"product\"", "\"metric\": \"guess\"", "metric"},
-        {"\"x.before.bin\"", "\"../x.before.bin\"", "same folder"},
-        {"\"x.before.bin\"", "\"y.before.bin\"", "bytes, expected"},
-        {"\"kernel.spv\"", "\"kernel.sp\"", "kernel.sp"},
-        {"\"groups\": [", "\"groups\": [0,", "groups"},
-        {"\"kind\": \"read\"", "\"kind\": \"reed\"", "kind"},
-    };
-    struct exported e;
-    char path[4096];
-    size_t size;
-    (void)state;
-    export_spoiled(VKM_K_gemv, "k=127 n=33 rows=1*", &e);
-    snprintf(path, sizeof(path), "%s/manifest.json", e.bundle);
-    char *text = test_file_read(path, &size);
-    for (size_t i = 0; i < sizeof(damage) / sizeof(damage[0]); i++) {
-        struct test_process p = {0};
-        const char *at = strstr(text, damage[i].from);
-        assert_non_null(at);
-        char *changed = malloc(size + 64);
-        int n = snprintf(changed, size + 64, "%.*s%s%s", (int)(at - text), text, damage[i].to,
-                         at + strlen(damage[i].from));
-        test_file_write(path, changed, (size_t)n);
-        free(changed);
-        test_vkmoe(&p, "conform", "--replay", e.bundle);
-        test_process_assert_code(&p, 1);
-        if (!strstr(p.err, damage[i].part))
-            fail_msg("%s: %s", damage[i].to, p.err);
-        test_process_free(&p);
-    }
-    free(text);
 }
 
 int main(void)
@@ -580,21 +397,14 @@ int main(void)
         TEST_IN_FOLDER(a_good_driver_passes_and_the_reports_are_complete),
         TEST_IN_FOLDER(a_case_that_is_listed_can_be_run_alone_and_again),
         TEST_IN_FOLDER(every_device_gets_its_turn),
+        TEST_IN_FOLDER(a_device_of_two_drivers_is_named_by_its_driver_too),
         TEST_IN_FOLDER(wrong_usage_is_one_sentence),
         TEST_IN_FOLDER(a_pattern_that_fits_nothing_is_a_failure),
         TEST_IN_FOLDER(a_folder_that_cannot_be_exported_to_is_told_before_any_case),
         TEST_IN_FOLDER(each_case_is_named_before_it_runs),
         TEST_IN_FOLDER(a_report_into_a_pipe_leaves_the_pipe),
-        TEST_IN_FOLDER(a_wrong_product_is_exported_and_fails_again),
-        TEST_IN_FOLDER(a_wrong_kernel_that_updates_is_exported_and_fails_again),
-        TEST_IN_FOLDER(a_wrong_kernel_with_tables_is_exported_and_fails_again),
-        TEST_IN_FOLDER(a_wrong_indirect_kernel_is_exported_and_fails_again),
-        TEST_IN_FOLDER(a_kernel_without_weights_is_exported_and_fails_again),
+        cmocka_unit_test(the_command_that_runs_a_case_again_names_driver_path_and_storage_type),
         TEST_IN_FOLDER(a_failure_is_in_the_reports),
-        TEST_IN_FOLDER(a_bundle_stands_alone_and_explains_itself),
-        TEST_IN_FOLDER(the_first_ten_cases_of_a_variant_are_exported),
-        TEST_IN_FOLDER(a_damaged_module_is_refused),
-        TEST_IN_FOLDER(damaged_bundles_are_refused),
     };
     return cmocka_run_group_tests_name("conform", tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -36,6 +37,55 @@ static void checks_come_after_kernels_with_more_jobs_too(void **state)
 {
     (void)state;
     compare_jobs("[rk][avo][_un]*", "[rw]*", " tests passed");
+}
+
+/* --- memory for one --- */
+
+#define LARGE (UINT64_C(32) << 20) /* bytes; what a suite keeps of its arenas is larger */
+
+struct shortage {
+    atomic_uint granted, refused; /* large blocks */
+};
+
+/* There is memory for what one suite keeps, and for no more. */
+static void *allocate_scarcely(void *user, size_t size)
+{
+    struct shortage *s = user;
+    if (size < LARGE || atomic_fetch_add(&s->granted, 1) < 2)
+        return malloc(size);
+    atomic_fetch_add(&s->refused, 1);
+    return NULL;
+}
+
+static void *reallocate(void *user, void *memory, size_t size)
+{
+    (void)user;
+    return realloc(memory, size);
+}
+
+static void release(void *user, void *memory)
+{
+    (void)user;
+    free(memory);
+}
+
+static void devices_without_memory_are_done_without(void **state)
+{
+    struct shortage shortage = {0};
+    const vkmoe_allocator scarce = {.allocate = allocate_scarcely,
+                                    .reallocate = reallocate,
+                                    .release = release,
+                                    .user = &shortage};
+    const vkmoe_device_params device = {.allocator = &scarce};
+    const vkmoe_conform_params params = {.kernels = KERNELS, .jobs = 3};
+    vkmoe_conform_totals totals;
+    vkmoe_error err = {0};
+    (void)state;
+    vkmoe_status status = vkmoe_conform_run(&device, &params, &totals, &err);
+    assert_ok(status, &err);
+    assert_int_equal(totals.cases, 168);
+    assert_int_equal(totals.failed, 0);
+    assert_int_equal(atomic_load(&shortage.refused), 2);
 }
 
 /* --- stopping --- */
@@ -114,6 +164,47 @@ static void no_check_of_whole_steps_is_counted_that_was_stopped(void **state)
     }
 }
 
+struct watcher {
+    bool begun, ended; /* the checks of whole steps, which keep a model in $TMPDIR meanwhile */
+    bool told;         /* of one of them */
+    uint32_t results;
+};
+
+static bool stops_after_checks(void *user)
+{
+    struct watcher *w = user;
+    bool there = test_folder_count(test_folder()) > 0;
+    w->ended = w->ended || (w->begun && !there);
+    w->begun = w->begun || there;
+    return w->ended;
+}
+
+static void note_check(void *user, const vkmoe_conform_result *r)
+{
+    struct watcher *w = user;
+    w->told = w->told || strcmp(r->test.kernel, "cancel") == 0;
+    w->results++;
+}
+
+static void checks_that_have_ended_are_told_of_when_kernels_are_stopped(void **state)
+{
+    struct watcher w = {0};
+    vkmoe_error err = {0};
+    vkmoe_conform_totals totals;
+    const vkmoe_conform_params params = {.kernels = "[cgam]*",
+                                         .jobs = 2,
+                                         .stops = stops_after_checks,
+                                         .on_result = note_check,
+                                         .user = &w};
+    const char *before = getenv("TMPDIR");
+    (void)state;
+    assert_int_equal(setenv("TMPDIR", test_folder(), 1), 0);
+    vkmoe_status status = vkmoe_conform_run(NULL, &params, &totals, &err);
+    assert_int_equal(before ? setenv("TMPDIR", before, 1) : unsetenv("TMPDIR"), 0);
+    assert_int_equal(status, VKMOE_CANCELLED);
+    assert_true(w.ended && w.told);
+}
+
 /* Until something is in the folder. */
 static void await_entry(const char *folder)
 {
@@ -178,8 +269,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(more_jobs_tell_the_same_in_the_same_order),
         cmocka_unit_test(checks_come_after_kernels_with_more_jobs_too),
+        cmocka_unit_test(devices_without_memory_are_done_without),
         cmocka_unit_test(a_caller_that_wants_to_stop_is_told_of_what_was_run),
         cmocka_unit_test(no_check_of_whole_steps_is_counted_that_was_stopped),
+        TEST_IN_FOLDER(checks_that_have_ended_are_told_of_when_kernels_are_stopped),
         TEST_IN_FOLDER(an_interrupt_ends_with_130_and_leaves_no_folder),
         TEST_IN_FOLDER(an_interrupt_among_the_kernels_keeps_the_reports),
         cmocka_unit_test(as_many_jobs_as_make_no_sense_are_refused),

@@ -16,7 +16,7 @@ static const struct test_shape small = {.shared = 1, .first_dense = 1, .expert_w
 
 static char file[4096]; /* a GGUF file in the folder of the running test */
 
-static const uint32_t f16 = 1, q8_0 = 8, q5_1 = 7;
+static const uint32_t f16 = 1, q8_0 = 8, q5_1_and_f16[] = {7, 1};
 
 static int setup(void **state)
 {
@@ -25,12 +25,17 @@ static int setup(void **state)
     return result;
 }
 
-/* Writes a model of this shape and its file. */
-static void write_model(const struct test_shape *shape, const uint32_t *type)
+/* Writes a model of this shape and its file, with tensors of several types. */
+static void write_mixed_model(const struct test_shape *shape, const uint32_t *types, size_t n)
 {
-    const struct gguf_recipe recipe = {.types = type, .n_types = 1, .tokenizer = true};
+    const struct gguf_recipe recipe = {.types = types, .n_types = n, .tokenizer = true};
     broken_model_write(shape);
     gguf_convert(test_folder(), &recipe, file, NULL);
+}
+
+static void write_model(const struct test_shape *shape, const uint32_t *type)
+{
+    write_mixed_model(shape, type, 1);
 }
 
 static void a_gguf_file_runs_as_its_folder_does(void **state)
@@ -65,7 +70,7 @@ static void float32_in_place_of_blocks_is_said_where_one_asks(void **state)
 {
     struct test_process p = {0};
     (void)state;
-    write_model(&small, &q5_1);
+    write_mixed_model(&small, q5_1_and_f16, 2);
     test_vkmoe(&p, "run", "-m", file, "-p", "a", "-n", "1", "-v");
     assert_int_equal(p.code, 0);
     assert_non_null(strstr(p.err, "are kept as float32, exactly"));

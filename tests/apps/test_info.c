@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "folder.h"
 #include "process.h"
 
 static json_t *info_json(const char *flag, const char *model)
@@ -25,6 +26,18 @@ static double number(const json_t *root, const char *key)
     if (!json_is_number(value))
         fail_msg("%s is no number", key);
     return json_number_value(value);
+}
+
+/* The shipped model's, with these keys in the place of its own. */
+static void write_config(const char *name, const char *keys)
+{
+    json_t *root = json_load_file(VKMOE_TEST_MODEL "/config.json", 0, NULL),
+           *other = json_loads(keys, 0, NULL);
+    assert_true(root && other);
+    assert_int_equal(json_object_update(root, other), 0);
+    assert_int_equal(json_dump_file(root, test_folder_path(name), 0), 0);
+    json_decref(root);
+    json_decref(other);
 }
 
 static void json_has_the_keys_that_scripts_rely_on(void **state)
@@ -83,6 +96,54 @@ static void the_table_is_the_result(void **state)
     test_process_free(&p);
 }
 
+/* Of named configurations, and of a file that says more. */
+static void the_router_is_told(void **state)
+{
+    static const struct {
+        const char *config, *name, *text;
+        double noise, seed;
+    } cases[] = {
+        {"deepseek-moe-16b", "topk", "topk: the best by score, gates are probabilities\n", 0, 0},
+        {"gshard-2b", "gshard", "gshard: the two best by score, gates add up to 1\n", 0, 0},
+        {"switch-2b", "switch", "switch: the best one by score", 0, 0},
+        {"hash-2b", "hash", "hash: a table over token ids, all gates are the same, seed 0\n", 0, 0},
+        {"noisy.json", "topk-normed", "add up to 1; normal noise of 0.25 on scores, seed 9\n", 0.25,
+         9},
+        {"dense.json", "dense", "dense: all experts, gates are probabilities\n", 0, 0},
+    };
+    (void)state;
+    write_config("noisy.json", "{\"norm_topk_prob\": true, \"vkmoe_router_noise\": 0.25, "
+                               "\"vkmoe_router_seed\": 9}");
+    write_config("dense.json", "{\"vkmoe_router\": \"dense\", \"num_experts_per_tok\": null}");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *config =
+            strstr(cases[i].config, ".json") ? test_folder_path(cases[i].config) : cases[i].config;
+        struct test_process p = {0};
+        json_t *root = info_json("--config", config);
+        assert_string_equal(json_string_value(json_object_get(root, "router")), cases[i].name);
+        assert_true(number(root, "router_noise") == cases[i].noise);
+        assert_true(number(root, "router_seed") == cases[i].seed);
+        json_decref(root);
+        test_vkmoe(&p, "info", "--config", config);
+        test_process_assert_code(&p, 0);
+        test_assert_part(p.out, cases[i].text);
+        test_process_free(&p);
+    }
+}
+
+static void a_dense_model_has_no_router(void **state)
+{
+    struct test_process p = {0};
+    json_t *root = info_json("--config", "dense-2b");
+    (void)state;
+    assert_true(json_is_null(json_object_get(root, "router")));
+    json_decref(root);
+    test_vkmoe(&p, "info", "--config", "dense-2b");
+    test_process_assert_code(&p, 0);
+    assert_null(strstr(p.out, "\nrouter "));
+    test_process_free(&p);
+}
+
 static void help_names_every_known_configuration(void **state)
 {
     struct test_process p = {0};
@@ -111,6 +172,8 @@ int main(void)
         cmocka_unit_test(json_has_the_keys_that_scripts_rely_on),
         cmocka_unit_test(a_checkpoint_tells_what_it_stores),
         cmocka_unit_test(the_table_is_the_result),
+        TEST_IN_FOLDER(the_router_is_told),
+        cmocka_unit_test(a_dense_model_has_no_router),
         cmocka_unit_test(help_names_every_known_configuration),
         cmocka_unit_test(an_unknown_model_is_named),
     };

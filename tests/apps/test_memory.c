@@ -114,6 +114,41 @@ static void plan_heeds_context_and_limit(void **state)
     json_decref(limited);
 }
 
+/* As the authors of the model promise, whatever the device here has. */
+static void the_16b_model_fits_40_gb_by_the_limit_alone(void **state)
+{
+    struct test_process p = {0};
+    (void)state;
+    test_vkmoe(&p, "plan", "--json", "--config", "deepseek-moe-16b", "--memory-limit", "40000M");
+    json_t *root = parse(&p);
+    assert_true(json_is_true(json_object_get(root, "fits")));
+    assert_int_equal(integer(root, "host_experts"), 0);
+    assert_in_range(integer(root, "device_bytes"), 32751456256 + 458752ll * 4096, 40000000000);
+    bool alone = json_is_true(json_object_get(root, "limit_alone"));
+    json_decref(root);
+    test_vkmoe(&p, "plan", "--config", "deepseek-moe-16b", "--memory-limit", "40G");
+    test_process_assert_code(&p, 0);
+    test_assert_part(p.out, "memory limit               42949.7 MB, of which it takes 3");
+    test_assert_part(p.out, "it fits\n");
+    assert_true(!strstr(p.out, "judged by the limit alone, as ") == !alone);
+    test_process_free(&p);
+}
+
+static void plan_on_the_reference_does_not_contradict_itself(void **state)
+{
+    struct test_process p = {0};
+    (void)state;
+    test_vkmoe(&p, "plan", "--config", "deepseek-moe-145b", "--device", "reference", "--chunk",
+               "1");
+    test_process_assert_code(&p, 0);
+    if (strstr(p.out, "it fits\n"))
+        assert_true(strtod(strstr(p.out, "  all ") + 6, NULL) <=
+                    strtod(strstr(p.out, "  there is ") + 11, NULL));
+    else
+        test_assert_part(p.out, "takes more than the host's memory\n");
+    test_process_free(&p);
+}
+
 static void plan_is_a_table_for_people(void **state)
 {
     struct test_process p = {0}, tight = {0};
@@ -222,7 +257,7 @@ static void devices_tells_of_its_paths(void **state)
     size_t i, j;
     json_array_foreach(json_object_get(root, "devices"), i, device)
     {
-        static const char *const names[] = {"base", "subgroup", "wide", "int8"};
+        static const char *const names[] = {"base", "subgroup", "wide", "fp16", "int8"};
         const json_t *paths = json_object_get(device, "paths");
         assert_true(json_array_size(paths) >= sizeof(names) / sizeof(names[0]));
         for (j = 0; j < sizeof(names) / sizeof(names[0]); j++) {
@@ -234,8 +269,23 @@ static void devices_tells_of_its_paths(void **state)
         }
         assert_string_equal(json_string_value(json_object_get(json_array_get(paths, 0), "state")),
                             "trusted");
+        /* What it would take by itself: a path that suits it. */
+        const char *key;
+        json_t *chosen;
+        json_object_foreach(json_object_get(device, "chosen_paths"), key, chosen)
+        {
+            bool suits = false;
+            for (j = 0; j < json_array_size(paths); j++) {
+                const json_t *path = json_array_get(paths, j);
+                if (json_equal(json_object_get(path, "name"), chosen))
+                    suits = json_is_true(json_object_get(path, "suits"));
+            }
+            assert_true(suits);
+        }
+        assert_int_equal(json_object_size(json_object_get(device, "chosen_paths")), 4);
     }
     test_assert_part(verbose.out, "path base: always trusted\n");
+    test_assert_part(verbose.out, "decoding: ");
     test_assert_part(verbose.out, "path int8: ");
     json_decref(root);
     test_process_free(&verbose);
@@ -248,6 +298,8 @@ int main(void)
         cmocka_unit_test(plan_knows_what_quantised_weights_take),
         cmocka_unit_test(plan_knows_what_a_smaller_cache_takes),
         cmocka_unit_test(plan_heeds_context_and_limit),
+        cmocka_unit_test(the_16b_model_fits_40_gb_by_the_limit_alone),
+        cmocka_unit_test(plan_on_the_reference_does_not_contradict_itself),
         cmocka_unit_test(plan_is_a_table_for_people),
         cmocka_unit_test(sizes_are_numbers_with_or_without_a_suffix),
         cmocka_unit_test(what_does_not_fit_is_refused_unless_forced),

@@ -89,6 +89,39 @@ static void balance_prints_a_line_for_each_layer_or_each_expert(void **state)
     test_process_free(&csv);
 }
 
+/* With the others that a token chose, each of its experts makes a pair. */
+static void pairs_of_experts_add_up_to_what_tokens_choose(void **state)
+{
+    struct test_process p = with_text();
+    double sums[LAYERS][EXPERTS] = {{0}};
+    size_t size, lines = 0;
+    (void)state;
+    test_vkmoe(&p, "balance", "-f", "text", "-c", "32", "--json", "--pairs", "pairs.csv");
+    json_t *root = measured_json(&p), *layers = json_object_get(root, "layers");
+    double tokens = measured_number(root, "tokens");
+    assert_true(measured_number(root, "sequences") > 1);
+    char *csv = test_file_read(test_folder_path("pairs.csv"), &size), *next;
+    test_assert_part(csv, "layer,expert,other,tokens,expected\n0,0,1,");
+    for (char *line = strchr(csv, '\n') + 1; (next = strchr(line, '\n')); line = next + 1) {
+        unsigned l, i, j;
+        double both, expected;
+        assert_int_equal(sscanf(line, "%u,%u,%u,%lf,%lf", &l, &i, &j, &both, &expected), 5);
+        assert_true(l < LAYERS && i < j && j < EXPERTS);
+        const json_t *layer = json_array_get(layers, l);
+        double independent = item(layer, "tokens", i) * item(layer, "tokens", j) / tokens;
+        assert_true(fabs(expected - independent) <= 1e-6 * independent);
+        sums[l][i] += both;
+        sums[l][j] += both;
+        lines++;
+    }
+    assert_int_equal(lines, LAYERS * EXPERTS * (EXPERTS - 1) / 2);
+    for (size_t l = 0; l < LAYERS; l++)
+        for (size_t i = 0; i < EXPERTS; i++)
+            assert_true(sums[l][i] == (TRAINED - 1) * item(json_array_get(layers, l), "tokens", i));
+    free(csv);
+    json_decref(root);
+}
+
 /* Where the build can draw. */
 static void balance_draws_a_map(void **state)
 {
@@ -170,8 +203,49 @@ static void study_tries_what_its_list_says(void **state)
     json_decref(root);
     root = study("active", "--list", "1");
     assert_true(measured_number(trial(root, 1), "active") == 1);
-    assert_true(measured_number(trial(root, 1), "generated_per_second") > 0);
+    for (size_t i = 0; i < 2; i++) {
+        double rate = measured_number(trial(root, i), "generated_per_second");
+        double spread = measured_number(trial(root, i), "generated_deviation");
+        assert_true(rate > 0 && spread > 0 && spread < 3 * rate);
+    }
     assert_perplexity(trial(root, 1), "--experts", "1");
+    json_decref(root);
+}
+
+static void nothing_is_tried_twice(void **state)
+{
+    (void)state;
+    json_t *root = study("mask", "--list", "0,2,2,1");
+    assert_int_equal(json_array_size(json_object_get(root, "trials")), 3);
+    json_decref(root);
+    root = study("active", "--list", "6,1,1");
+    assert_int_equal(json_array_size(json_object_get(root, "trials")), 2);
+    json_decref(root);
+}
+
+static void a_named_set_of_experts_is_masked_together(void **state)
+{
+    (void)state;
+    json_t *root = study("mask", "--set", "2:0-3,1:7");
+    assert_int_equal(json_array_size(json_object_get(root, "trials")), 2);
+    assert_true(json_is_false(json_object_get(trial(root, 0), "set")));
+    assert_true(json_is_true(json_object_get(trial(root, 1), "set")));
+    assert_perplexity(trial(root, 1), "--experts-off", "2:0-3,1:7");
+    double more = measured_number(trial(root, 1), "nll") - measured_number(trial(root, 0), "nll");
+    assert_true(more != 0 && fabs(measured_number(trial(root, 1), "more") - more) < 1e-9);
+    json_decref(root);
+}
+
+/* Experts that are off leave fewer to be passed over. */
+static void studies_try_what_other_options_leave(void **state)
+{
+    struct test_process p = with_text();
+    (void)state;
+    test_vkmoe(&p, "study", "mask", "-f", "text", "--tokens", "8", "--json", "--experts-off",
+               "1:0-2");
+    json_t *root = measured_json(&p);
+    size_t last = json_array_size(json_object_get(root, "trials")) - 1;
+    assert_true(measured_number(trial(root, last), "skip") == EXPERTS - TRAINED - 3);
     json_decref(root);
 }
 
@@ -270,7 +344,12 @@ static size_t lines_of(struct test_process *p)
 static void studies_of_experts_print_lines_for_people_and_for_programs(void **state)
 {
     struct test_process table = with_text(), csv = table, affinity = table, affinity_csv = table;
+    struct test_process mask = table;
     (void)state;
+    test_vkmoe(&mask, "study", "mask", "-f", "text", "--tokens", "9", "--csv", "--list", "1");
+    test_assert_part(mask.out, "generated_per_second,generated_deviation,set\n0,6,1,");
+    test_assert_part(mask.out, ",,,0\n"); /* no speed was measured */
+    assert_int_equal(lines_of(&mask), 1 + 2);
     test_vkmoe(&table, "study", "importance", "-f", "text", "--tokens", "9", "--only", "*:0-1");
     assert_int_equal(lines_of(&table), 2 + LAYERS * 2);
     test_vkmoe(&csv, "study", "importance", "-f", "text", "--tokens", "9", "--csv", "--only",
@@ -331,7 +410,7 @@ static void studies_of_experts_draw_maps(void **state)
 
 static void loss_and_speed_are_drawn(void **state)
 {
-    struct test_process mask = with_text(), active = mask;
+    struct test_process mask = with_text(), active = mask, early[2] = {mask, mask};
     size_t size;
     (void)state;
     test_vkmoe(&mask, "study", "mask", "-f", "text", "--tokens", "9", "--list", "1,26", "--chart",
@@ -351,8 +430,16 @@ static void loss_and_speed_are_drawn(void **state)
     test_process_assert_code(&active, 0);
     test_process_free(&active);
     picture = test_file_read(test_folder_path("a.svg"), &size);
+    test_assert_part(picture, " +- ");
     test_assert_part(picture, " tokens per second\n6: NLL "); /* in order */
     free(picture);
+    /* Said before the text is read, so before anything is measured. */
+    test_vkmoe(&early[0], "study", "mask", "-f", "none", "--chart", "gone/m.svg");
+    test_process_assert_sentence(&early[0], 1, "gone/m.svg");
+    test_process_free(&early[0]);
+    test_vkmoe(&early[1], "balance", "-f", "none", "--map", "gone/m.svg");
+    test_process_assert_sentence(&early[1], 1, "gone/m.svg");
+    test_process_free(&early[1]);
 }
 
 /* Worked out from the same study of one window, of two and of three. */
@@ -403,7 +490,7 @@ static void an_interrupt_among_permutations_ends_with_130(void **state)
 static void what_cannot_be_is_told_in_a_sentence(void **state)
 {
     static const struct {
-        const char *words[5];
+        const char *words[7];
         int code;
         const char *sentence;
     } cases[] = {
@@ -421,6 +508,27 @@ static void what_cannot_be_is_told_in_a_sentence(void **state)
          "27 is not a number of experts from 0 to"},
         {{"study", "active", "-f", "text", "--list=0"}, 1, "0 is not a number of experts from 1"},
         {{"study", "active", "-f", "text", "--list=33"}, 1, "33 is not a number of experts"},
+        {{"study", "mask", "-f", "text", "--list=1,x"},
+         2,
+         "--list: 'x' is not a number of experts"},
+        {{"study", "mask", "-f", "text", "--list="}, 2, "--list: '' has no number"},
+        {{"study", "mask", "-f", "text", "--set="}, 2, "--set: an empty list"},
+        {{"study", "mask", "-f", "text", "--set=*:0-26"}, 1, "5 of 32 experts are left"},
+        {{"study", "mask", "-f", "text", "--set=3:0"}, 1, "--set: '3:0' is not LAYER:EXPERT"},
+        {{"study", "mask", "-f", "text", "--set=0:9", "--experts-forced=0:9"},
+         1,
+         "--set: expert 9 of MoE layer 0 is also forced"},
+        {{"study", "mask", "-f", "text", "--set=0:9", "--chart=m.svg"}, 2, "give --list"},
+        {{"study", "active", "-f", "text", "--set=0:1"}, 2, "--set says nothing to active"},
+        {{"study", "mask", "-f", "text", "--list=26", "--experts-off=0:1"},
+         1,
+         "26 is not a number of experts from 0 to 25"},
+        {{"study", "active", "-f", "text", "--list=31", "--skip-experts=2",
+          "--experts-forced=0:4-6"},
+         1,
+         "31 is not a number of experts from 3 to 30"},
+        {{"balance", "-f", "text", "--pairs=gone/p.csv"}, 1, "gone/p.csv"},
+        {{"balance", "-f", "text", "--pairs="}, 2, "--pairs: an empty name"},
         {{"study", "shared", "-f", "text", "--list=1"}, 2, "--list says nothing to shared"},
         {{"study", "mask", "-f", "text", "--only=0:1"}, 2, "--only says nothing to mask"},
         {{"study", "mask", "-f", "text", "--map=m.svg"}, 2, "--map says nothing to mask"},
@@ -443,13 +551,16 @@ static void what_cannot_be_is_told_in_a_sentence(void **state)
         {{"perplexity", "-f", "text", "--experts-off", "3:1"}, 1, "MoE layers 0 to 2"},
         {{"perplexity", "-f", "text", "--experts-off", "*:0-26"}, 1, "5 of 32 experts are left"},
         {{"perplexity", "-f", "text", "--experts-forced", "1:0-6"}, 1, "7 experts are forced"},
+        {{"perplexity", "-f", "text", "--experts-off=*:4-8", "--experts-forced=1:6"},
+         1,
+         "--experts-forced: expert 6 of MoE layer 1 is also off"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct test_process p = with_text();
         const char *const *w = cases[i].words;
         test_folder_write_text("empty", "");
-        const char *argv[8] = {VKMOE_PROGRAM, w[0], w[1], w[2], w[3], w[4], NULL};
+        const char *argv[] = {VKMOE_PROGRAM, w[0], w[1], w[2], w[3], w[4], w[5], w[6], NULL};
         test_process_run(&p, argv);
         test_process_assert_sentence(&p, cases[i].code, cases[i].sentence);
         test_process_free(&p);
@@ -461,9 +572,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST_IN_FOLDER(balance_tells_the_losses_of_the_paper),
         TEST_IN_FOLDER(balance_prints_a_line_for_each_layer_or_each_expert),
+        TEST_IN_FOLDER(pairs_of_experts_add_up_to_what_tokens_choose),
         TEST_IN_FOLDER(balance_draws_a_map),
         TEST_IN_FOLDER(study_begins_with_the_model_as_it_is),
         TEST_IN_FOLDER(study_tries_what_its_list_says),
+        TEST_IN_FOLDER(nothing_is_tried_twice),
+        TEST_IN_FOLDER(a_named_set_of_experts_is_masked_together),
+        TEST_IN_FOLDER(studies_try_what_other_options_leave),
         TEST_IN_FOLDER(study_by_itself_goes_from_one_to_all),
         TEST_IN_FOLDER(texts_of_other_kinds_use_other_experts),
         TEST_IN_FOLDER(one_text_dealt_to_two_does_not_differ_from_itself),

@@ -184,7 +184,7 @@ static void balance_is_what_the_paper_defines(void **state)
             memset(own, 0, 2 * n * sizeof(*own));
             add(&one, &t, l);
             add(&whole[l], &t, l);
-            by_sequence[l] += expert_loss(&one) / windows;
+            by_sequence[l] += expert_loss(&one) * one.tokens / (count + windows);
         }
         test_trace_free(&t);
     }

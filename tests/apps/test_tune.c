@@ -63,30 +63,41 @@ static struct vkm_tuning other_launches(const struct vkm_caps *caps)
 {
     struct vkm_tuning t = {.launch_class = vkm_launch_class(caps)};
     for (uint32_t k = 0; k < VKM_KERNEL_COUNT; k++) {
-        struct vkm_geometry g = vkm_launch_geometry(caps, k, false);
+        struct vkm_geometry g = vkm_launch_geometry(caps, k, VKM_DTYPE_COUNT, false);
         g.lanes = g.lanes == 64 ? 32 : 64;
         if (vkm_launch_is_product(k))
             g.outputs = g.panels = g.outputs == 4 ? 2 : 4;
-        if (vkm_launch_fits(caps, k, g))
-            t.kernels[k] = g;
+        for (int type = 0; type < VKM_TUNED_TYPES && vkm_launch_fits(caps, k, g); type++)
+            if (vkm_kernels.kernels[k].has_dtype == (type < VKM_DTYPE_COUNT))
+                t.kernels[k][type] = g;
     }
     t.settings[VKM_SETTING_tiled_rows] = 3;
     return t;
 }
 
-/* Keeps them, as tuning would, and returns the file's path, to be freed. */
-static char *keep(const struct vkm_tuning *tuning)
+/* Keeps them, as tuning would that looked for all of them, or for those of one type of weights
+ * alone, and returns the file's path, to be freed. */
+static char *keep_type(const struct vkm_tuning *tuning, int only)
 {
+    vkm_tuned_set looked_for;
+    for (uint32_t k = 0; k < VKM_KERNEL_COUNT; k++)
+        for (int type = 0; type < VKM_TUNED_TYPES; type++)
+            looked_for[k][type] = only < 0 || type == only;
     struct test_log log;
     vkmoe_error err;
     char *path = NULL;
     vkmoe_device *device = open_device(&log, true);
     struct vkm_tuning t = tuning ? *tuning : other_launches(vkm_gpu_caps(device->gpu));
     assert_ok(vkm_tuning_store(vkm_gpu_get_params(device->gpu), vkmoe_device_get_info(device), &t,
-                               &path, &err),
+                               looked_for, &path, &err),
               &err);
     vkmoe_device_close(device);
     return path;
+}
+
+static char *keep(const struct vkm_tuning *tuning)
+{
+    return keep_type(tuning, -1);
 }
 
 static void tuning_leaves_a_file_that_later_sessions_go_by(void **state)
@@ -169,6 +180,31 @@ static void the_same_file_gives_the_same_bits_and_the_same_answer(void **state)
     vkm_free(NULL, path);
 }
 
+static void tuning_with_other_weights_keeps_what_was_found(void **state)
+{
+    (void)state;
+    struct test_log log;
+    vkmoe_device *device = open_device(&log, true);
+    struct vkm_tuning t = other_launches(vkm_gpu_caps(device->gpu)), none = {0}, now;
+    uint32_t k = VKM_K_gemv;
+    none.launch_class = t.launch_class;
+    vkm_free(NULL, keep_type(&t, VKM_DTYPE_Q8));
+    char *path = keep_type(&none, VKM_DTYPE_BF16); /* which found nothing */
+    vkmoe_device_close(device);
+    device = open_device(&log, false);
+    now = device->tuning;
+    assert_memory_equal(&now.kernels[k][VKM_DTYPE_Q8], &t.kernels[k][VKM_DTYPE_Q8],
+                        sizeof(now.kernels[k][VKM_DTYPE_Q8]));
+    assert_int_equal(now.kernels[k][VKM_DTYPE_BF16].lanes, 0);
+    vkmoe_device_close(device);
+    vkm_free(NULL, path);
+    vkm_free(NULL, keep_type(&none, VKM_DTYPE_Q8)); /* what was looked for anew is replaced */
+    device = open_device(&log, false);
+    assert_int_equal(device->tuning.kernels[k][VKM_DTYPE_Q8].lanes, 0);
+    assert_int_equal(log.warnings, 0);
+    vkmoe_device_close(device);
+}
+
 static void a_file_that_does_not_fit_is_ignored_with_one_notice(void **state)
 {
     (void)state;
@@ -199,27 +235,69 @@ static void a_file_that_does_not_fit_is_ignored_with_one_notice(void **state)
     vkm_free(NULL, path);
 }
 
+struct conformed {
+    uint32_t failed;
+    uint64_t tuning;
+};
+
 static void count_failures(void *user, const vkmoe_conform_case *result)
 {
-    uint32_t *failed = user;
-    *failed += !result->passed;
+    ((struct conformed *)user)->failed += !result->passed;
 }
 
-static void tuned_launches_conform(void **state)
+static void note_tuning(void *user, const vkmoe_device_info *info)
+{
+    ((struct conformed *)user)->tuning = info->tuning;
+}
+
+static void tuned_launches_conform_and_are_named(void **state)
 {
     static const char *const kernels[] = {"rmsnorm", "topk", "moe_gemv_down"};
     (void)state;
-    char *path = keep(NULL);
+    char *path = keep(NULL), line[32];
+    size_t size;
+    char *text = test_file_read(path, &size);
     for (size_t i = 0; i < VKM_COUNT(kernels); i++) {
         vkmoe_error err;
-        uint32_t failed = 0;
+        struct conformed seen = {0};
         const vkmoe_device_params device = {.cache_dir = cache};
-        const vkmoe_conform_params params = {
-            .kernels = kernels[i], .on_case = count_failures, .user = &failed};
+        const vkmoe_conform_params params = {.kernels = kernels[i],
+                                             .on_device = note_tuning,
+                                             .on_case = count_failures,
+                                             .user = &seen};
         vkmoe_conform_totals totals;
         assert_ok(vkmoe_conform_run(&device, &params, &totals, &err), &err);
-        assert_int_equal(failed, 0);
+        assert_int_equal(seen.failed, 0);
+        snprintf(line, sizeof(line), "hash %016llx\n", (unsigned long long)seen.tuning);
+        assert_non_null(strstr(text, line));
     }
+    free(text);
+    vkm_free(NULL, path);
+}
+
+static void count_tunings(void *user, vkmoe_log_level level, const char *line)
+{
+    (void)level;
+    *(uint32_t *)user += strstr(line, "launches are tuned by ") != NULL;
+}
+
+/* The kernels' device says so, and that of whole steps. */
+static void checks_of_whole_steps_are_tuned_too(void **state)
+{
+    uint32_t tunings = 0;
+    struct conformed seen = {0};
+    const vkmoe_log log = {.write = count_tunings, .user = &tunings};
+    const vkmoe_device_params device = {.cache_dir = cache, .log = &log};
+    const vkmoe_conform_params params = {
+        .kernels = "cancel", .jobs = 1, .on_case = count_failures, .user = &seen};
+    vkmoe_conform_totals totals;
+    vkmoe_error err;
+    (void)state;
+    char *path = keep(NULL);
+    assert_ok(vkmoe_conform_run(&device, &params, &totals, &err), &err);
+    assert_true(totals.cases > 0);
+    assert_int_equal(seen.failed, 0);
+    assert_int_equal(tunings, 2);
     vkm_free(NULL, path);
 }
 
@@ -250,6 +328,15 @@ static void the_listing_says_whether_a_file_is_in_use(void **state)
     test_assert_part(p.out, "launches as `vkmoe bench --tune` found them best");
     test_process_free(&p);
     vkm_free(NULL, path);
+    struct test_log log;
+    vkmoe_device *device = open_device(&log, true);
+    const struct vkm_tuning none = {.launch_class = vkm_launch_class(vkm_gpu_caps(device->gpu))};
+    vkmoe_device_close(device);
+    vkm_free(NULL, keep(&none));
+    assert_true(devices_say_tuned(""));
+    test_vkmoe(&p, "devices", "-v");
+    test_assert_part(p.out, "launches as vkmoe has them; `vkmoe bench --tune` found none better");
+    test_process_free(&p);
 }
 
 static void the_command_tells_what_it_kept_and_can_be_interrupted(void **state)
@@ -274,9 +361,13 @@ static void the_command_tells_what_it_kept_and_can_be_interrupted(void **state)
     json_decref(root);
     test_process_free(&p);
     assert_true(devices_say_tuned(""));
-    test_vkmoe(&p, "bench", "--tune", "--profile");
-    test_process_assert_sentence(&p, 2, "--tune");
-    test_process_free(&p);
+    static const char *const measuring[][2] = {{"--profile", NULL}, {"-p", "8"}, {"-n", "8"},
+                                               {"-d", "8"},         {"-b", "8"}, {"-r", "2"}};
+    for (size_t i = 0; i < VKM_COUNT(measuring); i++) {
+        test_vkmoe(&p, "bench", "--tune", measuring[i][0], measuring[i][1]);
+        test_process_assert_sentence(&p, 2, "--tune");
+        test_process_free(&p);
+    }
     p = (struct test_process){0};
     test_vkmoe(&p, "bench", "--tune", "--no-cache", "--config", folder);
     test_process_assert_code(&p, 1);
@@ -289,8 +380,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_CACHE(tuning_leaves_a_file_that_later_sessions_go_by),
         WITH_CACHE(the_same_file_gives_the_same_bits_and_the_same_answer),
+        WITH_CACHE(tuning_with_other_weights_keeps_what_was_found),
         WITH_CACHE(a_file_that_does_not_fit_is_ignored_with_one_notice),
-        WITH_CACHE(tuned_launches_conform),
+        WITH_CACHE(tuned_launches_conform_and_are_named),
+        WITH_CACHE(checks_of_whole_steps_are_tuned_too),
         WITH_CACHE(the_listing_says_whether_a_file_is_in_use),
         WITH_CACHE(the_command_tells_what_it_kept_and_can_be_interrupted),
     };

@@ -7,6 +7,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -14,10 +15,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <vkmoe/conform.h>
+
 static const char folder[] = VKMOE_SOURCE "/tests/conformance";
 static const char page_path[] = VKMOE_SOURCE "/tests/conformance/README.md";
 static const char begin_mark[] = "<!-- written by conformance_table -->\n";
 static const char end_mark[] = "<!-- end -->\n";
+
+#define SUITE_LINE "The suite, as of when this was written: `"
+#define SUITE_SIZE 17 /* 16 digits */
 
 #define COLUMNS_MAX 64
 #define KERNELS_MAX 256
@@ -71,6 +77,20 @@ static json_int_t integer(const struct column *c, const json_t *object, const ch
     if (!json_is_integer(value))
         fail("%s/%s.json: '%s' is no whole number", folder, c->name, key);
     return json_integer_value(value);
+}
+
+/* Cases of a device or of a test that neither passed nor failed; older reports have no such. */
+static json_int_t untested(const struct column *c, const json_t *object)
+{
+    return json_object_get(object, "untested") ? integer(c, object, "untested") : 0;
+}
+
+/* Those that JSON cannot tell are words: "inf". */
+static double number(const struct column *c, const json_t *object, const char *key)
+{
+    const json_t *value = member(c, object, key);
+    return json_is_string(value) ? strtod(json_string_value(value), NULL)
+                                 : json_number_value(value);
 }
 
 static void add_kernel(struct tables *t, const char *name)
@@ -154,7 +174,20 @@ static void write_sizes(FILE *f, json_int_t mask)
     fputs(before[0] ? "" : "none", f);
 }
 
-static void write_driver(FILE *f, const struct column *c)
+/* Of another suite than the page tells: what the report says was asked of other kernels or by other
+ * cases. */
+static void write_suite(FILE *f, const struct column *c, const char *suite)
+{
+    const char *own = json_string_value(json_object_get(c->report, "suite"));
+    if (!own)
+        fputs("**another**, not told | ", f);
+    else if (strcmp(own, suite) != 0)
+        fprintf(f, "**another**, %s | ", own);
+    else
+        fprintf(f, "%s | ", own);
+}
+
+static void write_driver(FILE *f, const struct column *c, const char *suite)
 {
     const json_t *d = c->device, *stopped = json_object_get(d, "stopped");
     json_int_t api = integer(c, d, "api_version"), failed = integer(c, d, "failed");
@@ -163,22 +196,27 @@ static void write_driver(FILE *f, const struct column *c)
             (int)(api & 0xfff));
     write_sizes(f, integer(c, d, "subgroup_sizes"));
     fprintf(f, " | %s %s | ", text(c, c->report, "vkmoe"), text(c, c->report, "level"));
+    write_suite(f, c, suite);
     if (stopped)
         fprintf(f, "**not finished:** %s", json_string_value(stopped));
     else if (failed > 0)
         fprintf(f, "**%d of %d failed**", (int)failed, (int)integer(c, d, "cases_run"));
+    else if (untested(c, d) > 0)
+        fprintf(f, "%d passed, %d not tested", (int)(integer(c, d, "cases_run") - untested(c, d)),
+                (int)untested(c, d));
     else
         fprintf(f, "all %d passed", (int)integer(c, d, "cases_run"));
     fputs(" |\n", f);
 }
 
-static void write_drivers(FILE *f, const struct tables *t)
+static void write_drivers(FILE *f, const struct tables *t, const char *suite)
 {
-    fputs("\n| report | device | driver | Vulkan | subgroups | vkmoe | cases |\n"
-          "|---|---|---|---|---|---|---|\n",
+    fprintf(f, "\n" SUITE_LINE "%s`.\n", suite);
+    fputs("\n| report | device | driver | Vulkan | subgroups | vkmoe | suite | cases |\n"
+          "|---|---|---|---|---|---|---|---|\n",
           f);
     for (size_t i = 0; i < t->n_columns; i++)
-        write_driver(f, &t->columns[i]);
+        write_driver(f, &t->columns[i], suite);
 }
 
 /* --- drivers and kernels --- */
@@ -187,7 +225,7 @@ static void write_drivers(FILE *f, const struct tables *t)
  * steps have none. */
 static void write_cell(FILE *f, const struct column *c, const char *kernel)
 {
-    json_int_t cases = 0, failed = 0;
+    json_int_t cases = 0, failed = 0, open = 0;
     double nmse = 0;
     bool step = false;
     size_t i;
@@ -196,9 +234,10 @@ static void write_cell(FILE *f, const struct column *c, const char *kernel)
     {
         if (strcmp(text(c, test, "kernel"), kernel) != 0)
             continue;
-        double own = json_number_value(member(c, test, "nmse"));
+        double own = number(c, test, "nmse");
         cases += integer(c, test, "cases_run");
         failed += integer(c, test, "failed");
+        open += untested(c, test);
         nmse = own > nmse ? own : nmse;
         step |= strcmp(text(c, test, "path"), "step") == 0;
     }
@@ -206,6 +245,8 @@ static void write_cell(FILE *f, const struct column *c, const char *kernel)
         fputs(" not run |", f);
     else if (failed > 0)
         fprintf(f, " **%d of %d failed** |", (int)failed, (int)cases);
+    else if (open == cases)
+        fputs(" not tested |", f);
     else if (nmse > 0)
         fprintf(f, " %d, %.1e |", (int)cases, nmse);
     else
@@ -248,7 +289,7 @@ static void write_notes(FILE *f, const struct column *c)
 
 /* --- the page --- */
 
-static char *make_tables(void)
+static char *make_tables(const char *suite)
 {
     struct tables t = {.n_reports = 0};
     char *out = NULL;
@@ -257,7 +298,7 @@ static char *make_tables(void)
     if (!f)
         fail("host memory ran out");
     load_all(&t);
-    write_drivers(f, &t);
+    write_drivers(f, &t, suite);
     write_kernels(f, &t);
     fputs("\n| check | report | case | measured |\n|---|---|---|---|\n", f);
     for (size_t i = 0; i < t.n_columns; i++)
@@ -295,6 +336,25 @@ static void write_page(const char *page, const char *begin, const char *tables, 
         fail("%s: %s", page_path, strerror(errno));
 }
 
+/* That of this build. */
+static void own_suite(char suite[SUITE_SIZE])
+{
+    uint64_t hash;
+    vkmoe_error err;
+    if (vkmoe_conform_suite(&hash, &err) != VKMOE_OK)
+        fail("%s", err.message);
+    snprintf(suite, SUITE_SIZE, "%016" PRIx64, hash);
+}
+
+/* The one that the page's tables were written against; false if they tell none. */
+static bool written_suite(const char *tables, char suite[SUITE_SIZE])
+{
+    const char *line = strstr(tables, SUITE_LINE);
+    if (line)
+        snprintf(suite, SUITE_SIZE, "%s", line + strlen(SUITE_LINE));
+    return line != NULL;
+}
+
 int main(int argc, char **argv)
 {
     bool writes = argc == 2 && strcmp(argv[1], "--write") == 0;
@@ -302,12 +362,20 @@ int main(int argc, char **argv)
         fputs("usage: conformance_table [--write]\n", stderr);
         return 2;
     }
-    char *tables = make_tables(), *page = read_page();
+    char *page = read_page(), suite[SUITE_SIZE], written[SUITE_SIZE];
     char *begin = strstr(page, begin_mark), *end = begin ? strstr(begin, end_mark) : NULL;
     if (!end)
         fail("%s lacks the lines '%.*s' and '%.*s', between which the tables stand", page_path,
              (int)strlen(begin_mark) - 1, begin_mark, (int)strlen(end_mark) - 1, end_mark);
     begin += strlen(begin_mark);
+    own_suite(suite);
+    bool known = written_suite(begin, written);
+    if (!writes && known && strcmp(suite, written) != 0)
+        printf("conformance_table: this build's suite is %s, the page tells of %s: --write marks "
+               "the reports that are of another one\n",
+               suite, written);
+    /* What passed with one build passes with the next: only --write takes this build's suite. */
+    char *tables = make_tables(writes || !known ? suite : written);
     size_t n = (size_t)(end - begin);
     bool same = n == strlen(tables) && strncmp(begin, tables, n) == 0;
     if (writes)

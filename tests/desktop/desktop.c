@@ -8,8 +8,23 @@
 
 static char *home;
 
+/* Half a second after the pointer was on a popover GTK 4.8 looks there for a hint to show, whether
+ * or not a window has closed and taken it along. Whatever else is critical ends the test. */
+static gboolean is_fatal(const char *domain, GLogLevelFlags level, const char *message,
+                         gpointer data)
+{
+    static const char *const hints[] = {"gdk_surface_get_device_position:",
+                                        "_gtk_widget_find_at_coords:"};
+    (void)domain, (void)level, (void)data;
+    for (size_t i = 0; i < G_N_ELEMENTS(hints); i++)
+        if (g_str_has_prefix(message, hints[i]) && strstr(message, "GDK_IS_SURFACE (surface)"))
+            return FALSE;
+    return TRUE;
+}
+
 void desktop_set_up(void)
 {
+    g_test_log_set_fatal_handler(is_fatal, NULL);
     home = test_folder_make();
     static const char *const variables[] = {"XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"};
     for (size_t i = 0; i < G_N_ELEMENTS(variables); i++) {
@@ -96,8 +111,9 @@ void desktop_start(struct desktop *d, const char *model)
     g_autoptr(GError) error = NULL;
     *d = (struct desktop){.application = moe_application_new()};
     GApplication *application = G_APPLICATION(d->application);
-    g_application_set_flags(application,
-                            g_application_get_flags(application) | G_APPLICATION_NON_UNIQUE);
+    /* A service opens no window by itself: the test does, and once more at the end would not do. */
+    g_application_set_flags(application, g_application_get_flags(application) |
+                                             G_APPLICATION_NON_UNIQUE | G_APPLICATION_IS_SERVICE);
     assert_true(g_application_register(application, NULL, &error));
     if (model) {
         g_autoptr(GFile) file = g_file_new_for_path(model);
@@ -115,13 +131,29 @@ static bool has_no_window(void *data)
     return gtk_application_get_windows(data) == NULL;
 }
 
+static gboolean quit(gpointer application)
+{
+    g_application_quit(application);
+    return G_SOURCE_REMOVE;
+}
+
+/* Only g_application_run takes back what registering did, on the bus for one; what has quit before
+ * cannot run. */
+static void end_application(GApplication *application)
+{
+    char name[] = "vkmoe-desktop", *arguments[] = {name, NULL};
+    g_application_hold(application); /* or it would wait for others to make use of the service */
+    g_idle_add(quit, application);
+    assert_int_equal(g_application_run(application, 1, arguments), 0);
+}
+
 void desktop_stop(struct desktop *d)
 {
     gtk_window_close(GTK_WINDOW(d->window));
     desktop_wait(has_no_window, d->application, "the window should close");
     while (g_main_context_iteration(NULL, FALSE))
         ;
-    G_APPLICATION_GET_CLASS(d->application)->shutdown(G_APPLICATION(d->application));
+    end_application(G_APPLICATION(d->application));
     g_object_unref(d->application);
 }
 

@@ -43,6 +43,7 @@ static void texts_part_at_the_first_token_that_differs(void **state)
     MoeComparison *c = *state;
     say(c, MOE_SIDE_LEFT, "to be");
     assert_int_equal(moe_comparison_get_parting(c), -1);
+    sums_up(c, "The left text comes first, then the right one.");
     say(c, MOE_SIDE_RIGHT, "to");
     assert_int_equal(moe_comparison_get_parting(c), -1);
     sums_up(c, "The texts are the same so far.");

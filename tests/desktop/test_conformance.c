@@ -53,6 +53,16 @@ static void assert_passed(MoeConformance *conformance, gboolean expected)
     assert_int_equal(passed, expected);
 }
 
+static void what_could_not_be_tested_is_neither_passed_nor_failed(void **state)
+{
+    (void)state;
+    g_autoptr(MoeConformance) c =
+        run_script("printf 'total\\t2\\ncase\\ttopk\\tpassed\\ncase\\texhaustion\\tuntested\\n'\n"
+                   "printf 'report\\t/reports/x.html\\nend\\t0\\t\\n'\n");
+    assert_true(g_str_has_prefix(moe_conformance_outcome(c), "1 of 2 cases passed, in "));
+    assert_passed(c, TRUE);
+}
+
 static void what_passes_is_listed_with_its_report(void **state)
 {
     (void)state;
@@ -181,6 +191,7 @@ static void it_stops_when_asked_and_at_once_when_asked_twice(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST_IN_FOLDER(what_could_not_be_tested_is_neither_passed_nor_failed),
         TEST_IN_FOLDER(what_passes_is_listed_with_its_report),
         TEST_IN_FOLDER(what_fails_stands_first_with_its_sentence),
         TEST_IN_FOLDER(a_driver_that_crashes_the_test_is_named_with_the_kernel),

@@ -421,7 +421,7 @@ static void a_layer_is_described_by_its_load(void **state)
     says(moe_model_text(log, steering), "2 tokens · entropy 0.");
     moe_route_log_truncate(log, 0);
     says(moe_layer_text(log, steering, 0), "no tokens yet");
-    says(moe_model_text(log, steering), "No tokens yet");
+    says(moe_model_text(log, steering), "no tokens yet");
     g_object_unref(steering);
     g_object_unref(log);
 }

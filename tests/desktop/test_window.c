@@ -47,7 +47,9 @@ static void one_button_runs_the_suggested_prompt(void **state)
     desktop_do(&d, "win.run");
     wait_for_text(&d, strlen(suggested) + 40);
     desktop_do(&d, "win.stop");
+    assert_string_equal(moe_composer_get_hint(composer), "Stopping…"); /* before it has */
     desktop_wait_end(&d);
+    assert_non_null(strstr(moe_composer_get_hint(composer), ", stopped"));
     g_autofree char *text = desktop_text(&d);
     assert_true(g_str_has_prefix(text, suggested));
     assert_true(desktop_can_do(&d, "win.run"));
@@ -433,12 +435,17 @@ static void exports_are_text_or_json(void **state)
     g_autofree char *text = run_to_end(&d, "ROMEO:", 8, 9);
     g_autoptr(GFile) txt = g_file_new_for_path(test_folder_path("a.txt"));
     g_autoptr(GFile) json = g_file_new_for_path(test_folder_path("a.json"));
-    assert_true(moe_window_export(d.window, txt, NULL));
-    assert_true(moe_window_export(d.window, json, NULL));
+    g_autoptr(GFile) asked = g_file_new_for_path(test_folder_path("b"));
+    assert_true(moe_window_export(d.window, txt, FALSE, NULL));
+    assert_true(moe_window_export(d.window, json, FALSE, NULL));
+    assert_true(moe_window_export(d.window, asked, TRUE, NULL));
     char *written = test_file_read(test_folder_path("a.txt"), &size);
     assert_true(g_str_has_prefix(written, text));
     free(written);
-    written = test_file_read(test_folder_path("a.json"), &size);
+    written = test_file_read(test_folder_path("b"), &size);
+    char *by_name = test_file_read(test_folder_path("a.json"), &size);
+    assert_string_equal(written, by_name);
+    free(by_name);
     g_autoptr(MoeConversation) read = moe_conversation_from_json("a", written, size, NULL);
     free(written);
     assert_non_null(read);
@@ -446,7 +453,7 @@ static void exports_are_text_or_json(void **state)
     assert_int_equal(moe_conversation_last(read)->tokens->len, 8);
     g_autoptr(GFile) nowhere = g_file_new_for_path("/nonexistent/a.txt");
     g_autoptr(GError) error = NULL;
-    assert_false(moe_window_export(d.window, nowhere, &error));
+    assert_false(moe_window_export(d.window, nowhere, FALSE, &error));
     assert_non_null(error);
     desktop_stop(&d);
 }
@@ -505,6 +512,7 @@ static void the_command_line_says_version_and_options(void **state)
     test_process_assert_code(&help, 0);
     test_assert_part(help.out, "--model");
     test_assert_part(help.out, "--device");
+    test_assert_part(help.out, "[MODEL]");
     test_process_run(&wrong, (const char *const[]){VKMOE_DESKTOP_PROGRAM, "--bogus", NULL});
     test_process_assert_code(&wrong, 1);
     test_assert_part(wrong.err, "--bogus");

@@ -7,6 +7,7 @@
 #include "kernel_chart.h"
 #include "load_bar.h"
 #include "memory_view.h"
+#include "model_drop.h"
 #include "picture.h"
 #include "window_devices.h"
 
@@ -69,6 +70,11 @@ static bool has_verdict(void *data)
 {
     MoeModelDialog *dialog = data;
     return moe_model_dialog_plan(dialog) || *moe_model_dialog_problem(dialog);
+}
+
+static bool has_plan(void *data)
+{
+    return moe_model_dialog_plan(data) != NULL;
 }
 
 /* The dialog, once it knows what this model takes, or why it does not. */
@@ -247,10 +253,77 @@ static void only_folders_and_gguf_files_can_be_dropped(void **state)
     g_autoptr(GFile) gguf = g_file_new_for_path(test_folder_path("model.GGUF"));
     g_autoptr(GFile) picture = g_file_new_for_path(test_folder_path("picture.png"));
     g_autoptr(GFile) remote = g_file_new_for_uri("https://example.org/model.gguf");
-    assert_true(moe_model_dialog_accepts(folder));
-    assert_true(moe_model_dialog_accepts(gguf));
-    assert_false(moe_model_dialog_accepts(picture));
-    assert_false(moe_model_dialog_accepts(remote));
+    assert_true(moe_model_drop_accepts(folder));
+    assert_true(moe_model_drop_accepts(gguf));
+    assert_false(moe_model_drop_accepts(picture));
+    assert_false(moe_model_drop_accepts(remote));
+}
+
+/* What GTK does for a file that is let go over a widget; whether it was taken. */
+static gboolean let_go_over(GtkWidget *widget, const char *path)
+{
+    g_autoptr(GListModel) controllers = gtk_widget_observe_controllers(widget);
+    g_autoptr(GFile) file = g_file_new_for_path(path);
+    GSList files = {.data = file};
+    GValue value = G_VALUE_INIT;
+    gboolean taken = FALSE, found = FALSE;
+    g_value_init(&value, GDK_TYPE_FILE_LIST);
+    g_value_set_boxed(&value, &files);
+    for (guint i = 0; i < g_list_model_get_n_items(controllers); i++) {
+        g_autoptr(GtkEventController) target = g_list_model_get_item(controllers, i);
+        if (!GTK_IS_DROP_TARGET(target))
+            continue;
+        found = TRUE;
+        /* A text inside would take it for something to be typed. */
+        assert_int_equal(gtk_event_controller_get_propagation_phase(target), GTK_PHASE_CAPTURE);
+        g_signal_emit_by_name(target, "drop", &value, 10.0, 10.0, &taken);
+    }
+    g_value_unset(&value);
+    assert_true(found);
+    return taken;
+}
+
+static GtkWidget *open_dialog(void)
+{
+    GtkWidget *found = NULL;
+    GList *windows = gtk_window_list_toplevels();
+    for (GList *l = windows; l && !found; l = l->next)
+        found = MOE_IS_MODEL_DIALOG(l->data) ? l->data : NULL;
+    g_list_free(windows);
+    assert_non_null(found);
+    return found;
+}
+
+static void a_dropped_model_is_shown_and_a_broken_one_is_one_sentence(void **state)
+{
+    struct desktop d;
+    (void)state;
+    start_with_model(&d);
+    test_folder_write_text("broken.gguf", "not a GGUF file");
+    test_folder_write_text("picture.png", "");
+    g_autofree char *broken = g_strdup(test_folder_path("broken.gguf"));
+    g_autofree char *picture = g_strdup(test_folder_path("picture.png"));
+    g_autofree char *whole = linked_model("whole");
+    assert_false(let_go_over(GTK_WIDGET(d.window), picture));
+    assert_non_null(strstr(desktop_notice(&d), picture));
+    assert_null(strchr(desktop_notice(&d), '\n'));
+    moe_window_hide_error(d.window);
+    assert_true(let_go_over(GTK_WIDGET(d.window), broken));
+    GtkWidget *dialog = open_dialog();
+    desktop_wait(has_verdict, dialog, "the model should be planned");
+    const char *problem = moe_model_dialog_problem(MOE_MODEL_DIALOG(dialog));
+    assert_non_null(strstr(problem, broken));
+    assert_null(strchr(problem, '\n'));
+    assert_false(can_do(dialog, "dialog.open"));
+    assert_true(let_go_over(dialog, whole)); /* on the dialog itself */
+    desktop_wait(has_plan, dialog, "the model should be planned");
+    assert_true(can_do(dialog, "dialog.open"));
+    assert_false(let_go_over(dialog, picture));
+    assert_non_null(strstr(moe_model_dialog_problem(MOE_MODEL_DIALOG(dialog)), picture));
+    gtk_window_close(GTK_WINDOW(dialog));
+    assert_int_equal(moe_worker_get_state(d.worker), MOE_WORKER_READY);
+    assert_null(desktop_notice(&d));
+    desktop_stop(&d);
 }
 
 static void without_a_driver_the_dialog_says_what_to_install_and_has_the_reference(void **state)
@@ -492,6 +565,7 @@ int main(void)
         TEST_IN_FOLDER(a_model_is_opened_as_chosen_and_is_recent_afterwards),
         TEST_IN_FOLDER(loading_can_be_cancelled_and_taken_up_again),
         TEST_IN_FOLDER(only_folders_and_gguf_files_can_be_dropped),
+        TEST_IN_FOLDER(a_dropped_model_is_shown_and_a_broken_one_is_one_sentence),
         cmocka_unit_test(without_a_driver_the_dialog_says_what_to_install_and_has_the_reference),
         TEST_IN_FOLDER(a_recent_model_is_chosen_or_forgotten),
         cmocka_unit_test(the_title_leads_to_model_and_device),

@@ -159,7 +159,9 @@ static void a_word_shows_its_route(void **state)
     assert_true(*word != '\0');
     assert_non_null(strchr(word, '\n') ? strstr(text, "↵") : strstr(text, word));
     assert_non_null(strstr(text, "(token 10)"));
-    moe_transcript_select(d.transcript, -1);
+    GtkWidget *page = GTK_WIDGET(moe_experts_get_page(experts));
+    gtk_widget_activate_action(page, "experts.close-route", NULL); /* the button beside it */
+    assert_int_equal(moe_transcript_get_selected(d.transcript), -1);
     assert_int_equal(moe_expert_map_get_token(map), -1);
     desktop_stop(&d);
 }

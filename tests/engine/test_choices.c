@@ -341,6 +341,8 @@ static void routing_options_hold_for_choices(void **state)
         {.context = 128, .cache_tokens = 512, .routing = {.experts_per_token = 3}},
         {.context = 128, .cache_tokens = 512, .routing = {.router = VKMOE_ROUTER_HASH}},
         {.context = 128, .cache_tokens = 512, .routing = {.skip = 1, .without_shared = true}},
+        /* which a position draws, whatever its row in the step */
+        {.context = 128, .cache_tokens = 512, .routing = {.noise = 100, .seed = 7}},
         {.context = 128, .cache_tokens = 512},
     };
     for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++) {

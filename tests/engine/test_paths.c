@@ -1,21 +1,28 @@
 /* Paths that need a self-test: what is asked for, what the program that tests them may do, and what
  * is kept of it. Scripts take that program's place. */
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "fixture.h"
 #include "process.h"
 
-static const vkmoe_path_info *int8_of(const vkmoe_device_info *device)
+static const vkmoe_path_info *path_of(const vkmoe_device_info *device, const char *name)
 {
     for (uint32_t i = 0; i < device->n_paths; i++)
-        if (strcmp(device->paths[i].name, "int8") == 0)
+        if (strcmp(device->paths[i].name, name) == 0)
             return &device->paths[i];
-    fail_msg("there is no path int8");
+    fail_msg("there is no path %s", name);
     return NULL;
+}
+
+static const vkmoe_path_info *int8_of(const vkmoe_device_info *device)
+{
+    return path_of(device, "int8");
 }
 
 static const char *cache(void)
@@ -145,12 +152,95 @@ static void a_crash_is_survived(void **state)
     assert_disabled_for_good(0, "crashed with signal 6");
 }
 
-/* Also of a process that holds on to its stdout. */
-static void a_hang_is_survived(void **state)
+/* Also of a process that holds on to its stdout. It may have been slow: it gets another chance. */
+static void a_hang_is_survived_and_no_verdict(void **state)
 {
     (void)state;
     set_selftest("sleep 1000");
-    assert_disabled_for_good(1, "not done after 1 seconds");
+    for (int i = 0; i < 2; i++) {
+        vkmoe_path_info info = try_int8(1);
+        assert_int_equal(info.state, VKMOE_PATH_UNTESTED);
+        assert_false(info.used);
+        assert_int_equal(device_log.warnings, 1);
+        test_assert_part(device_log.warning, "said nothing for 1 seconds");
+    }
+    assert_int_equal(runs(), 2);
+    assert_int_equal(listed(cache()).state, VKMOE_PATH_UNTESTED);
+}
+
+/* All of it takes longer than it may be silent. */
+static void a_test_that_goes_on_is_waited_for(void **state)
+{
+    (void)state;
+    set_selftest("for i in 1 2 3 4; do echo .; sleep 1.5; done; echo passed");
+    assert_int_equal(try_int8(5).state, VKMOE_PATH_PASSED);
+}
+
+static bool just_begun(void *user)
+{
+    unsigned *asked = user;
+    return ++*asked < 5;
+}
+
+static void a_test_can_be_cancelled(void **state)
+{
+    (void)state;
+    vkmoe_error err;
+    vkmoe_device *device = NULL;
+    unsigned asked = 0;
+    vkmoe_device_params params = {.log = &device_log.log,
+                                  .paths = "+int8",
+                                  .cache_dir = cache(),
+                                  .hang_seconds = 1e6,
+                                  .go_on = just_begun,
+                                  .user = &asked};
+    set_selftest("sleep 1000");
+    test_log_init(&device_log);
+    test_assert_fails(vkmoe_device_open(&params, &device, &err), &err, VKMOE_CANCELLED,
+                      "cancelled");
+    assert_int_equal(device_log.warnings, 0);
+    assert_int_equal(listed(cache()).state, VKMOE_PATH_UNTESTED);
+}
+
+static void a_test_is_announced(void **state)
+{
+    (void)state;
+    struct test_process p = {.variables = {{"XDG_CACHE_HOME", test_folder()}}};
+    set_selftest("echo passed");
+    test_vkmoe(&p, "plan", "--paths=+int8");
+    test_process_assert_code(&p, 0);
+    test_assert_part(p.err, "testing the path int8 on ");
+    assert_ptr_equal(strchr(p.err, '\n'), p.err + strlen(p.err) - 1); /* in one line */
+    test_process_free(&p);
+    test_vkmoe(&p, "plan", "--paths=+int8"); /* whose verdict is known */
+    assert_string_equal(p.err, "");
+    test_process_free(&p);
+}
+
+static void await_file(const char *path)
+{
+    for (int i = 0; i < 6000 && access(path, F_OK) != 0; i++)
+        usleep(10000);
+    if (access(path, F_OK) != 0)
+        fail_msg("%s did not appear", path);
+}
+
+/* What asked for a test was killed: it sees its stdin end. */
+static void a_test_does_not_outlive_who_asked_for_it(void **state)
+{
+    (void)state;
+    char script[512];
+    struct test_process p = {.variables = {{"XDG_CACHE_HOME", test_folder()}}};
+    const char *const argv[] = {VKMOE_PROGRAM, "plan", "--paths=+int8", NULL};
+    snprintf(script, sizeof(script), "cat >/dev/null; touch %s", test_folder_path("ended"));
+    set_selftest(script);
+    test_process_start(&p, argv);
+    await_file(test_folder_path("runs"));
+    assert_int_equal(access(test_folder_path("ended"), F_OK), -1);
+    assert_int_equal(kill(p.pid, SIGKILL), 0);
+    await_file(test_folder_path("ended"));
+    test_process_wait(&p);
+    test_process_free(&p);
 }
 
 static void many_words_are_no_verdict(void **state)
@@ -318,14 +408,29 @@ static void the_installed_test_passes(void **state)
 
 enum { TOKENS = 40 };
 
+static void the_installed_test_ends_with_its_stdin(void **state)
+{
+    (void)state;
+    char program[512];
+    snprintf(program, sizeof(program), "%s", VKMOE_PROGRAM);
+    *strrchr(program, '/') = '\0';
+    strcat(program, "/../libexec/vkmoe/vkmoe-selftest");
+    struct test_process p = {0}; /* whose stdin is empty */
+    test_process_run(&p, (const char *const[]){program, "0", "no such uuid", "int8", NULL});
+    test_process_assert_code(&p, 1);
+    assert_null(strstr(p.out ? p.out : "", "error"));
+    test_process_free(&p);
+}
+
 /* The logits of a prompt, with tiled products. */
-static float *logits_of(const char *paths, const char *folder, uint32_t *vocab)
+static float *logits_of(const char *paths, vkmoe_weights weights, const char *folder,
+                        uint32_t *vocab)
 {
     vkmoe_error err;
     struct engine e = {0};
     int32_t tokens[TOKENS];
     vkmoe_device_params device = {.paths = paths, .tiled_rows = 1, .cache_dir = ""};
-    vkmoe_model_params model = {.weights = VKMOE_WEIGHTS_Q8};
+    vkmoe_model_params model = {.weights = weights};
     assert_ok(vkmoe_device_open(&device, &e.device, &err), &err);
     assert_ok(vkmoe_model_load(e.device, folder, &model, &e.model, &err), &err);
     *vocab = vkmoe_model_get_info(e.model)->vocab_size;
@@ -340,27 +445,46 @@ static float *logits_of(const char *paths, const char *folder, uint32_t *vocab)
     return logits;
 }
 
-/* Without the path the logits are the same bits; with it they differ by what rounding makes. */
-static void prompts_differ_by_the_rounding_of_activations(void **state)
+/* Without the path the logits are those of float32 activations; with it they differ by what
+ * rounding makes. */
+static void check_rounding(const char *path, const char *forced, vkmoe_weights weights,
+                           double bound)
 {
     static const struct test_shape shape = {.layers = 2, .vocab = 200};
     struct test_shape complete = test_shape_complete(&shape);
     uint32_t vocab;
     double error = 0, power = 0;
-    (void)state;
     checkpoint_write(&complete, test_folder());
-    float *plain = logits_of("-int8", test_folder(), &vocab);
-    float *rounded = logits_of("++int8", test_folder(), &vocab);
+    float *plain = logits_of("-fp16,-int8", weights, test_folder(), &vocab);
+    float *rounded = logits_of(forced, weights, test_folder(), &vocab);
     for (size_t i = 0; i < (size_t)TOKENS * vocab; i++) {
         double difference = (double)rounded[i] - (double)plain[i];
         error += difference * difference;
         power += (double)plain[i] * (double)plain[i];
     }
-    print_message("NMSE of the logits: %.2e\n", error / power);
+    print_message("%s: NMSE of the logits: %.2e\n", path, error / power);
     assert_true(error > 0);
-    assert_true(error / power < 1e-3);
+    assert_true(error / power < bound);
     free(plain);
     free(rounded);
+}
+
+static void prompts_differ_by_the_rounding_of_activations(void **state)
+{
+    (void)state;
+    check_rounding("int8", "++int8", VKMOE_WEIGHTS_Q8, 1e-3);
+}
+
+static void prompts_differ_by_the_rounding_to_float16(void **state)
+{
+    vkmoe_device *device = open_with("-fp16", 0);
+    bool missing = path_of(vkmoe_device_get_info(device), "fp16")->state == VKMOE_PATH_MISSING;
+    (void)state;
+    vkmoe_device_close(device);
+    if (missing)
+        skip();
+    check_rounding("fp16", "++fp16,-int8", VKMOE_WEIGHTS_Q8, 3e-6);
+    check_rounding("fp16", "++fp16", VKMOE_WEIGHTS_Q4, 3e-6);
 }
 
 int main(void)
@@ -369,7 +493,11 @@ int main(void)
         TEST_IN_FOLDER(a_path_that_passes_is_used_and_tested_once),
         TEST_IN_FOLDER(a_path_that_fails_is_disabled_with_one_warning),
         TEST_IN_FOLDER(a_crash_is_survived),
-        TEST_IN_FOLDER(a_hang_is_survived),
+        TEST_IN_FOLDER(a_hang_is_survived_and_no_verdict),
+        TEST_IN_FOLDER(a_test_that_goes_on_is_waited_for),
+        TEST_IN_FOLDER(a_test_can_be_cancelled),
+        TEST_IN_FOLDER(a_test_is_announced),
+        TEST_IN_FOLDER(a_test_does_not_outlive_who_asked_for_it),
         TEST_IN_FOLDER(many_words_are_no_verdict),
         TEST_IN_FOLDER(a_test_that_others_end_is_made_again),
         TEST_IN_FOLDER(a_test_that_cannot_be_made_is_made_again),
@@ -380,7 +508,9 @@ int main(void)
         TEST_IN_FOLDER(unasked_for_a_path_is_used_only_where_it_suits),
         TEST_IN_FOLDER(what_cannot_be_run_is_refused),
         TEST_IN_FOLDER(the_installed_test_passes),
+        TEST_IN_FOLDER(the_installed_test_ends_with_its_stdin),
         TEST_IN_FOLDER(prompts_differ_by_the_rounding_of_activations),
+        TEST_IN_FOLDER(prompts_differ_by_the_rounding_to_float16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

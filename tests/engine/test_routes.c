@@ -2,24 +2,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "fixture.h"
+#include "routed.h"
 
-enum {
-    COUNT = 70,
-    TRAINED = 3,
-    EXPERTS = 9,
-    LAYERS = 2,
-    VOCAB = 61,
-    MOST = LAYERS * COUNT * EXPERTS
-};
-
-static const struct test_shape shape = {.vocab = VOCAB,
-                                        .experts = EXPERTS,
-                                        .top_k = TRAINED,
-                                        .shared = 1,
-                                        .first_dense = 1,
-                                        .layers = LAYERS + 1,
-                                        .scaling = 1.5};
+enum { MOST = LAYERS * COUNT * EXPERTS };
 
 static struct engine engine;
 static int32_t tokens[COUNT];

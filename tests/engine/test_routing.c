@@ -2,17 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "fixture.h"
-
-enum { COUNT = 70, TRAINED = 3, EXPERTS = 9, LAYERS = 2, VOCAB = 61 };
-
-static const struct test_shape shape = {.vocab = VOCAB,
-                                        .experts = EXPERTS,
-                                        .top_k = TRAINED,
-                                        .shared = 1,
-                                        .first_dense = 1,
-                                        .layers = LAYERS + 1,
-                                        .scaling = 1.5};
+#include "routed.h"
 
 static struct engine engine;
 static int32_t tokens[COUNT];
@@ -157,38 +147,6 @@ static void a_drawn_table_gives_a_token_the_same_different_experts_everywhere(vo
     for (uint32_t e = 0; e < EXPERTS; e++)
         assert_true(used[e]);
     test_trace_free(&t);
-}
-
-static uint32_t differences(const struct test_trace *a, const struct test_trace *b)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < LAYERS * COUNT * TRAINED; i++)
-        n += a->ids[i] != b->ids[i];
-    return n;
-}
-
-static void noise_changes_choices_by_its_seed_and_size(void **state)
-{
-    struct test_trace plain = trace_of(&(vkmoe_routing){0});
-    struct test_trace faint = trace_of(&(vkmoe_routing){.noise = 1e-7f, .seed = 1});
-    struct test_trace loud = trace_of(&(vkmoe_routing){.noise = 100, .seed = 1});
-    struct test_trace again = trace_of(&(vkmoe_routing){.noise = 100, .seed = 1});
-    struct test_trace other = trace_of(&(vkmoe_routing){.noise = 100, .seed = 2});
-    uint32_t chosen[EXPERTS] = {0};
-    (void)state;
-    assert_true(differences(&plain, &faint) < COUNT / 10);
-    assert_true(differences(&plain, &loud) > COUNT);
-    assert_int_equal(differences(&loud, &again), 0);
-    assert_true(differences(&loud, &other) > COUNT);
-    for (uint32_t i = 0; i < LAYERS * COUNT * TRAINED; i++)
-        chosen[loud.ids[i]]++;
-    for (uint32_t e = 0; e < EXPERTS; e++) /* 47 expected, standard deviation below 6 */
-        assert_in_range(chosen[e], 17, 77);
-    test_trace_free(&plain);
-    test_trace_free(&faint);
-    test_trace_free(&loud);
-    test_trace_free(&again);
-    test_trace_free(&other);
 }
 
 /* What the model's own configuration asks for is what a caller gets by asking for it, and a router
@@ -552,7 +510,6 @@ int main(void)
         cmocka_unit_test(routers_choose_as_they_are_defined),
         cmocka_unit_test(a_table_says_which_experts_a_token_gets),
         cmocka_unit_test(a_drawn_table_gives_a_token_the_same_different_experts_everywhere),
-        cmocka_unit_test(noise_changes_choices_by_its_seed_and_size),
         cmocka_unit_test(the_configuration_may_ask_for_hash_noise_and_dense),
         cmocka_unit_test(experts_can_be_switched_off_and_forced_and_freed_again),
         cmocka_unit_test(generation_follows_what_is_switched),

@@ -21,20 +21,20 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static const char *const names[] = {
 #define FALLIBLE(name, ...) "vk" #name,
-#define ENDING(...)
+#define UNFAILING(...)
 #include "calls.def"
 #undef FALLIBLE
-#undef ENDING
+#undef UNFAILING
 };
 
 #define MAX_RESULTS 10
 static const VkResult results[][MAX_RESULTS] = {
 #define FALLIBLE(name, parameters, arguments, failed, before, after, ...)                          \
     {__VA_ARGS__, VK_ERROR_UNKNOWN, VK_SUCCESS},
-#define ENDING(...)
+#define UNFAILING(...)
 #include "calls.def"
 #undef FALLIBLE
-#undef ENDING
+#undef UNFAILING
 };
 
 const char *fault_call_name(enum fault_call call)
@@ -178,7 +178,7 @@ static void device_made(VkDevice device)
             after;                                                                                 \
         return result;                                                                             \
     }
-#define ENDING(name, parameters, arguments, before)                                                \
+#define UNFAILING(name, parameters, arguments, before)                                             \
     static VKAPI_ATTR void VKAPI_CALL faulty_##name parameters                                     \
     {                                                                                              \
         before;                                                                                    \
@@ -186,7 +186,7 @@ static void device_made(VkDevice device)
     }
 #include "calls.def"
 #undef FALLIBLE
-#undef ENDING
+#undef UNFAILING
 
 /* --- the loader --- */
 
@@ -197,11 +197,11 @@ static const struct entry {
 } entries[] = {
 #define FALLIBLE(name, ...)                                                                        \
     {"vk" #name, (PFN_vkVoidFunction)faulty_##name, offsetof(struct vkm_vk, name)},
-#define ENDING(name, ...)                                                                          \
+#define UNFAILING(name, ...)                                                                       \
     {"vk" #name, (PFN_vkVoidFunction)faulty_##name, offsetof(struct vkm_vk, name)},
 #include "calls.def"
 #undef FALLIBLE
-#undef ENDING
+#undef UNFAILING
 };
 
 /* Ours in place of the real one, which is kept. */

@@ -8,10 +8,10 @@
 /* The calls that can fail, FAULT_CreateInstance ... */
 enum fault_call {
 #define FALLIBLE(name, ...) FAULT_##name,
-#define ENDING(...)
+#define UNFAILING(...)
 #include "calls.def"
 #undef FALLIBLE
-#undef ENDING
+#undef UNFAILING
     FAULT_CALLS,
     FAULT_ANY = FAULT_CALLS, /* in a plan: counted over all of them */
 };

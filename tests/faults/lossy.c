@@ -33,3 +33,8 @@ vkmoe_generate_params lossy_params(struct lossy_listener *l, const vkmoe_generat
     own.user = l;
     return own;
 }
+
+void lossy_again(void)
+{
+    lost_once = false;
+}

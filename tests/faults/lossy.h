@@ -18,4 +18,7 @@ struct lossy_listener {
  * some tokens, once in the life of the process. */
 vkmoe_generate_params lossy_params(struct lossy_listener *l, const vkmoe_generate_params *params);
 
+/* One more device is lost: that which is opened next. Call it while none is open. */
+void lossy_again(void);
+
 #endif

@@ -9,7 +9,13 @@
 
 /* --- what the device says of itself --- */
 
-static bool integrated; /* which of the two devices it is */
+static VkPhysicalDeviceType kind; /* which of the three devices it is */
+
+/* All memory is mapped, and there is one queue. */
+static bool unified(void)
+{
+    return kind != VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+}
 
 static const VkMemoryHeap heaps[] = {{UINT64_C(1) << 32, VK_MEMORY_HEAP_DEVICE_LOCAL_BIT},
                                      {UINT64_C(1) << 33, 0}};
@@ -42,10 +48,11 @@ static VKAPI_ATTR void VKAPI_CALL null_GetPhysicalDeviceProperties2(VkPhysicalDe
         chained(p->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES);
     VkPhysicalDeviceVulkan13Properties *v13 =
         chained(p->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_PROPERTIES);
+    VkPhysicalDeviceExternalMemoryHostPropertiesEXT *host =
+        chained(p->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT);
     VkPhysicalDeviceLimits *limits = &p->properties.limits;
     p->properties.apiVersion = VK_API_VERSION_1_3;
-    p->properties.deviceType =
-        integrated ? VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU : VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+    p->properties.deviceType = kind;
     snprintf(p->properties.deviceName, sizeof(p->properties.deviceName), "null device");
     for (int i = 0; i < 3; i++)
         limits->maxComputeWorkGroupCount[i] = 65535;
@@ -67,6 +74,8 @@ static VKAPI_ATTR void VKAPI_CALL null_GetPhysicalDeviceProperties2(VkPhysicalDe
         v13->minSubgroupSize = v13->maxSubgroupSize = 32;
         v13->maxBufferSize = UINT64_C(1) << 32;
     }
+    if (host)
+        host->minImportedHostPointerAlignment = 4096;
 }
 
 static VKAPI_ATTR void VKAPI_CALL null_GetPhysicalDeviceFeatures2(VkPhysicalDevice device,
@@ -92,7 +101,7 @@ static VKAPI_ATTR void VKAPI_CALL null_GetPhysicalDeviceMemoryProperties2(
     memcpy(p->memoryProperties.memoryHeaps, heaps, sizeof(heaps));
     p->memoryProperties.memoryTypeCount = VKM_COUNT(types);
     memcpy(p->memoryProperties.memoryTypes, types, sizeof(types));
-    if (integrated)
+    if (unified())
         p->memoryProperties.memoryTypes[0].propertyFlags |= types[1].propertyFlags;
     for (size_t i = 0; i < VKM_COUNT(heaps) && budget; i++)
         budget->heapBudget[i] = heaps[i].size;
@@ -109,7 +118,7 @@ static void list(uint32_t *count, uint32_t there, void *out, const void *items, 
 static VKAPI_ATTR void VKAPI_CALL null_GetPhysicalDeviceQueueFamilyProperties(
     VkPhysicalDevice device, uint32_t *count, VkQueueFamilyProperties *out)
 {
-    list(count, integrated ? 1 : VKM_COUNT(families), out, families, sizeof(families[0]));
+    list(count, unified() ? 1 : VKM_COUNT(families), out, families, sizeof(families[0]));
 }
 
 static void list_devices(uint32_t *count, VkPhysicalDevice *out)
@@ -121,8 +130,19 @@ static void list_devices(uint32_t *count, VkPhysicalDevice *out)
 
 static void list_extensions(uint32_t *count, VkExtensionProperties *out)
 {
-    static const VkExtensionProperties extension = {VK_EXT_MEMORY_BUDGET_EXTENSION_NAME, 1};
-    list(count, 1, out, &extension, sizeof(extension));
+    static const VkExtensionProperties extensions[] = {
+        {VK_EXT_MEMORY_BUDGET_EXTENSION_NAME, 1}, {VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME, 1}};
+    list(count, kind == VK_PHYSICAL_DEVICE_TYPE_CPU ? 2 : 1, out, extensions,
+         sizeof(extensions[0]));
+}
+
+static VKAPI_ATTR void VKAPI_CALL null_GetPhysicalDeviceExternalBufferProperties(
+    VkPhysicalDevice device, const VkPhysicalDeviceExternalBufferInfo *info,
+    VkExternalBufferProperties *buffers)
+{
+    buffers->externalMemoryProperties = (VkExternalMemoryProperties){
+        .externalMemoryFeatures = VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT,
+        .compatibleHandleTypes = info->handleType};
 }
 
 /* --- objects --- */
@@ -139,6 +159,7 @@ struct null_memory {
     void *data; /* NULL where the host cannot see it; mapped, so that what is not used costs nothing
                  */
     size_t size;
+    bool imported;
 };
 
 struct null_buffer {
@@ -157,8 +178,13 @@ struct null_pool {
 static VkDeviceMemory make_memory(const VkMemoryAllocateInfo *info)
 {
     struct null_memory *memory = make(sizeof(*memory));
+    const VkImportMemoryHostPointerInfoEXT *import = chained(
+        (void *)(uintptr_t)info->pNext, VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT);
     memory->size = (size_t)info->allocationSize;
-    if (integrated || info->memoryTypeIndex == 1)
+    memory->imported = import != NULL;
+    if (import)
+        memory->data = import->pHostPointer;
+    else if (unified() || info->memoryTypeIndex == 1)
         memory->data = mmap(NULL, memory->size, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory->data == MAP_FAILED)
@@ -169,7 +195,9 @@ static VkDeviceMemory make_memory(const VkMemoryAllocateInfo *info)
 static void end_memory(VkDeviceMemory object)
 {
     struct null_memory *memory = (struct null_memory *)object;
-    if (memory->data)
+    if (memory->imported) /* until here it is the driver's, which may write to all of it */
+        memset((char *)memory->data + memory->size - 1, 0, 1);
+    else if (memory->data)
         munmap(memory->data, memory->size);
     free(memory);
 }
@@ -232,6 +260,8 @@ static void write_cache(size_t *size, void *data)
 #define NULL_CreateSemaphore MAKE
 #define NULL_WaitSemaphores (void)0
 #define NULL_CreateBuffer *made = make_buffer(info)
+#define NULL_GetMemoryHostPointerPropertiesEXT                                                     \
+    properties->memoryTypeBits = (1u << VKM_COUNT(types)) - 1
 #define NULL_AllocateMemory *made = make_memory(info)
 #define NULL_BindBufferMemory (void)0
 #define NULL_MapMemory *data = ((struct null_memory *)memory)->data
@@ -259,6 +289,7 @@ static void write_cache(size_t *size, void *data)
 #define NULL_DestroyPipeline free(object)
 #define NULL_DestroyCommandPool end_pool(object)
 #define NULL_DestroyQueryPool free(object)
+#define NULL_CmdBindPipeline (void)object
 
 #define FALLIBLE(name, parameters, ...)                                                            \
     static VKAPI_ATTR VkResult VKAPI_CALL null_##name parameters                                   \
@@ -266,7 +297,7 @@ static void write_cache(size_t *size, void *data)
         NULL_##name;                                                                               \
         return VK_SUCCESS;                                                                         \
     }
-#define ENDING(name, parameters, ...)                                                              \
+#define UNFAILING(name, parameters, ...)                                                           \
     static VKAPI_ATTR void VKAPI_CALL null_##name parameters                                       \
     {                                                                                              \
         if (object)                                                                                \
@@ -274,7 +305,7 @@ static void write_cache(size_t *size, void *data)
     }
 #include "calls.def"
 #undef FALLIBLE
-#undef ENDING
+#undef UNFAILING
 
 /* --- the others --- */
 
@@ -293,10 +324,18 @@ static VKAPI_ATTR void VKAPI_CALL null_GetBufferMemoryRequirements(VkDevice devi
                                     .memoryTypeBits = (1u << VKM_COUNT(types)) - 1};
 }
 
+static atomic_ullong misplaced; /* the address of every buffer; 0: its own */
+
+void null_driver_misplace(uint64_t address)
+{
+    atomic_store(&misplaced, address);
+}
+
 static VKAPI_ATTR VkDeviceAddress VKAPI_CALL
 null_GetBufferDeviceAddress(VkDevice device, const VkBufferDeviceAddressInfo *info)
 {
-    return ((struct null_buffer *)info->buffer)->address;
+    uint64_t wrong = atomic_load(&misplaced);
+    return wrong ? wrong : ((struct null_buffer *)info->buffer)->address;
 }
 
 #define RECORDS_NOTHING(name, ...)                                                                 \
@@ -304,7 +343,6 @@ null_GetBufferDeviceAddress(VkDevice device, const VkBufferDeviceAddressInfo *in
     {                                                                                              \
     }
 RECORDS_NOTHING(CmdPipelineBarrier2, const VkDependencyInfo *dependency)
-RECORDS_NOTHING(CmdBindPipeline, VkPipelineBindPoint point, VkPipeline pipeline)
 RECORDS_NOTHING(CmdPushConstants, VkPipelineLayout layout, VkShaderStageFlags stages,
                 uint32_t offset, uint32_t size, const void *values)
 RECORDS_NOTHING(CmdDispatch, uint32_t x, uint32_t y, uint32_t z)
@@ -343,12 +381,18 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL null_GetDeviceProcAddr(VkDevice 
 
 vkm_vulkan_call *null_driver_discrete(struct VkInstance_T *instance, const char *name)
 {
-    integrated = false;
+    kind = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
     return find(name);
 }
 
 vkm_vulkan_call *null_driver_integrated(struct VkInstance_T *instance, const char *name)
 {
-    integrated = true;
+    kind = VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU;
+    return find(name);
+}
+
+vkm_vulkan_call *null_driver_processor(struct VkInstance_T *instance, const char *name)
+{
+    kind = VK_PHYSICAL_DEVICE_TYPE_CPU;
     return find(name);
 }

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "conform/conform.h"
 #include "memory.h"
 #include "null_driver.h"
 #include "watch.h"
@@ -17,10 +18,12 @@ enum { MOST = 2000, PAIRS = 300 }; /* calls of one kind that are tried; random p
 
 static struct life_setup discrete = {.selector = "0", .under = null_driver_discrete};
 static struct life_setup integrated = {.selector = "0", .under = null_driver_integrated};
+static struct life_setup processor = {.selector = "0", .under = null_driver_processor};
 static struct life_setup checked = {
     .selector = "0", .under = null_driver_discrete, .check_addresses = true};
 static struct life_setup reference = {.selector = "reference"};
-static struct life_setup *const setups[] = {&discrete, &integrated, &checked, &reference};
+static struct life_setup *const setups[] = {&discrete, &integrated, &processor, &checked,
+                                            &reference};
 enum { N_SETUPS = sizeof(setups) / sizeof(setups[0]) };
 
 static int measure(void **state)
@@ -87,10 +90,11 @@ static void any_call_may_fail_once(void **state)
     for (int call = 0; call < FAULT_CALLS; call++) {
         unsigned before = t.lives;
         fail_each(setup, (enum fault_call)call, false, &t);
-        /* The one is made with validation only, the other with a cache folder only. */
-        bool made =
-            call != FAULT_EnumerateInstanceLayerProperties && call != FAULT_GetPipelineCacheData;
-        if ((t.lives > before) != made && setup == &discrete)
+        /* Made with validation only, with a cache folder only, on the host's processor only. */
+        bool imports = call == FAULT_GetMemoryHostPointerPropertiesEXT;
+        bool made = call != FAULT_EnumerateInstanceLayerProperties &&
+                    call != FAULT_GetPipelineCacheData && (!imports || setup == &processor);
+        if ((t.lives > before) != made && (setup == &discrete || imports))
             fail_msg("%s is %s", fault_call_name((enum fault_call)call),
                      made ? "never made" : "made");
     }
@@ -236,6 +240,80 @@ static void listing_devices_may_fail(void **state)
     assert_true(faults > 15);
 }
 
+static void note_bundle(void *user, const struct vkm_conform_case *c)
+{
+    char **bundle = user;
+    if (c->bundle && !*bundle)
+        *bundle = vkm_strdup(NULL, c->bundle);
+}
+
+static bool is_in(const char *folder, const char *name)
+{
+    char *path = vkm_format(NULL, "%s/%s", folder, name);
+    bool is = access(path, R_OK) == 0;
+    vkm_free(NULL, path);
+    return is;
+}
+
+/* With its inputs and what was expected of it. */
+static void a_case_that_loses_the_device_is_exported(void **state)
+{
+    char *folder = test_folder_make(), *bundle = NULL;
+    const struct vkm_gpu_params open = {
+        .selector = "0", .loader = fault_loader, .host_visible = true, .cache_dir = ""};
+    const struct vkm_conform_params params = {
+        .kernels = "rmsnorm", .export_dir = folder, .on_case = note_bundle, .user = &bundle};
+    struct vkm_conform_totals totals;
+    struct vkm_gpu *gpu;
+    vkmoe_error err = {0};
+    (void)state;
+    fault_start(null_driver_integrated, NULL, 0);
+    assert_ok(vkm_gpu_open(&open, &vkm_kernels, &gpu, &err), &err);
+    fault_next(FAULT_QueueSubmit2, VK_ERROR_DEVICE_LOST);
+    vkmoe_status status = vkm_conform_run(gpu, &params, &totals, &err);
+    vkm_gpu_close(gpu);
+    assert_int_equal(status, VKMOE_DEVICE_LOST);
+    assert_int_equal(totals.failed, 1);
+    assert_non_null(bundle);
+    assert_true(is_in(bundle, "kernel.spv") && is_in(bundle, "manifest.json"));
+    assert_true(is_in(bundle, "x.before.bin") && is_in(bundle, "y.expected.bin"));
+    assert_false(is_in(bundle, "y.got.bin"));
+    vkm_free(NULL, bundle);
+    test_folder_remove(folder);
+}
+
+static void a_refused_import_is_made_up_for(void **state)
+{
+    const struct life_faults faults = {.plans = {{.call = FAULT_GetMemoryHostPointerPropertiesEXT,
+                                                  .nth = 1,
+                                                  .result = VK_ERROR_INVALID_EXTERNAL_HANDLE,
+                                                  .for_good = true}},
+                                       .n_plans = 1,
+                                       .no_recovery = true};
+    (void)state;
+    struct life life = life_lead(&processor, &faults);
+    assert_true(life.fired);
+    assert_int_equal(life.failures, 0);
+}
+
+static void memory_without_an_address_is_exhausted_memory(void **state)
+{
+    const struct vkm_gpu_params params = {
+        .selector = "0", .loader = null_driver_integrated, .cache_dir = ""};
+    struct vkm_buffer *buffer = NULL;
+    struct vkm_gpu *gpu;
+    vkmoe_error err = {0};
+    (void)state;
+    assert_ok(vkm_gpu_open(&params, &vkm_kernels, &gpu, &err), &err);
+    null_driver_misplace(UINT64_MAX);
+    vkmoe_status status = vkm_buffer_create(gpu, VKM_MEMORY_HOST, 1 << 20, "a test", &buffer, &err);
+    null_driver_misplace(0);
+    test_assert_fails(status, &err, VKMOE_OUT_OF_DEVICE_MEMORY, "has no room for a test");
+    assert_ok(vkm_buffer_create(gpu, VKM_MEMORY_HOST, 1 << 20, "a test", &buffer, &err), &err);
+    vkm_buffer_destroy(gpu, buffer);
+    vkm_gpu_close(gpu);
+}
+
 int main(int argc, char **argv)
 {
 #define ON(setup, test)                                                                            \
@@ -245,11 +323,14 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         ON(discrete, any_call_may_fail_once),
         ON(integrated, any_call_may_fail_once),
+        ON(processor, any_call_may_fail_once),
         ON(checked, any_call_may_fail_once),
         ON(discrete, any_call_may_fail_for_good),
         ON(integrated, any_call_may_fail_for_good),
+        ON(processor, any_call_may_fail_for_good),
         ON(discrete, two_calls_may_fail),
         ON(integrated, two_calls_may_fail),
+        ON(processor, two_calls_may_fail),
         ON(checked, two_calls_may_fail),
         ON(discrete, any_allocation_may_fail),
         ON(integrated, any_allocation_may_fail),
@@ -258,6 +339,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(calls_about_the_cache_may_fail),
         cmocka_unit_test(a_full_disk_costs_the_cache_alone),
         cmocka_unit_test(listing_devices_may_fail),
+        cmocka_unit_test(a_case_that_loses_the_device_is_exported),
+        cmocka_unit_test(a_refused_import_is_made_up_for),
+        cmocka_unit_test(memory_without_an_address_is_exhausted_memory),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

@@ -13,6 +13,7 @@ struct object {
     uint64_t handle;
     uint64_t pool; /* of commands */
     bool recorded; /* likewise, wholly */
+    bool bound;    /* of pipelines */
     uint64_t born; /* submits before it */
 };
 
@@ -113,10 +114,11 @@ static bool in_flight(const struct object *o)
     switch (o->kind) {
     case WATCH_BUFFER:
     case WATCH_MEMORY:
-    case WATCH_PIPELINE:
     case WATCH_QUERIES:
     case WATCH_SEMAPHORE:
         return may_be_reached(o);
+    case WATCH_PIPELINE:
+        return o->bound && may_be_reached(o);
     case WATCH_POOL:
         return pool_in_flight(o->handle);
     case WATCH_DEVICE:
@@ -153,6 +155,17 @@ static struct object *find(enum watch_kind kind, uint64_t handle)
             return &watch.objects[i];
     }
     return NULL;
+}
+
+void watch_bound(uint64_t pipeline)
+{
+    pthread_mutex_lock(&lock);
+    struct object *o = find(WATCH_PIPELINE, pipeline);
+    if (o)
+        o->bound = true;
+    else
+        misuse(WATCH_PIPELINE, "is bound that is not alive");
+    pthread_mutex_unlock(&lock);
 }
 
 void watch_dead(enum watch_kind kind, uint64_t object)

@@ -27,6 +27,8 @@ void watch_start(void);
 void watch_born(enum watch_kind kind, uint64_t object);
 /* Records a misuse if it was not alive, or if work in flight may still use it. */
 void watch_dead(enum watch_kind kind, uint64_t object);
+/* To commands: one that never was is used by none. */
+void watch_bound(uint64_t pipeline);
 void watch_commands(uint64_t pool, const VkCommandBuffer *commands, uint32_t n);
 /* Whether they may be submitted. */
 void watch_recorded(VkCommandBuffer commands, bool whole);

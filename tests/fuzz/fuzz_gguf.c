@@ -12,14 +12,16 @@ static void check_block(const struct vkm_tensor *t)
 {
     uint8_t block[VKM_BLOCK_MAX];
     float values[VKM_BLOCK_MAX];
+    const struct vkm_block_format *f = t->blocks;
     struct vkm_group group;
     FUZZ_CHECK(t->blocks->bytes <= sizeof(block) && t->blocks->elements <= VKM_BLOCK_MAX);
     FUZZ_CHECK(vkm_tensor_read(t, 0, block, t->blocks->bytes, NULL) == VKMOE_OK);
-    t->blocks->decode(block, values);
-    if (!t->blocks->regroup || !t->blocks->regroup(block, &group))
-        return;
-    for (size_t i = 0; i < VKM_GROUP; i++)
-        FUZZ_CHECK(group.scale * (float)group.quants[i] + group.minimum == values[i]);
+    vkm_block_decode(f, block, values);
+    for (size_t i = 0; i < f->elements; i++) {
+        if (i % VKM_GROUP == 0 && !vkm_block_group(f, block, i / VKM_GROUP, f->stored, &group))
+            return;
+        FUZZ_CHECK(vkm_group_value(&group, i % VKM_GROUP) == values[i]);
+    }
 }
 
 static void check_tensors(const struct vkm_checkpoint *c)

@@ -276,6 +276,32 @@ static void a_plan_of_a_gguf_file_is_what_loading_takes(void **state)
     unload(&l);
 }
 
+/* Attention, experts, head and embeddings, whatever lies together. */
+static void quantised_types_take_ten_bits_a_weight_at_most(void **state)
+{
+    static const uint32_t all[] = {2, 3, 6, 7, 8, 12, 13, 14, 20}, four_bits[] = {3, 12};
+    static const struct {
+        struct gguf_recipe recipe;
+        double most; /* bits, with norms and routers */
+    } files[] = {
+        {{.types = all, .n_types = sizeof(all) / sizeof(all[0])}, 10.5},
+        {{.types = four_bits, .n_types = sizeof(four_bits) / sizeof(four_bits[0])}, 6.5},
+    };
+    const struct test_shape shape = test_shape_complete(&wide);
+    (void)state;
+    checkpoint_write(&shape, folder);
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        vkmoe_description d;
+        vkmoe_error err;
+        gguf_convert(folder, &files[i].recipe, path, NULL);
+        assert_ok(vkmoe_model_describe(path, &d, &err), &err);
+        struct loaded l = load(path, VKMOE_WEIGHTS_STORED);
+        double bits = 8 * (double)vkmoe_model_get_info(l.model)->weight_bytes;
+        assert_true(bits < files[i].most * (double)d.parameters.total);
+        unload(&l);
+    }
+}
+
 static void asking_for_other_weights_is_answered_with_a_warning(void **state)
 {
     const struct gguf_recipe recipe = {.types = &bf16, .n_types = 1};
@@ -318,12 +344,12 @@ int main(void)
         TYPE("Q4_0", 2, true),
         TYPE("Q4_1", 3, true),
         TYPE("Q5_0", 6, true),
-        TYPE("Q5_1", 7, false),
+        TYPE("Q5_1", 7, true),
         TYPE("Q8_0", 8, true),
         TYPE("IQ4_NL", 20, true),
-        TYPE("Q4_K", 12, false),
-        TYPE("Q5_K", 13, false),
-        TYPE("Q6_K", 14, false),
+        TYPE("Q4_K", 12, true),
+        TYPE("Q5_K", 13, true),
+        TYPE("Q6_K", 14, true),
         SHAPE("a dense model", .dense = true),
         SHAPE("a model without shared experts", .first_dense = 1, .layers = 3),
         SHAPE("8 heads on 2, normalised gates", .heads = 8, .kv_heads = 2, .normalise = true,
@@ -336,6 +362,7 @@ int main(void)
         TEST(special_tokens_in_a_gguf_file_are_matched),
         TEST(the_chat_template_of_a_gguf_file_is_recognised),
         TEST(a_plan_of_a_gguf_file_is_what_loading_takes),
+        TEST(quantised_types_take_ten_bits_a_weight_at_most),
         TEST(asking_for_other_weights_is_answered_with_a_warning),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);

@@ -1,6 +1,6 @@
-/* What quantising weights while they are loaded, or rounding keys and values, does to a model: how
- * far its predictions and its choice of experts move from those of the weights as stored and a KV
- * cache in float32. */
+/* What quantising weights while they are loaded, rounding keys and values, or a path that rounds
+ * does to a model: how far its predictions and its choice of experts move from those of the weights
+ * as stored, a KV cache in float32 and products in float32. */
 #include "checkpoint.h"
 
 #include <math.h>
@@ -18,19 +18,39 @@ struct rounded {
     vkmoe_weights weights;
     vkmoe_kv kv;
     double divergence, nll, flips, disagreed;
+    const char *path; /* that prompts take instead; NULL: none that rounds */
 };
 
 static struct test_log device_log;
 static vkmoe_device *device;
 
+#define EXACT "-fp16,-int8,-coopmat"
+
+static vkmoe_device *device_with(const char *paths)
+{
+    vkmoe_error err;
+    vkmoe_device *opened;
+    vkmoe_device_params params = {.log = &device_log.log, .paths = paths};
+    assert_ok(vkmoe_device_open(&params, &opened, &err), &err);
+    return opened;
+}
+
 static int open_device(void **state)
 {
     (void)state;
-    vkmoe_error err;
     test_log_init(&device_log);
-    vkmoe_device_params params = {.log = &device_log.log};
-    assert_ok(vkmoe_device_open(&params, &device, &err), &err);
+    device = device_with(EXACT);
     return 0;
+}
+
+static bool can_run(const char *path)
+{
+    const vkmoe_device_info *info = vkmoe_device_get_info(device);
+    for (uint32_t i = 0; i < info->n_paths; i++)
+        if (strcmp(info->paths[i].name, path) == 0)
+            return info->paths[i].state != VKMOE_PATH_MISSING;
+    fail_msg("there is no path %s", path);
+    return false;
 }
 
 static int close_device(void **state)
@@ -45,13 +65,13 @@ struct loaded {
     vkmoe_session *session;
 };
 
-static struct loaded load(const char *folder, vkmoe_weights weights, vkmoe_kv kv)
+static struct loaded load(vkmoe_device *on, const char *folder, vkmoe_weights weights, vkmoe_kv kv)
 {
     struct loaded l;
     vkmoe_error err;
     vkmoe_model_params params = {.weights = weights, .kv = kv};
     vkmoe_session_params session = {.kv = kv};
-    assert_ok(vkmoe_model_load(device, folder, &params, &l.model, &err), &err);
+    assert_ok(vkmoe_model_load(on, folder, &params, &l.model, &err), &err);
     assert_ok(vkmoe_session_create(l.model, &session, &l.session, &err), &err);
     return l;
 }
@@ -140,7 +160,14 @@ static struct test_trace stored[TEXTS];
 static void compare(const char *folder, const struct rounded *r, size_t n)
 {
     struct distance d = {0};
-    struct loaded l = load(folder, r->weights, r->kv);
+    char paths[64];
+    if (r->path && !can_run(r->path)) {
+        print_message("%s: not on this device\n", r->name);
+        return;
+    }
+    snprintf(paths, sizeof(paths), EXACT ",++%s", r->path ? r->path : "");
+    vkmoe_device *on = r->path ? device_with(paths) : device;
+    struct loaded l = load(on, folder, r->weights, r->kv);
     for (size_t i = 0; i < n; i++) {
         struct test_trace now =
             test_trace_eval(l.model, l.session, stored[i].tokens, stored[i].count);
@@ -148,6 +175,8 @@ static void compare(const char *folder, const struct rounded *r, size_t n)
         test_trace_free(&now);
     }
     unload(&l);
+    if (r->path)
+        vkmoe_device_close(on);
     expect_within(&d, r);
 }
 
@@ -182,14 +211,16 @@ static void make_text(struct loaded *l, uint64_t seed, struct test_trace *out)
 static void the_shipped_model_keeps_its_predictions(void **state)
 {
     static const struct rounded all[] = {
-        {"weights Q8", VKMOE_WEIGHTS_Q8, VKMOE_KV_F32, 2e-4, 1e-3, 0.006, 0.02},
-        {"weights Q4", VKMOE_WEIGHTS_Q4, VKMOE_KV_F32, 0.01, 0.015, 0.06, 0.09},
-        {"KV cache F16", VKMOE_WEIGHTS_STORED, VKMOE_KV_F16, 3e-6, 1e-4, 5e-4, 0.002},
-        {"KV cache BF16", VKMOE_WEIGHTS_STORED, VKMOE_KV_BF16, 1e-4, 5e-4, 0.004, 0.006},
-        {"KV cache Q8", VKMOE_WEIGHTS_STORED, VKMOE_KV_Q8, 4e-4, 1e-3, 0.012, 0.02},
+        {"weights Q8", VKMOE_WEIGHTS_Q8, VKMOE_KV_F32, 2e-4, 1e-3, 0.006, 0.02, NULL},
+        {"weights Q4", VKMOE_WEIGHTS_Q4, VKMOE_KV_F32, 0.01, 0.015, 0.06, 0.09, NULL},
+        {"KV cache F16", VKMOE_WEIGHTS_STORED, VKMOE_KV_F16, 3e-6, 1e-4, 5e-4, 0.002, NULL},
+        {"KV cache BF16", VKMOE_WEIGHTS_STORED, VKMOE_KV_BF16, 1e-4, 5e-4, 0.004, 0.006, NULL},
+        {"KV cache Q8", VKMOE_WEIGHTS_STORED, VKMOE_KV_Q8, 4e-4, 1e-3, 0.012, 0.02, NULL},
+        {"products of float16", VKMOE_WEIGHTS_STORED, VKMOE_KV_F32, 8e-6, 1e-4, 0.001, 0.003,
+         "fp16"},
     };
     (void)state;
-    struct loaded l = load(VKMOE_TEST_MODEL, VKMOE_WEIGHTS_STORED, VKMOE_KV_F32);
+    struct loaded l = load(device, VKMOE_TEST_MODEL, VKMOE_WEIGHTS_STORED, VKMOE_KV_F32);
     for (uint64_t i = 0; i < TEXTS; i++)
         make_text(&l, i + 1, &stored[i]);
     unload(&l);
@@ -202,11 +233,11 @@ static void the_shipped_model_keeps_its_predictions(void **state)
 static void a_larger_random_model_keeps_its_predictions(void **state)
 {
     static const struct rounded all[] = {
-        {"weights Q8", VKMOE_WEIGHTS_Q8, VKMOE_KV_F32, 3e-4, 5e-3, 0.012, 0.06},
-        {"weights Q4", VKMOE_WEIGHTS_Q4, VKMOE_KV_F32, 0.025, 0.03, 0.13, 0.4},
-        {"KV cache F16", VKMOE_WEIGHTS_STORED, VKMOE_KV_F16, 1e-7, 1e-4, 5e-4, 0.005},
-        {"KV cache BF16", VKMOE_WEIGHTS_STORED, VKMOE_KV_BF16, 3e-5, 1e-3, 0.003, 0.01},
-        {"KV cache Q8", VKMOE_WEIGHTS_STORED, VKMOE_KV_Q8, 8e-5, 2e-3, 0.006, 0.04},
+        {"weights Q8", VKMOE_WEIGHTS_Q8, VKMOE_KV_F32, 3e-4, 5e-3, 0.012, 0.06, NULL},
+        {"weights Q4", VKMOE_WEIGHTS_Q4, VKMOE_KV_F32, 0.025, 0.03, 0.13, 0.4, NULL},
+        {"KV cache F16", VKMOE_WEIGHTS_STORED, VKMOE_KV_F16, 1e-7, 1e-4, 5e-4, 0.005, NULL},
+        {"KV cache BF16", VKMOE_WEIGHTS_STORED, VKMOE_KV_BF16, 3e-5, 1e-3, 0.003, 0.01, NULL},
+        {"KV cache Q8", VKMOE_WEIGHTS_STORED, VKMOE_KV_Q8, 8e-5, 2e-3, 0.006, 0.04, NULL},
     };
     static const struct test_shape random = {.vocab = 4096,
                                              .hidden = 512,
@@ -230,7 +261,7 @@ static void a_larger_random_model_keeps_its_predictions(void **state)
         state_of = state_of * 1664525u + 1013904223u;
         tokens[i] = (int32_t)((state_of >> 8) % shape.vocab);
     }
-    struct loaded l = load(folder, VKMOE_WEIGHTS_STORED, VKMOE_KV_F32);
+    struct loaded l = load(device, folder, VKMOE_WEIGHTS_STORED, VKMOE_KV_F32);
     stored[0] = test_trace_eval(l.model, l.session, tokens, sizeof(tokens) / sizeof(tokens[0]));
     unload(&l);
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)

@@ -2,7 +2,9 @@
 #include "gpu_fixture.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <pthread.h>
+#include <sys/mman.h>
 
 enum { MAX_DEVICES = 16, CHUNK = VKM_UPLOAD_CHUNK };
 
@@ -351,6 +353,36 @@ static void a_driver_that_refuses_memory_leaves_nothing_behind(void **state)
     gpu_test_close(gpu, &log);
 }
 
+static bool is_mapped(void *page)
+{
+    unsigned char resident;
+    return mincore(page, 1, &resident) == 0 || errno != ENOMEM;
+}
+
+/* Of the drivers for the host's processor Mesa's import it; SwiftShader takes no buffers there. */
+static void memory_that_a_driver_imports_goes_with_its_buffers(void **state)
+{
+    (void)state;
+    vkmoe_error err;
+    struct vkm_buffer *buffer = NULL;
+    struct test_log log;
+    struct vkm_gpu_params params = gpu_test_params(&log);
+    struct vkm_gpu *gpu = gpu_test_open(&params);
+    const vkmoe_device_info *info = vkm_gpu_info(gpu);
+    assert_true(gpu->imports ? info->kind == VKMOE_DEVICE_CPU : !strstr(info->name, "llvmpipe"));
+    if (gpu->imports) {
+        assert_ok(vkm_buffer_create(gpu, VKM_MEMORY_DEVICE, 70 << 20, "the thing", &buffer, &err),
+                  &err);
+        unsigned char *mapped = buffer->mapped;
+        assert_non_null(mapped);
+        assert_true(is_mapped(mapped));
+        assert_true(vkm_gpu_memory_used(gpu) == UINT64_C(70) << 20);
+        vkm_buffer_destroy(gpu, buffer);
+        assert_false(is_mapped(mapped));
+    }
+    gpu_test_close(gpu, &log);
+}
+
 static atomic_int next_churn;
 
 static void *churn(void *user)
@@ -523,6 +555,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(absurd_sizes_are_refused_with_numbers),
         cmocka_unit_test(a_full_heap_is_said_with_numbers_and_frees_again),
         cmocka_unit_test(a_driver_that_refuses_memory_leaves_nothing_behind),
+        cmocka_unit_test(memory_that_a_driver_imports_goes_with_its_buffers),
         cmocka_unit_test(threads_may_take_and_give_memory_at_once),
         cmocka_unit_test(uploads_of_any_size_arrive_whole),
         cmocka_unit_test(uploads_through_staging_arrive_whole),

@@ -7,8 +7,8 @@
 static void results_do_not_depend_on_how_memory_is_reached(void **state)
 {
     (void)state;
-    uint64_t results[5];
-    for (int i = 0; i < 5; i++) {
+    uint64_t results[6];
+    for (int i = 0; i < 6; i++) {
         struct test_log log;
         struct vkm_gpu_params params = gpu_test_params(&log);
         struct workload w;
@@ -17,6 +17,7 @@ static void results_do_not_depend_on_how_memory_is_reached(void **state)
         params.check_addresses = i == 3;
         params.validation = i != 4;
         struct vkm_gpu *gpu = gpu_test_open(&params);
+        gpu->imports &= i != 5; /* the driver's own memory */
         workload_init(&w, gpu, 256, 5);
         results[i] = workload_run(&w);
         workload_finish(&w);
@@ -95,12 +96,11 @@ static uint64_t run_cut(struct workload *w, double ns, uint64_t *submits)
     vkmoe_error err;
     struct vkm_gpu *gpu = w->gpu;
     struct vkm_commands *commands;
-    for (uint32_t i = 0; i < vkm_kernels.count; i++)
-        gpu->kernel_ns[i] = 0;
-    for (size_t i = 0; i < w->stream.ops.count; i++) {
-        const struct vkm_op *op = &w->stream.ops.items[i];
-        gpu->kernel_ns[op->kernel] = ns / op->groups[0] / op->groups[1] / op->groups[2];
-    }
+    vkm_rates_finish(&gpu->rates, NULL);
+    assert_ok(vkm_rates_init(&gpu->rates, &vkm_kernels, NULL, &err), &err);
+    for (size_t i = 0; i < w->stream.ops.count && ns > 0; i++)
+        for (int j = 0; j < 2; j++)
+            vkm_rates_learn(&gpu->rates, &w->stream.ops.items[i], (uint64_t)ns);
     workload_fill(w);
     assert_ok(vkm_commands_create(gpu, &w->stream, false, &commands, &err), &err);
     uint64_t before = gpu->compute.submitted;
@@ -139,14 +139,14 @@ static void kernels_of_unknown_speed_are_timed_when_they_run(void **state)
     struct vkm_gpu *gpu = gpu_test_open(&params);
     struct workload w;
     workload_init(&w, gpu, 512, 30);
-    assert_true(gpu->kernel_ns[VKM_K_gemv] == 0);
+    for (size_t i = 0; i < w.stream.ops.count; i++)
+        assert_int_equal(vkm_rates_of(&gpu->rates, &w.stream.ops.items[i])->samples, 0);
     workload_run(&w);
-    if (gpu->timestamp_period > 0) {
-        assert_true(gpu->kernel_ns[VKM_K_gemv] > 0);
-        assert_true(gpu->kernel_ns[VKM_K_gemv] < 1e9);
-        assert_true(gpu->kernel_ns[VKM_K_topk] > 0);
+    for (size_t i = 0; i < w.stream.ops.count && gpu->timestamp_period > 0; i++) {
+        const struct vkm_op *op = &w.stream.ops.items[i];
+        assert_true(vkm_rates_of(&gpu->rates, op)->samples > 0);
+        assert_true(vkm_rates_estimate(&gpu->rates, op) < 1e12);
     }
-    assert_true(gpu->kernel_ns[VKM_K_gemm] == 0); /* which did not run */
     workload_finish(&w);
     gpu_test_close(gpu, &log);
 }

@@ -230,11 +230,10 @@ static void argue_words(struct command *c, const char *prefix, const char *words
 /* As vkmoe_kernel in cmake/VkmoeShaders.cmake has it. */
 struct module shaders_compile(const char *folder, struct module_key key)
 {
-    static const char *const dtypes[] = {[VKM_DTYPE_F32] = "F32",
-                                         [VKM_DTYPE_F16] = "F16",
-                                         [VKM_DTYPE_BF16] = "BF16",
-                                         [VKM_DTYPE_Q8] = "Q8",
-                                         [VKM_DTYPE_Q4] = "Q4"};
+    static const char *const dtypes[] = {
+        [VKM_DTYPE_F32] = "F32", [VKM_DTYPE_F16] = "F16", [VKM_DTYPE_BF16] = "BF16",
+        [VKM_DTYPE_Q8] = "Q8",   [VKM_DTYPE_Q4] = "Q4",   [VKM_DTYPE_Q8K] = "Q8K",
+        [VKM_DTYPE_Q4K] = "Q4K"};
     static const char *const paths[] = {
 #define PATH(name, ...) #name,
 #include "gpu/paths.def"

@@ -122,7 +122,7 @@ static bool suspect(const struct run *r, const struct mutant *m, struct killer *
 _Noreturn static void become_trial(const struct run *r, const struct worker *w,
                                    const struct killer *first)
 {
-    char index[32], first_case[512] = "";
+    char index[32], first_case[1024] = "";
     snprintf(index, sizeof(index), "%zu", w->mutant);
     if (first)
         snprintf(first_case, sizeof(first_case), "%s (%s, %s), case %s:", first->kernel,

@@ -227,17 +227,20 @@ static void try_launch(struct vkm_gpu *gpu, const struct vkm_variant *variant,
     vkm_stream_finish(&stream);
 }
 
-enum device { BASE, FULL, BEST, DEVICES }; /* base path, subgroups, and every path */
+/* Base path, subgroups, every path, and every one but those that are better than fp16. */
+enum device { BASE, FULL, BEST, PACKED, DEVICES };
 
 static struct vkm_gpu *open_null(const char *family, enum device device)
 {
     struct vkm_gpu_params params = {.selector = "0",
                                     .cache_dir = "",
                                     .no_subgroups = device == BASE,
-                                    .all_paths = device == BEST,
+                                    .all_paths = device == BEST || device == PACKED,
                                     .loader = instance_call};
     struct vkm_gpu *gpu = NULL;
     vkmoe_error err;
+    if (device == PACKED)
+        params.wishes[VKM_PATH_INT8] = params.wishes[VKM_PATH_COOPMAT] = VKM_WISH_OFF;
     setenv("RADV_FORCE_FAMILY", family, 1);
     assert_ok(vkm_gpu_open(&params, &vkm_kernels, &gpu, &err), &err);
     return gpu;
@@ -262,6 +265,7 @@ static void check_family(struct table *table, enum family family)
             const struct vkm_variant *variant = &kernel->variants[v];
             struct vkm_gpu *gpu = gpus[variant->path == VKM_PATH_BASE       ? BASE
                                        : variant->path == VKM_PATH_SUBGROUP ? FULL
+                                       : variant->path == VKM_PATH_FP16     ? PACKED
                                                                             : BEST];
             unsigned before = tally.compiled;
             for (size_t r = 0; r < VKM_COUNT(rows); r++)

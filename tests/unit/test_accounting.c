@@ -137,6 +137,59 @@ static void biases_and_tied_embeddings_are_counted(void **state)
     assert_true(changed.flops.forward_per_2k == plain.flops.forward_per_2k);
 }
 
+/* A table over token ids takes their place. */
+static void hash_routing_has_no_routers(void **state)
+{
+    vkmoe_description hash = describe("hash-2b"), top = describe("switch-2b");
+    const uint64_t routers = 9 * 16 * 1280;
+    (void)state;
+    assert_int_equal(hash.parts[VKMOE_PART_ROUTERS].total, 0);
+    assert_int_equal(hash.parts[VKMOE_PART_ROUTERS].activated, 0);
+    assert_int_equal(top.parts[VKMOE_PART_ROUTERS].total, routers);
+    assert_int_equal(top.parameters.total - hash.parameters.total, routers);
+    assert_int_equal(top.parameters.activated - hash.parameters.activated, routers);
+    assert_true(top.flops.forward_per_2k - hash.flops.forward_per_2k ==
+                2.0 * 2048 * (double)routers);
+}
+
+static void the_router_is_called_by_its_own_name(void **state)
+{
+    static const struct {
+        struct vkm_config said; /* of routing */
+        vkmoe_router router;
+    } cases[] = {
+        {{.num_experts_per_tok = 7}, VKMOE_ROUTER_TOPK},
+        {{.num_experts_per_tok = 2}, VKMOE_ROUTER_TOPK},
+        {{.num_experts_per_tok = 7, .norm_topk_prob = true}, VKMOE_ROUTER_TOPK_NORMED},
+        {{.num_experts_per_tok = 2, .norm_topk_prob = true}, VKMOE_ROUTER_GSHARD},
+        {{.num_experts_per_tok = 1}, VKMOE_ROUTER_SWITCH},
+        {{.num_experts_per_tok = 1, .norm_topk_prob = true}, VKMOE_ROUTER_SWITCH},
+        {{.num_experts_per_tok = 63, .router = VKMOE_ROUTER_DENSE}, VKMOE_ROUTER_DENSE},
+        {{.num_experts_per_tok = 2, .router = VKMOE_ROUTER_HASH, .router_seed = 5},
+         VKMOE_ROUTER_HASH},
+        {{.num_experts_per_tok = 7, .router_noise = 0.5f, .router_seed = 3}, VKMOE_ROUTER_TOPK},
+    };
+    struct vkm_config c;
+    vkmoe_description d;
+    (void)state;
+    assert_true(vkm_named_config_find("deepseek-moe-2b", &c));
+    for (size_t i = 0; i < VKM_COUNT(cases); i++) {
+        c.num_experts_per_tok = cases[i].said.num_experts_per_tok;
+        c.norm_topk_prob = cases[i].said.norm_topk_prob;
+        c.router = cases[i].said.router;
+        c.router_noise = cases[i].said.router_noise;
+        c.router_seed = cases[i].said.router_seed;
+        vkm_describe(&c, &d);
+        assert_int_equal(d.router, cases[i].router);
+        assert_true(d.router_noise == c.router_noise);
+        assert_int_equal(d.router_seed, c.router_seed);
+    }
+    assert_int_equal(describe("gshard-2b").router, VKMOE_ROUTER_GSHARD);
+    assert_int_equal(describe("switch-2b").router, VKMOE_ROUTER_SWITCH);
+    assert_int_equal(describe("hash-2b").router, VKMOE_ROUTER_HASH);
+    assert_int_equal(describe("dense-2b").router, VKMOE_ROUTER_MODEL);
+}
+
 static void every_known_configuration_is_valid_and_found_by_name(void **state)
 {
     size_t n = 0;
@@ -180,6 +233,8 @@ int main(void)
         cmocka_unit_test(combinations_are_exact_where_a_double_is),
         cmocka_unit_test(parameters_are_those_in_the_checkpoint),
         cmocka_unit_test(biases_and_tied_embeddings_are_counted),
+        cmocka_unit_test(hash_routing_has_no_routers),
+        cmocka_unit_test(the_router_is_called_by_its_own_name),
         cmocka_unit_test(every_known_configuration_is_valid_and_found_by_name),
         cmocka_unit_test(a_configuration_file_needs_no_weights),
         cmocka_unit_test(what_is_no_model_is_named),

@@ -23,7 +23,7 @@ static void every_element_decodes_to_what_the_definition_says(void **state)
             unsigned char block[VKM_BLOCK_MAX];
             float values[VKM_BLOCK_MAX];
             gguf_block_random(types[k], &random, n % 2 ? 1 : 1e-2, true, block);
-            f->decode(block, values);
+            vkm_block_decode(f, block, values);
             for (uint32_t i = 0; i < f->elements; i++) {
                 float expected = gguf_block_value(types[k], block, i);
                 if (memcmp(&values[i], &expected, sizeof(expected)) != 0 &&
@@ -36,46 +36,49 @@ static void every_element_decodes_to_what_the_definition_says(void **state)
 }
 
 enum {
-    PANEL = 2048, /* bytes: more than one takes */
+    PANEL = 4096, /* bytes: more than a block of the largest type takes */
     ROW = 3       /* of it */
 };
 
-/* A group of `stored` is what the block is, but for the sign of zeros. */
-static void expect_same_values(const struct vkm_block_format *f, const unsigned char *block)
+/* A block stored as a type is what it was, but for the sign of zeros. */
+static void expect_same_values(const struct vkm_block_format *f, enum vkm_dtype dtype,
+                               const unsigned char *block)
 {
     unsigned char matrix[PANEL];
     float values[VKM_BLOCK_MAX];
-    f->decode(block, values);
+    vkm_block_decode(f, block, values);
     memset(matrix, 0xa5, sizeof(matrix));
-    assert_true(vkm_block_put(f, block, matrix, VKM_GROUP, ROW, 0));
-    for (uint32_t i = 0; i < VKM_GROUP; i++) {
-        float stored = vkm_row_load(matrix, f->stored, VKM_GROUP, ROW, i);
+    assert_true(vkm_block_put(f, block, matrix, dtype, f->elements, ROW, 0));
+    for (uint32_t i = 0; i < f->elements; i++) {
+        float stored = vkm_row_load(matrix, dtype, f->elements, ROW, i);
         if (stored != values[i])
-            fail_msg("%s: element %u is stored as %a, expected %a", f->name, i, (double)stored,
-                     (double)values[i]);
+            fail_msg("%s as %s: element %u is stored as %a, expected %a", f->name,
+                     vkm_dtype_name(dtype), i, (double)stored, (double)values[i]);
     }
-    for (uint64_t i = vkm_matrix_bytes(f->stored, 1, VKM_GROUP); i < sizeof(matrix); i++)
+    for (uint64_t i = vkm_matrix_bytes(dtype, 1, f->elements); i < sizeof(matrix); i++)
         assert_int_equal(matrix[i], 0xa5);
 }
 
+/* Its own, and those in which it lies together with others. */
 static void quantised_forms_hold_every_value_of_a_block(void **state)
 {
-    uint32_t regrouped = 0;
+    static const enum vkm_dtype others[] = {VKM_DTYPE_Q8, VKM_DTYPE_Q4, VKM_DTYPE_Q8K,
+                                            VKM_DTYPE_Q4K};
     (void)state;
     for (size_t k = 0; k < VKM_COUNT(types); k++) {
         const struct vkm_block_format *f = vkm_block_format_find(types[k]);
         uint64_t random = 77 + types[k];
-        assert_int_equal(vkm_dtype_is_quantised(f->stored), f->regroup != NULL);
-        for (uint32_t n = 0; n < BLOCKS && f->regroup; n++) {
+        assert_true(vkm_dtype_is_quantised(f->stored));
+        for (uint32_t n = 0; n < BLOCKS; n++) {
             unsigned char block[VKM_BLOCK_MAX];
-            /* only Q4 has no place for a negative scale */
-            gguf_block_random(types[k], &random, 0.5, f->stored == VKM_DTYPE_Q8 && types[k] != 8,
+            /* Q8 has no place for the sign of a scale beside a quant of -128, Q4 for none */
+            gguf_block_random(types[k], &random, 0.5, f->stored != VKM_DTYPE_Q4 && types[k] != 8,
                               block);
-            expect_same_values(f, block);
-            regrouped++;
+            expect_same_values(f, f->stored, block);
+            for (size_t o = 0; o < VKM_COUNT(others); o++)
+                expect_same_values(f, vkm_dtype_join(f->stored, others[o]), block);
         }
     }
-    assert_int_equal(regrouped, 5 * BLOCKS);
 }
 
 static void negative_scales_turn_the_quants_round_where_they_fit(void **state)
@@ -85,17 +88,18 @@ static void negative_scales_turn_the_quants_round_where_they_fit(void **state)
     unsigned char block[34] = {0x00, 0xbc, 127, 129, 5}; /* d = -1 */
     struct vkm_group group;
     (void)state;
-    assert_true(q8_0->regroup(block, &group));
+    assert_true(vkm_block_group(q8_0, block, 0, VKM_DTYPE_Q8, &group));
     assert_int_equal(group.quants[0], -127);
     assert_int_equal(group.quants[1], 127);
-    expect_same_values(q8_0, block);
+    expect_same_values(q8_0, VKM_DTYPE_Q8, block);
     block[3] = 128; /* -(-128) is no int8 */
-    assert_false(q8_0->regroup(block, &group));
+    assert_false(vkm_block_group(q8_0, block, 0, VKM_DTYPE_Q8, &group));
+    expect_same_values(q8_0, VKM_DTYPE_Q8K, block);
     block[1] = 0x3c; /* d = 1 */
-    assert_true(q8_0->regroup(block, &group));
-    expect_same_values(q8_0, block);
+    expect_same_values(q8_0, VKM_DTYPE_Q8, block);
     block[1] = 0xbc;
-    assert_false(q4_1->regroup(block, &group));
+    assert_false(vkm_block_group(q4_1, block, 0, VKM_DTYPE_Q4, &group));
+    expect_same_values(q4_1, VKM_DTYPE_Q4K, block);
 }
 
 /* Groups lie where they should, whichever way they are written. */
@@ -111,8 +115,8 @@ static void blocks_fill_a_row_and_end_it(void **state)
     for (size_t i = 0; i < GROUPS; i++) {
         struct vkm_group group;
         gguf_block_random(8, &random, 1, false, blocks[i]);
-        assert_true(vkm_block_put(f, blocks[i], matrix, LD, ROW, i));
-        assert_true(f->regroup(blocks[i], &group));
+        assert_true(vkm_block_put(f, blocks[i], matrix, f->stored, LD, ROW, i));
+        assert_true(vkm_block_group(f, blocks[i], 0, f->stored, &group));
         vkm_row_put(expected, f->stored, LD, ROW, i, &group);
     }
     assert_memory_equal(matrix, expected, sizeof(matrix));
@@ -127,21 +131,20 @@ static void blocks_fill_a_row_and_end_it(void **state)
     assert_int_equal(matrix[vkm_matrix_bytes(f->stored, 1, LD)], 0xa5);
 }
 
-static void infinite_scales_are_never_regrouped(void **state)
+static void infinite_scales_are_never_stored(void **state)
 {
-    unsigned char block[34] = {0}, matrix[PANEL];
+    unsigned char matrix[PANEL];
     struct vkm_group group;
     (void)state;
     for (size_t k = 0; k < VKM_COUNT(types); k++) {
         const struct vkm_block_format *f = vkm_block_format_find(types[k]);
-        if (!f->regroup)
-            continue;
-        block[0] = 0;
-        block[1] = 0x7c;
-        assert_false(f->regroup(block, &group));
-        assert_false(vkm_block_put(f, block, matrix, VKM_GROUP, ROW, 0));
-        block[0] = 1; /* NaN */
-        assert_false(f->regroup(block, &group));
+        unsigned char block[VKM_BLOCK_MAX] = {0};
+        unsigned char *scale = block + (types[k] == 14 ? 208 : 0);
+        scale[1] = 0x7c;
+        assert_false(vkm_block_group(f, block, 0, f->stored, &group));
+        assert_false(vkm_block_put(f, block, matrix, f->stored, f->elements, ROW, 0));
+        scale[0] = 1; /* NaN */
+        assert_false(vkm_block_group(f, block, 0, f->stored, &group));
     }
 }
 
@@ -187,7 +190,7 @@ static void values_worked_out_by_hand_are_met(void **state)
         unsigned char block[VKM_BLOCK_MAX] = {0};
         float values[VKM_BLOCK_MAX];
         memcpy(block, samples[k].start, sizeof(samples[k].start));
-        f->decode(block, values);
+        vkm_block_decode(f, block, values);
         for (size_t i = 0; i < VKM_COUNT(samples[k].expected); i++) {
             float expected = samples[k].expected[i].value;
             if (values[samples[k].expected[i].at] != expected)
@@ -209,7 +212,7 @@ static void q6_k_values_worked_out_by_hand_are_met(void **state)
     block[192 + 4] = 0xff; /* -1, of elements 64 .. 79 */
     block[192 + 6] = 1;    /* of elements 96 .. 111 */
     block[208 + 1] = 0x3c; /* d = 1 */
-    f->decode(block, values);
+    vkm_block_decode(f, block, values);
     assert_true(values[0] == 2 * (10 + 48 - 32));
     assert_true(values[64] == -(5 + 16 - 32));
     assert_true(values[96] == 32 - 32);
@@ -240,7 +243,7 @@ int main(void)
         cmocka_unit_test(quantised_forms_hold_every_value_of_a_block),
         cmocka_unit_test(negative_scales_turn_the_quants_round_where_they_fit),
         cmocka_unit_test(blocks_fill_a_row_and_end_it),
-        cmocka_unit_test(infinite_scales_are_never_regrouped),
+        cmocka_unit_test(infinite_scales_are_never_stored),
         cmocka_unit_test(values_worked_out_by_hand_are_met),
         cmocka_unit_test(q6_k_values_worked_out_by_hand_are_met),
         cmocka_unit_test(types_that_are_not_read_have_names_but_no_format),

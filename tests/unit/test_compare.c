@@ -2,6 +2,8 @@
 #include "support.h"
 
 #include <float.h>
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "conform/compare.h"
@@ -80,6 +82,46 @@ static void what_no_metric_allows_is_caught(void **state)
     assert_caught(1.5f, 1);
 }
 
+/* One that is not finite, or was not written, is no small error and none that is left out. */
+static void what_is_not_finite_is_an_infinite_error(void **state)
+{
+    static const float expected[] = {1, 2, 3, 4};
+    const float got[] = {NAN, -NAN, INFINITY, vkm_bits_f32(VKM_POISON)};
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        struct vkm_compare c;
+        uint64_t bins[VKM_ERROR_BINS] = {0};
+        float wrong[4];
+        char text[32];
+        memcpy(wrong, expected, sizeof(wrong));
+        wrong[1] = got[i];
+        for (int metric = VKM_METRIC_EXACT; metric <= VKM_METRIC_PRODUCT; metric++) {
+            vkm_compare_f32((enum vkm_metric)metric, wrong, expected, expected, 4, &c);
+            assert_int_equal(c.index, 1);
+            assert_true(isinf(c.nmse) && c.nmse > 0);
+        }
+        snprintf(text, sizeof(text), "%g", c.got);
+        assert_string_equal(text, isinf(got[i]) ? "inf" : "nan");
+        vkm_compare_errors(wrong, expected, 4, bins);
+        assert_int_equal(bins[0], 3);
+        assert_int_equal(bins[VKM_ERROR_BINS - 1], 1);
+    }
+}
+
+static void errors_are_counted_by_size(void **state)
+{
+    const float poison = vkm_bits_f32(VKM_POISON);
+    const float expected[] = {1, 1, -1, 1, NAN, INFINITY, poison, 1};
+    const float got[] = {1, 1 + 0x1p-23f, -1, 1e30f, NAN, INFINITY, poison, 1};
+    uint64_t bins[VKM_ERROR_BINS] = {0};
+    (void)state;
+    vkm_compare_errors(got, expected, 8, bins);
+    assert_int_equal(bins[0], 3);
+    assert_int_equal(bins[12], 1); /* 2^-24 <= error < 2^-22 */
+    assert_int_equal(bins[VKM_ERROR_BINS - 2], 1);
+    assert_int_equal(bins[VKM_ERROR_BINS - 1], 0);
+}
+
 static void shifted_elements_are_caught(void **state)
 {
     (void)state;
@@ -114,6 +156,31 @@ static void bounds_lie_where_they_should(void **state)
     for (uint32_t i = 0; i < N; i++)
         p.got[i] = p.expected[i] * (1 + 2e-5f);
     assert_non_null(compare(VKM_METRIC_NMSE, &p, &c));
+}
+
+static void sums_in_float16_have_bounds_of_their_own(void **state)
+{
+    static const struct {
+        float by;
+        size_t n;
+        bool passes;
+    } all[] = {{0.99e-3f, N, true},   {1.01e-3f, N, false}, {1.01e-3f, 256, false},
+               {1.01e-3f, 255, true}, {3.1e-3f, 255, true}, {3.2e-3f, 255, false},
+               {3.1e-3f, 1, true}};
+    (void)state;
+    struct pair p;
+    struct vkm_compare c;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        fill(&p);
+        for (uint32_t k = 0; k < N; k++)
+            p.got[k] *= 1 + all[i].by;
+        vkm_compare_f32(VKM_METRIC_HALF_SUMS, p.got, p.expected, NULL, all[i].n, &c);
+        assert_int_equal(!c.broken, all[i].passes);
+    }
+    fill(&p);
+    for (uint32_t k = 0; k < N; k++)
+        p.got[k] *= 1 + 0.99e-3f;
+    assert_non_null(compare(VKM_METRIC_HALF, &p, &c));
 }
 
 static void denormals_may_flush(void **state)
@@ -171,8 +238,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_values_pass),
         cmocka_unit_test(what_no_metric_allows_is_caught),
+        cmocka_unit_test(what_is_not_finite_is_an_infinite_error),
+        cmocka_unit_test(errors_are_counted_by_size),
         cmocka_unit_test(shifted_elements_are_caught),
         cmocka_unit_test(bounds_lie_where_they_should),
+        cmocka_unit_test(sums_in_float16_have_bounds_of_their_own),
         cmocka_unit_test(denormals_may_flush),
         cmocka_unit_test(integers_match_exactly),
         cmocka_unit_test(globs),

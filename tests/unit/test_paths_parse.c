@@ -47,7 +47,7 @@ static void what_cannot_be_read_is_said(void **state)
         {"int8", "found 'int8', expected -NAME, +NAME or ++NAME"},
         {"+int8,", "found '', expected"},
         {",+int8", "found '', expected"},
-        {"+int", "there is no 'int', expected one of base, subgroup, wide, int8"},
+        {"+int", "there is no 'int', expected one of base, subgroup, wide, fp16, int8"},
         {"+int88", "there is no 'int88'"},
         {"+INT8", "there is no 'INT8'"},
         {"+ int8", "there is no ' int8'"},

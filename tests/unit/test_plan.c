@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "engine/engine.h"
 #include "gpu/block.h"
 #include "kernels/kernels.h"
 #include "model/named.h"
@@ -265,9 +266,46 @@ static void what_is_held_already_counts(void **state)
     vkm_gpu_rehearsal_end(first);
 }
 
+/* On a device with so much memory, and as its session then is planned. */
+static uint32_t default_chunk(uint64_t local, uint64_t limit, bool cpu)
+{
+    struct vkm_gpu gpu;
+    struct vkm_config config;
+    vkmoe_plan plan;
+    vkmoe_error err;
+    books_gpu(&gpu, local, 64 * GIB, &vkm_kernels);
+    gpu.caps.cpu = cpu;
+    gpu.caps.cores = cpu;
+    gpu.caps.max_invocations = 128;
+    assert_true(vkm_named_config_find("deepseek-moe-16b", &config));
+    const struct vkm_plan_request request = {
+        .gpu = &gpu, .name = "a model", .config = &config, .memory_limit = limit};
+    assert_ok(vkm_plan_request(&request, &plan, NULL, &err), &err);
+    assert_true(plan.fits);
+    return plan.chunk;
+}
+
+static void the_default_chunk_follows_memory_and_device(void **state)
+{
+    (void)state;
+    assert_int_equal(default_chunk(80 * GIB, 0, false), 2048);
+    assert_int_equal(default_chunk(80 * GIB, 0, true), 256);
+    assert_int_equal(default_chunk(24 * GIB, 0, false), 256); /* experts are in host memory */
+    assert_int_equal(default_chunk(80 * GIB, 34 * GIB, false), 256);
+    uint32_t last = 0;
+    for (uint64_t local = 33 * GIB; local <= 48 * GIB; local += GIB / 4) { /* never smaller */
+        uint32_t chunk = default_chunk(local, 0, false);
+        assert_true(chunk >= last &&
+                    (chunk == 256 || chunk == 512 || chunk == 1024 || chunk == 2048));
+        last = chunk;
+    }
+    assert_int_equal(last, 2048);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_default_chunk_follows_memory_and_device),
         cmocka_unit_test(a_large_device_keeps_every_expert),
         cmocka_unit_test(ranks_that_are_kept_lie_in_host_memory),
         cmocka_unit_test(what_a_device_cannot_hold_goes_to_the_host_last_layers_first),

@@ -221,6 +221,7 @@ static void check_capabilities(const struct subject *s)
                                          SpvCapabilityGroupNonUniformBallot};
     static const SpvCapability int8[] = {SpvCapabilityDotProductKHR,
                                          SpvCapabilityDotProductInput4x8BitPackedKHR};
+    static const SpvCapability fp16[] = {SpvCapabilityFloat16};
     const SpvCapability *list;
     size_t count;
     expect(s, spvc_compiler_get_declared_capabilities(s->compiler, &list, &count) == SPVC_SUCCESS);
@@ -234,6 +235,8 @@ static void check_capabilities(const struct subject *s)
             allowed |= list[i] == wide[j];
         for (size_t j = 0; j < VKM_COUNT(int8) && s->variant->path == VKM_PATH_INT8; j++)
             allowed |= list[i] == int8[j];
+        for (size_t j = 0; j < VKM_COUNT(fp16) && s->variant->path == VKM_PATH_FP16; j++)
+            allowed |= list[i] == fp16[j];
         if (!allowed)
             fail_msg("%s declares capability %d", s->name, (int)list[i]);
     }
@@ -251,7 +254,8 @@ static void check_instruction(void *user, const uint32_t *in)
     const struct subject *s = user;
     uint32_t opcode = in[0] & SpvOpCodeMask;
     bool wide = opcode == SpvOpTypeInt && in[2] == 64 && s->variant->path == VKM_PATH_WIDE;
-    if ((opcode == SpvOpTypeInt || opcode == SpvOpTypeFloat) && in[2] != 32 && !wide)
+    bool half = opcode == SpvOpTypeFloat && in[2] == 16 && s->variant->path == VKM_PATH_FP16;
+    if ((opcode == SpvOpTypeInt || opcode == SpvOpTypeFloat) && in[2] != 32 && !wide && !half)
         fail_msg("%s has a type of %u bits", s->name, in[2]);
     if (opcode == SpvOpExtension &&
         strcmp((const char *)&in[1], "SPV_KHR_physical_storage_buffer") != 0)
@@ -266,7 +270,7 @@ static void check_types(const struct subject *s)
     spirv_module_finish(&m);
 }
 
-static void all_numbers_have_32_bits_but_those_that_wide_loads(void **state)
+static void all_numbers_have_32_bits_but_where_wide_loads_and_fp16_multiplies(void **state)
 {
     (void)state;
     for_each_module(check_types);
@@ -290,6 +294,8 @@ static const struct {
                {false, 64, 0},
                {false, 128, 0},
                {false, 32, VKM_PATH_INT8},
+               {false, 32, VKM_PATH_FP16},
+               {true, 0, VKM_PATH_FP16},
                {true, 4, VKM_PATH_WIDE},
                {true, 8, VKM_PATH_WIDE},
                {true, 16, VKM_PATH_WIDE}};
@@ -396,7 +402,7 @@ int main(void)
         cmocka_unit_test(specialisation_constants_are_those_of_the_row),
         cmocka_unit_test(the_entry_point_is_main),
         cmocka_unit_test(capabilities_are_those_of_the_path),
-        cmocka_unit_test(all_numbers_have_32_bits_but_those_that_wide_loads),
+        cmocka_unit_test(all_numbers_have_32_bits_but_where_wide_loads_and_fp16_multiplies),
         cmocka_unit_test(shared_memory_fits_every_device),
         cmocka_unit_test(every_variant_is_launched_somewhere),
     };

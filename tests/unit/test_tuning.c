@@ -18,9 +18,10 @@ static const struct vkm_caps caps = {.max_groups = {1u << 20, 1u << 20, 64},
 static struct vkm_tuning some_tuning(void)
 {
     struct vkm_tuning t = {.launch_class = VKM_LAUNCH_GPU_SUBGROUP};
-    t.kernels[VKM_K_gemv] = (struct vkm_geometry){64, 8, 2, 0};
-    t.kernels[VKM_K_moe_gemv_up] = (struct vkm_geometry){256, 1, 4, 0};
-    t.kernels[VKM_K_rmsnorm] = (struct vkm_geometry){.lanes = 256};
+    t.kernels[VKM_K_gemv][VKM_DTYPE_BF16] = (struct vkm_geometry){64, 8, 4, 0};
+    t.kernels[VKM_K_gemv][VKM_DTYPE_Q8] = (struct vkm_geometry){32, 4, 2, 0};
+    t.kernels[VKM_K_moe_gemv_up][VKM_DTYPE_Q4] = (struct vkm_geometry){256, 1, 4, 0};
+    t.kernels[VKM_K_rmsnorm][VKM_DTYPE_COUNT] = (struct vkm_geometry){.lanes = 256};
     t.settings[VKM_SETTING_tiled_rows] = 24;
     t.settings[VKM_SETTING_split_span] = 512;
     return t;
@@ -36,7 +37,7 @@ static void the_table_has_every_kernel_on_every_class(void **state)
         c.paths[VKM_PATH_SUBGROUP] = class % 2 || c.paths[VKM_PATH_WIDE];
         assert_int_equal(vkm_launch_class(&c), class);
         for (uint32_t k = 0; k < VKM_KERNEL_COUNT; k++) {
-            struct vkm_geometry g = vkm_launch_geometry(&c, k, true);
+            struct vkm_geometry g = vkm_launch_geometry(&c, k, VKM_DTYPE_BF16, true);
             assert_true(g.lanes > 0);
             assert_true(!vkm_launch_is_tunable(k) || vkm_launch_fits(&c, k, g));
         }
@@ -75,7 +76,11 @@ static void choices_hold_for_one_row_in_their_class(void **state)
     wide.subgroup_size = 8;
     assert_gemv(&caps, VKM_DTYPE_BF16, 1, 128, 4);
     assert_gemv(&tuned, VKM_DTYPE_BF16, 1, 64, 8);
-    assert_gemv(&tuned, VKM_DTYPE_Q8, 1, 64, 2);
+    assert_gemv(&tuned, VKM_DTYPE_Q8, 1, 32, 2);
+    assert_gemv(&tuned, VKM_DTYPE_F16, 1, 128, 4); /* none of these weights */
+    assert_gemv(&tuned, VKM_DTYPE_Q4, 1, 128, 4);
+    assert_int_equal(vkm_launch_geometry(&tuned, VKM_K_rmsnorm, VKM_DTYPE_F32, true).lanes, 256);
+    assert_int_equal(vkm_tuning_choices(&t), 6);
     assert_gemv(&tuned, VKM_DTYPE_BF16, 2, 128, 4);
     base.tuning = &t;
     base.paths[VKM_PATH_SUBGROUP] = false;
@@ -86,6 +91,25 @@ static void choices_hold_for_one_row_in_their_class(void **state)
     assert_int_equal(vkm_gemm_threshold(&caps), 32);
     assert_int_equal(vkm_gemm_threshold(&tuned), 24);
     assert_int_equal(vkm_gemm_threshold(&base), 32);
+}
+
+static void rows_that_share_experts_read_them_once(void **state)
+{
+    (void)state;
+    struct vkm_caps gpu = caps, cpu = caps, forced = caps;
+    cpu.cpu = true;
+    forced.tiled_rows = 8;
+    assert_false(vkm_groups_experts(&gpu, 1, 6, 64));
+    assert_false(vkm_groups_experts(&gpu, 3, 6, 64));
+    for (uint32_t rows = 4; rows <= 64; rows++) {
+        assert_true(vkm_groups_experts(&gpu, rows, 6, 64));
+        assert_true(vkm_groups_experts(&cpu, rows, 6, 64));
+        assert_int_equal(vkm_groups_experts(&forced, rows, 6, 64), rows > 8);
+        /* Where hardly any are shared, sorting is worth it only for tiles. */
+        assert_int_equal(vkm_groups_experts(&gpu, rows, 1, 1024), rows > 32);
+    }
+    assert_true(vkm_groups_experts(&gpu, 4, 1, 1));
+    assert_false(vkm_groups_experts(&gpu, 1, 0, 0)); /* a dense model */
 }
 
 static void what_a_device_does_not_grant_does_not_fit(void **state)
@@ -120,6 +144,17 @@ static char *written(const struct vkm_tuning *t, size_t *size)
     return text;
 }
 
+/* The same choices, and the hash that the text ends with. */
+static void assert_choices_of_text(const struct vkm_tuning *t, const struct vkm_tuning *back,
+                                   const char *text)
+{
+    struct vkm_tuning expected = *t;
+    const char *line = strstr(text, "\nhash ");
+    assert_non_null(line);
+    expected.hash = strtoull(line + strlen("\nhash "), NULL, 16);
+    assert_memory_equal(&expected, back, sizeof(expected));
+}
+
 static void choices_come_back_as_they_were_written(void **state)
 {
     (void)state;
@@ -127,13 +162,25 @@ static void choices_come_back_as_they_were_written(void **state)
     size_t size;
     char *text = written(&t, &size);
     assert_int_equal(vkm_tuning_parse(text, size, IDENTITY, &caps, &back), VKM_TUNING_GOOD);
-    assert_memory_equal(&t, &back, sizeof(t));
+    assert_choices_of_text(&t, &back, text);
     vkm_free(NULL, text);
     t = (struct vkm_tuning){.launch_class = VKM_LAUNCH_GPU_SUBGROUP};
     text = written(&t, &size);
     assert_int_equal(vkm_tuning_parse(text, size, IDENTITY, &caps, &back), VKM_TUNING_GOOD);
-    assert_memory_equal(&t, &back, sizeof(t));
+    assert_choices_of_text(&t, &back, text);
     vkm_free(NULL, text);
+}
+
+static void every_column_of_the_table_tells_builds_apart(void **state)
+{
+    (void)state;
+    struct vkm_caps classes[VKM_LAUNCH_CLASSES];
+    for (int class = 0; class < VKM_LAUNCH_CLASSES; class ++) {
+        bool wide = class == VKM_LAUNCH_CPU_WIDE;
+        classes[class] = vkm_launch_class_caps((enum vkm_launch_class) class);
+        assert_int_equal(vkm_launch_class(&classes[class]), class);
+        assert_int_equal(classes[class].paths[VKM_PATH_WIDE], wide);
+    }
 }
 
 static void no_damaged_file_is_taken(void **state)
@@ -191,14 +238,14 @@ static void whole_files_that_ask_too_much_are_not_taken(void **state)
     for (size_t i = 0; i <= VKM_COUNT(wrong) + 1; i++) {
         struct vkm_tuning t = some_tuning();
         if (i < VKM_COUNT(wrong))
-            t.kernels[wrong[i].kernel] = wrong[i].geometry;
+            t.kernels[wrong[i].kernel][VKM_DTYPE_BF16] = wrong[i].geometry;
         else if (i == VKM_COUNT(wrong))
             t.settings[VKM_SETTING_attention_rows] = 3;
         else
             t.launch_class = VKM_LAUNCH_CPU_BASE;
         char *text = written(&t, &size);
         assert_int_equal(vkm_tuning_parse(text, size, IDENTITY, &caps, &back), VKM_TUNING_BEYOND);
-        assert_int_equal(back.kernels[VKM_K_rmsnorm].lanes, 0);
+        assert_int_equal(vkm_tuning_choices(&back), 0);
         vkm_free(NULL, text);
     }
 }
@@ -208,8 +255,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_table_has_every_kernel_on_every_class),
         cmocka_unit_test(choices_hold_for_one_row_in_their_class),
+        cmocka_unit_test(rows_that_share_experts_read_them_once),
         cmocka_unit_test(what_a_device_does_not_grant_does_not_fit),
         cmocka_unit_test(choices_come_back_as_they_were_written),
+        cmocka_unit_test(every_column_of_the_table_tells_builds_apart),
         cmocka_unit_test(no_damaged_file_is_taken),
         cmocka_unit_test(other_devices_and_builds_are_told_apart),
         cmocka_unit_test(whole_files_that_ask_too_much_are_not_taken),

@@ -7,7 +7,7 @@
  * into FOLDER. Lines on stdout, words separated by tabs:
  *
  *   total CASES
- *   case KERNEL passed|failed
+ *   case KERNEL passed|failed|untested
  *   result KERNEL VARIANT CASES FAILED NMSE SENTENCE
  *   report PATH, or unreported REASON
  *   end STATUS SENTENCE, the last one: a number of vkmoe_status
@@ -72,14 +72,14 @@ static void on_case(void *user, const vkmoe_conform_case *c)
         run->out_of_memory = true;
     fputs("case", stdout);
     put(c->test.kernel);
-    put(c->passed ? "passed" : "failed");
+    put(c->passed ? "passed" : c->untested ? "untested" : "failed");
     end_line();
 }
 
 static const char *first_sentence(const struct conform_test *t)
 {
     for (size_t i = 0; i < t->n_cases; i++)
-        if (!t->cases[i].passed)
+        if (t->cases[i].failed)
             return t->cases[i].sentence;
     return "";
 }
@@ -180,5 +180,8 @@ int main(int argc, char **argv)
                                          .model = params.model,
                                          .devices = &run.device,
                                          .n_devices = 1};
-    end(&run, run_suite(&run, &device, &params), argv[5]);
+    vkmoe_status status = vkmoe_conform_suite(&run.report.suite, &run.device.error);
+    if (status == VKMOE_OK)
+        status = run_suite(&run, &device, &params);
+    end(&run, status, argv[5]);
 }
