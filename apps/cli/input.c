@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <langinfo.h>
 #include <locale.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@
 static char *received;
 static bool finished;
 static volatile sig_atomic_t caught; /* the newest signal of `handled`; 0: none */
+static pthread_t editor;             /* the thread that waits for keys */
 
 /* Signals that would leave the terminal as the line editor has set it. */
 static const int handled[] = {SIGINT, SIGTERM, SIGHUP, SIGTSTP};
@@ -46,8 +48,14 @@ static void keep_output_on_interrupt(void)
     tcsetattr(STDIN_FILENO, TCSANOW, &settings);
 }
 
+/* A driver's thread may be given a signal that the editor's has blocked. It would not wake the
+   editor, which may have looked at `caught` just before. */
 static void on_signal(int signal)
 {
+    if (!pthread_equal(pthread_self(), editor)) {
+        pthread_kill(editor, signal);
+        return;
+    }
     if (caught != SIGTERM && caught != SIGHUP) /* which nothing takes back */
         caught = signal;
 }
@@ -68,6 +76,7 @@ static void take_signals(struct guard *g)
     for (int i = 0; i < N_HANDLED; i++)
         sigaddset(&blocked, handled[i]);
     sigprocmask(SIG_BLOCK, &blocked, &g->mask);
+    editor = pthread_self();
     g->waiting = g->mask;
     for (int i = 0; i < N_HANDLED; i++) {
         sigaction(handled[i], NULL, &g->actions[i]);

@@ -1,7 +1,10 @@
 /* vkmoe chat on a terminal: Ctrl-C, editing, and questions. */
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -285,6 +288,53 @@ static void a_signal_that_ends_it_leaves_the_terminal_as_it_was(void **state)
     }
 }
 
+static bool takes(int thread, int signal)
+{
+    char path[64], line[128];
+    unsigned long long blocked = ~0ULL;
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/status", (int)terminal.pid, thread);
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof(line), file))
+        if (sscanf(line, "SigBlk: %llx", &blocked) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return !(blocked >> (signal - 1) & 1);
+}
+
+/* One that does not block the signal, besides the first; 0: none. */
+static int another_thread(int signal)
+{
+    char path[64];
+    int found = 0;
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)terminal.pid);
+    DIR *folder = opendir(path);
+    assert_non_null(folder);
+    for (struct dirent *e; !found && (e = readdir(folder));) {
+        int thread = atoi(e->d_name);
+        if (thread > 0 && thread != terminal.pid && takes(thread, signal))
+            found = thread;
+    }
+    closedir(folder);
+    return found;
+}
+
+/* The kernel gives it to a driver's thread while the first is busy. */
+static void a_signal_that_another_thread_takes_ends_it_too(void **state)
+{
+    (void)state;
+    start_chat("-n", "2");
+    terminal_expect(&terminal, "> ");
+    int thread = another_thread(SIGTERM);
+    if (!thread) {
+        terminal_drop(&terminal);
+        skip(); /* all of this driver's threads block it */
+    }
+    assert_int_equal(syscall(SYS_tgkill, terminal.pid, thread, SIGTERM), 0);
+    terminal_expect(&terminal, "\n");
+    assert_int_equal(terminal_exit_code(&terminal), 128 + SIGTERM);
+}
+
 /* In a shell, as that is what takes the terminal over. */
 static void a_stopped_chat_gives_the_terminal_back_and_goes_on_with_the_line(void **state)
 {
@@ -390,6 +440,7 @@ int main(void)
         TEST(the_progress_bar_keeps_to_a_row_of_the_terminal),
         TEST(an_unknown_command_is_said_and_the_chat_goes_on),
         TEST(a_signal_that_ends_it_leaves_the_terminal_as_it_was),
+        TEST(a_signal_that_another_thread_takes_ends_it_too),
         TEST(a_stopped_chat_gives_the_terminal_back_and_goes_on_with_the_line),
         TEST(a_turn_that_alone_is_too_long_is_no_question),
         TEST(a_full_context_is_a_question),
