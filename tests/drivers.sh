@@ -68,7 +68,7 @@ apt_prepare() {
     [ -z "$tmp" ] || return 0
     tmp=$(mktemp -d "$dir/.fetch.XXXXXX")
     mkdir -p "$tmp/state/lists/partial" "$tmp/cache/archives/partial"
-    local package
+    local package suite
     for package in libc6 libgcc-s1 libstdc++6 libvulkan1 python3-minimal; do
         printf 'Package: %s\nStatus: install ok installed\nVersion: 99:1\nArchitecture: %s\n' \
             "$package" "$(dpkg --print-architecture)"
