@@ -326,7 +326,7 @@ static void a_model_that_is_opened_routes_the_text_that_is_shown(void **state)
     start(&d, &e);
     g_autoptr(MoeConversation) kept = add_kept(&d, "Speak, speak.\n", 60);
     desktop_choose(&d, kept);
-    wait_for_routes(&d);
+    desktop_wait(was_routed, &e, "the text should be routed to its end");
     guint n = moe_transcript_get_n_tokens(d.transcript);
     const MoeOpenParams params = {.context = 12}; /* which has no room for all of it */
     moe_worker_open(d.worker, &params);
