@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli.h"
 
@@ -49,9 +50,16 @@ void words_free(struct words *w)
 
 #include <cairo-svg.h>
 
+static bool ends_in(const char *path, const char *ending)
+{
+    size_t n = strlen(path), e = strlen(ending);
+    return n > e && strcasecmp(path + n - e, ending) == 0;
+}
+
 int drawing_check(const char *flag, const char *path)
 {
-    (void)flag;
+    if (path && !ends_in(path, ".svg") && !ends_in(path, ".png"))
+        return cli_usage("%s: '%s' ends in neither .svg nor .png", flag, path);
     int code = path ? cli_try_file(path) : EXIT_DONE;
     return code == EXIT_DONE ? -1 : code;
 }
@@ -177,10 +185,8 @@ static bool make_png(const struct drawing *d, struct words *out)
 
 int drawing_write(const struct drawing *d, const struct words *words, const char *path)
 {
-    size_t n = strlen(path);
-    bool png = n > 4 && strcmp(path + n - 4, ".png") == 0;
     struct words out = {0};
-    bool good = png ? make_png(d, &out) : make_svg(d, words, &out);
+    bool good = ends_in(path, ".png") ? make_png(d, &out) : make_svg(d, words, &out);
     int code = good ? cli_write_file(path, out.data, out.size)
                     : cli_fail("%s: the picture could not be drawn, most likely as host memory ran "
                                "out",

@@ -125,8 +125,8 @@ static void print_text(const struct affinity *m)
 {
     const vkmoe_affinity *r = &m->result;
     for (uint32_t t = 0; t < m->n_texts; t++)
-        printf("%s: %llu tokens in %u windows\n", m->texts[t].file,
-               (unsigned long long)r->tokens[t], r->windows[t]);
+        printf("%s: %llu tokens in %u window%s\n", m->texts[t].file,
+               (unsigned long long)r->tokens[t], r->windows[t], r->windows[t] == 1 ? "" : "s");
     printf(
         "\nlayer  divergence  by chance  p (Holm)  experts that differ (p <= %g, FDR); under it\n"
         "       those that each text favours most, with their load over an even one\n",

@@ -128,20 +128,17 @@ static int add_list(struct study *s)
     return code;
 }
 
-/* The experts of --set, which this session could do without. */
-static int read_set(struct study *s, vkmoe_session *session)
+static int read_set(struct study *s)
 {
     size_t n = (size_t)s->info->n_moe_layers * s->info->n_routed_experts;
-    vkmoe_error err;
     s->set_states = calloc(n, 1);
     if (!s->set_states)
         return cli_fail("host memory ran out for the states of %zu experts", n);
     if (s->states)
         memcpy(s->set_states, s->states, n);
-    if (!cli_expert_list("--set", s->options->set, s->info, VKMOE_EXPERT_OFF, s->set_states))
-        return EXIT_FAILED;
-    return vkmoe_session_set_experts(session, s->set_states, &err) == VKMOE_OK ? EXIT_DONE
-                                                                               : cli_failed(&err);
+    return cli_expert_list("--set", s->options->set, s->info, VKMOE_EXPERT_OFF, s->set_states)
+               ? EXIT_DONE
+               : EXIT_FAILED;
 }
 
 /* The last trial: experts that go together. */
@@ -170,23 +167,10 @@ static void count_experts(struct study *s)
     }
 }
 
-static int add_trials(struct study *s)
+static int add_all(struct study *s)
 {
     const struct study_options *o = s->options;
-    if (s->info->n_routed_experts == 0)
-        return cli_fail("%s: the model has no routed experts", cli_model_path(&o->common));
-    vkmoe_session *session;
-    int code = cli_session_create(&o->common, s->engine->model, &session);
-    if (code != EXIT_DONE)
-        return code;
-    s->k = vkmoe_session_experts_per_token(session); /* which a router may fix */
-    code = o->set ? read_set(s, session) : EXIT_DONE;
-    vkmoe_session_destroy(session);
-    if (code != EXIT_DONE)
-        return code;
-    count_experts(s);
-    if (o->kind == STUDY_SHARED && s->info->n_shared_experts == 0)
-        return cli_fail("%s: the model has no shared experts", cli_model_path(&o->common));
+    int code = EXIT_DONE;
     bool good = add(s, o->common.routing); /* what the others are compared with */
     if (good && o->list)
         code = add_list(s);
@@ -195,6 +179,42 @@ static int add_trials(struct study *s)
     if (good && code == EXIT_DONE && o->set)
         good = add_set(s);
     return good ? code : cli_fail("host memory ran out for %zu trials", s->count);
+}
+
+/* Whether the router can do all of it, before the first trial is measured. */
+static int rehearse(const struct study *s, vkmoe_session *session)
+{
+    vkmoe_status status = VKMOE_OK;
+    vkmoe_error err;
+    for (size_t i = 0; i < s->count && status == VKMOE_OK; i++) {
+        const struct trial *t = &s->trials[i];
+        status = vkmoe_session_set_routing(session, &t->routing, &err);
+        if (status == VKMOE_OK && t->set) /* the last trial: nothing comes after it */
+            status = vkmoe_session_set_experts(session, t->states, &err);
+    }
+    return status == VKMOE_OK ? EXIT_DONE : cli_failed(&err);
+}
+
+static int add_trials(struct study *s)
+{
+    const struct study_options *o = s->options;
+    if (s->info->n_routed_experts == 0)
+        return cli_fail("%s: the model has no routed experts", cli_model_path(&o->common));
+    if (o->kind == STUDY_SHARED && s->info->n_shared_experts == 0)
+        return cli_fail("%s: the model has no shared experts", cli_model_path(&o->common));
+    vkmoe_session *session;
+    int code = cli_session_create(&o->common, s->engine->model, &session);
+    if (code != EXIT_DONE)
+        return code;
+    s->k = vkmoe_session_experts_per_token(session); /* which a router may fix */
+    count_experts(s);
+    code = o->set ? read_set(s) : EXIT_DONE;
+    if (code == EXIT_DONE)
+        code = add_all(s);
+    if (code == EXIT_DONE)
+        code = rehearse(s, session);
+    vkmoe_session_destroy(session);
+    return code;
 }
 
 /* --- measuring --- */

@@ -8,6 +8,7 @@ struct _MoeApplication {
     MoeStore *store;
     MoeSettings *settings;
     MoeOpenParams *params; /* as the command line says */
+    gboolean parsed;       /* it could be read */
 };
 
 G_DEFINE_FINAL_TYPE(MoeApplication, moe_application, GTK_TYPE_APPLICATION)
@@ -18,6 +19,7 @@ static const GOptionEntry options[] = {
      "Device: an index, a UUID or part of a name, or \"reference\"", "DEVICE"},
     {"model", 'm', 0, G_OPTION_ARG_FILENAME, NULL,
      "Model: a folder in Hugging Face layout or a GGUF file (default: the shipped one)", "MODEL"},
+    {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, NULL, NULL, "[MODEL]"},
     {NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL},
 };
 
@@ -38,36 +40,100 @@ MoeSettings *moe_application_get_settings(MoeApplication *self)
 
 /* --- the command line --- */
 
-/* Where vkmoe-desktop runs already, that one opens the model; returns -1 where it does not. */
-static int hand_model_over(GApplication *application, const char *model)
+enum { USAGE = 2 };
+
+static int refuse(const char *sentence)
 {
-    g_autoptr(GFile) file = g_file_new_for_commandline_arg(model);
-    if (!g_application_register(application, NULL, NULL) ||
-        !g_application_get_is_remote(application))
-        return -1;
-    g_application_open(application, &file, 1, "");
-    return 0;
+    g_printerr("vkmoe-desktop: %s\n", sentence);
+    return USAGE;
 }
 
-static int moe_application_handle_local_options(GApplication *application, GVariantDict *given)
+/* Takes --device, --model and MODEL; -1, or an exit code. */
+static int take_params(MoeApplication *self, GVariantDict *given)
 {
-    MoeApplication *self = MOE_APPLICATION(application);
     const char *device = NULL, *model = NULL;
-    if (g_variant_dict_contains(given, "version")) {
-        g_print("vkmoe-desktop %s\n", vkmoe_version());
-        return 0;
-    }
+    g_autofree const char **models = NULL;
     g_variant_dict_lookup(given, "device", "&s", &device);
     g_variant_dict_lookup(given, "model", "^&ay", &model);
+    g_variant_dict_lookup(given, G_OPTION_REMAINING, "^a&ay", &models);
+    if (models && models[0] && (model || models[1]))
+        return refuse("more than one model is given, one can be opened");
+    if (models && models[0])
+        model = models[0];
     if (device) {
         g_free(self->params->device);
         self->params->device = g_strdup(device);
     }
     if (model) {
+        g_autoptr(GFile) file = g_file_new_for_commandline_arg(model);
         g_free(self->params->model);
-        self->params->model = g_strdup(model);
+        self->params->model = g_file_get_path(file);
+        if (!self->params->model) {
+            g_autofree char *sentence = g_strdup_printf("%s is no file of this machine", model);
+            return refuse(sentence);
+        }
     }
-    return model ? hand_model_over(application, model) : -1;
+    return -1;
+}
+
+/* Where vkmoe-desktop runs already, that one opens the model, on the device; returns -1 where it
+ * does not. */
+static int hand_over(MoeApplication *self)
+{
+    GApplication *application = G_APPLICATION(self);
+    const MoeOpenParams *params = self->params;
+    if (!g_application_register(application, NULL, NULL) ||
+        !g_application_get_is_remote(application))
+        return -1;
+    g_action_group_activate_action(G_ACTION_GROUP(application), "open-on",
+                                   g_variant_new("(s^ay)", params->device ? params->device : "",
+                                                 params->model ? params->model : ""));
+    return 0;
+}
+
+static void open_on_action(GSimpleAction *action, GVariant *parameter, gpointer data)
+{
+    MoeApplication *self = data;
+    const MoeOpenParams *open = moe_worker_get_params(self->worker);
+    MoeOpenParams *params = moe_open_params_copy(open ? open : self->params);
+    const char *device, *model;
+    (void)action;
+    g_variant_get(parameter, "(&s^&ay)", &device, &model);
+    if (*device) {
+        g_free(params->device);
+        params->device = g_strdup(device);
+    }
+    if (*model) {
+        g_free(params->model);
+        params->model = g_strdup(model);
+    }
+    moe_worker_open(self->worker, params);
+    moe_open_params_free(params);
+    g_application_activate(G_APPLICATION(self));
+}
+
+static int moe_application_handle_local_options(GApplication *application, GVariantDict *given)
+{
+    MoeApplication *self = MOE_APPLICATION(application);
+    self->parsed = TRUE;
+    if (g_variant_dict_contains(given, "version")) {
+        g_print("vkmoe-desktop %s\n", vkmoe_version());
+        return 0;
+    }
+    int code = take_params(self, given);
+    if (code >= 0 || (!self->params->device && !self->params->model))
+        return code;
+    return hand_over(self);
+}
+
+static gboolean moe_application_local_command_line(GApplication *application, char ***arguments,
+                                                   int *status)
+{
+    gboolean done = G_APPLICATION_CLASS(moe_application_parent_class)
+                        ->local_command_line(application, arguments, status);
+    if (done && *status == EXIT_FAILURE && !MOE_APPLICATION(application)->parsed)
+        *status = USAGE;
+    return done;
 }
 
 static void moe_application_open(GApplication *application, GFile **files, int n_files,
@@ -118,6 +184,7 @@ static void add_actions(MoeApplication *self)
     static const GActionEntry actions[] = {
         {.name = "quit", .activate = quit_action},
         {.name = "about", .activate = about_action},
+        {.name = "open-on", .activate = open_on_action, .parameter_type = "(say)"},
     };
     static const struct {
         const char *action, *keys[3];
@@ -186,7 +253,6 @@ static void moe_application_init(MoeApplication *self)
 {
     self->params = moe_open_params_copy(NULL);
     g_application_add_main_option_entries(G_APPLICATION(self), options);
-    g_application_set_option_context_parameter_string(G_APPLICATION(self), "[MODEL]");
     g_application_set_option_context_summary(
         G_APPLICATION(self),
         "Opens a window in which a mixture of experts continues what you type, and shows which\n"
@@ -197,6 +263,7 @@ static void moe_application_class_init(MoeApplicationClass *class)
 {
     GApplicationClass *application = G_APPLICATION_CLASS(class);
     application->handle_local_options = moe_application_handle_local_options;
+    application->local_command_line = moe_application_local_command_line;
     application->open = moe_application_open;
     application->startup = moe_application_startup;
     application->activate = moe_application_activate;

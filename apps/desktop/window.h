@@ -34,9 +34,10 @@ void moe_window_set_routing(MoeWindow *self, MoeRoutingFunc *func, gpointer data
 gboolean moe_window_get_run(MoeWindow *self, MoeGenerateParams *out);
 /* The conversation as it is shown, to be routed; likewise. FALSE if it is empty. */
 gboolean moe_window_get_text(MoeWindow *self, MoeGenerateParams *out);
-/* Writes the conversation to a file: JSON where that is asked for or its name ends in .json, else
- * text. */
-gboolean moe_window_export(MoeWindow *self, GFile *file, gboolean json, GError **error);
+/* Writes the conversation to a file, as JSON where that is asked for or its name ends in .json, else
+ * as text. What was there before stays until that is whole. Returns before it is written; what fails
+ * is shown in the window. */
+void moe_window_export(MoeWindow *self, GFile *file, gboolean json);
 /* The run that adds to the transcript; 0: none. */
 guint moe_window_get_current_run(MoeWindow *self);
 

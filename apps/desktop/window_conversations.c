@@ -219,32 +219,44 @@ static void copy_answer_action(GtkWidget *widget, const char *name, GVariant *pa
     gdk_clipboard_set_text(gtk_widget_get_clipboard(widget), last ? last->text : "");
 }
 
-gboolean moe_window_export(MoeWindow *self, GFile *file, gboolean json, GError **error)
+static void show_export_error(MoeWindow *self, const char *message)
+{
+    g_autofree char *sentence = moe_sentence(message);
+    moe_window_show_error(self, sentence, FALSE);
+}
+
+static void on_exported(GObject *file, GAsyncResult *result, gpointer data)
+{
+    g_autoptr(MoeWindow) self = data;
+    g_autoptr(GError) error = NULL;
+    if (!g_file_replace_contents_finish(G_FILE(file), result, NULL, &error))
+        show_export_error(self, error->message);
+}
+
+void moe_window_export(MoeWindow *self, GFile *file, gboolean json)
 {
     g_autofree char *name = g_file_get_basename(file);
     g_autofree char *text = json || (name && g_str_has_suffix(name, ".json"))
                                 ? moe_conversation_to_json(self->conversation)
                                 : moe_conversation_to_text(self->conversation);
     if (!text) {
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
-                    "“%s” was not exported: its text is not UTF-8.",
-                    moe_conversation_get_title(self->conversation));
-        return FALSE;
+        g_autofree char *message = g_strdup_printf("“%s” was not exported: its text is not UTF-8.",
+                                                   moe_conversation_get_title(self->conversation));
+        show_export_error(self, message);
+        return;
     }
-    return g_file_replace_contents(file, text, strlen(text), NULL, FALSE, G_FILE_CREATE_NONE, NULL,
-                                   NULL, error);
+    size_t size = strlen(text);
+    g_autoptr(GBytes) bytes = g_bytes_new_take(g_steal_pointer(&text), size);
+    g_file_replace_contents_bytes_async(file, bytes, NULL, FALSE, G_FILE_CREATE_NONE, NULL,
+                                        on_exported, g_object_ref(self));
 }
 
 static void on_export_chosen(GtkNativeDialog *dialog, int response, MoeWindow *self)
 {
-    g_autoptr(GError) error = NULL;
     gboolean json = g_object_get_data(G_OBJECT(dialog), AS_JSON) != NULL;
     if (response == GTK_RESPONSE_ACCEPT) {
         g_autoptr(GFile) file = gtk_file_chooser_get_file(GTK_FILE_CHOOSER(dialog));
-        if (!moe_window_export(self, file, json, &error)) {
-            g_autofree char *sentence = moe_sentence(error->message);
-            moe_window_show_error(self, sentence, FALSE);
-        }
+        moe_window_export(self, file, json);
     }
     g_object_unref(dialog);
 }

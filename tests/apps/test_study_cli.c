@@ -410,7 +410,7 @@ static void studies_of_experts_draw_maps(void **state)
 
 static void loss_and_speed_are_drawn(void **state)
 {
-    struct test_process mask = with_text(), active = mask, early[2] = {mask, mask};
+    struct test_process mask = with_text(), active = mask, early[3] = {mask, mask, mask};
     size_t size;
     (void)state;
     test_vkmoe(&mask, "study", "mask", "-f", "text", "--tokens", "9", "--list", "1,26", "--chart",
@@ -440,6 +440,9 @@ static void loss_and_speed_are_drawn(void **state)
     test_vkmoe(&early[1], "balance", "-f", "none", "--map", "gone/m.svg");
     test_process_assert_sentence(&early[1], 1, "gone/m.svg");
     test_process_free(&early[1]);
+    test_vkmoe(&early[2], "study", "affinity", "none", "--map", "m.gif");
+    test_process_assert_sentence(&early[2], 2, "--map: 'm.gif' ends in neither .svg nor .png");
+    test_process_free(&early[2]);
 }
 
 /* Worked out from the same study of one window, of two and of three. */

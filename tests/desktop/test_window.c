@@ -5,7 +5,6 @@
 
 #include "composer.h"
 #include "desktop.h"
-#include "process.h"
 
 /* --- helpers --- */
 
@@ -426,6 +425,23 @@ static void a_full_context_is_said_and_what_came_is_kept(void **state)
     desktop_stop(&d);
 }
 
+static bool are_exported(void *data)
+{
+    static const char *const names[] = {"a.txt", "a.json", "b"};
+    (void)data;
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *text = NULL;
+        if (!g_file_get_contents(test_folder_path(names[i]), &text, NULL, NULL) || !*text)
+            return false;
+    }
+    return true;
+}
+
+static bool has_notice(void *data)
+{
+    return desktop_notice(data) != NULL;
+}
+
 static void exports_are_text_or_json(void **state)
 {
     struct desktop d;
@@ -436,9 +452,10 @@ static void exports_are_text_or_json(void **state)
     g_autoptr(GFile) txt = g_file_new_for_path(test_folder_path("a.txt"));
     g_autoptr(GFile) json = g_file_new_for_path(test_folder_path("a.json"));
     g_autoptr(GFile) asked = g_file_new_for_path(test_folder_path("b"));
-    assert_true(moe_window_export(d.window, txt, FALSE, NULL));
-    assert_true(moe_window_export(d.window, json, FALSE, NULL));
-    assert_true(moe_window_export(d.window, asked, TRUE, NULL));
+    moe_window_export(d.window, txt, FALSE);
+    moe_window_export(d.window, json, FALSE);
+    moe_window_export(d.window, asked, TRUE);
+    desktop_wait(are_exported, NULL, "the conversation should be written");
     char *written = test_file_read(test_folder_path("a.txt"), &size);
     assert_true(g_str_has_prefix(written, text));
     free(written);
@@ -452,9 +469,10 @@ static void exports_are_text_or_json(void **state)
     assert_int_equal(moe_conversation_last(read)->seed, 9);
     assert_int_equal(moe_conversation_last(read)->tokens->len, 8);
     g_autoptr(GFile) nowhere = g_file_new_for_path("/nonexistent/a.txt");
-    g_autoptr(GError) error = NULL;
-    assert_false(moe_window_export(d.window, nowhere, FALSE, &error));
-    assert_non_null(error);
+    assert_null(desktop_notice(&d));
+    moe_window_export(d.window, nowhere, FALSE);
+    desktop_wait(has_notice, &d, "the window should say what failed");
+    assert_non_null(strstr(desktop_notice(&d), "nonexistent"));
     desktop_stop(&d);
 }
 
@@ -499,26 +517,6 @@ static void the_window_opens_as_it_was_closed(void **state)
     assert_int_equal(gtk_revealer_get_reveal_child(sidebar), !shown);
     desktop_do(&d, "win.sidebar");
     desktop_stop(&d);
-}
-
-static void the_command_line_says_version_and_options(void **state)
-{
-    struct test_process version = {0}, help = {0}, wrong = {0};
-    (void)state;
-    test_process_run(&version, (const char *const[]){VKMOE_DESKTOP_PROGRAM, "--version", NULL});
-    test_process_assert_code(&version, 0);
-    assert_string_equal(version.out, "vkmoe-desktop " VKMOE_VERSION "\n");
-    test_process_run(&help, (const char *const[]){VKMOE_DESKTOP_PROGRAM, "--help", NULL});
-    test_process_assert_code(&help, 0);
-    test_assert_part(help.out, "--model");
-    test_assert_part(help.out, "--device");
-    test_assert_part(help.out, "[MODEL]");
-    test_process_run(&wrong, (const char *const[]){VKMOE_DESKTOP_PROGRAM, "--bogus", NULL});
-    test_process_assert_code(&wrong, 1);
-    test_assert_part(wrong.err, "--bogus");
-    test_process_free(&version);
-    test_process_free(&help);
-    test_process_free(&wrong);
 }
 
 static void the_window_looks_as_it_should(void **state)
@@ -566,7 +564,6 @@ int main(void)
         TEST_IN_FOLDER(exports_are_text_or_json),
         cmocka_unit_test(what_was_typed_can_be_undone),
         cmocka_unit_test(the_window_opens_as_it_was_closed),
-        cmocka_unit_test(the_command_line_says_version_and_options),
         cmocka_unit_test(the_window_looks_as_it_should),
     };
     return DESKTOP_RUN(tests);
