@@ -181,17 +181,33 @@ static int add_all(struct study *s)
     return good ? code : cli_fail("host memory ran out for %zu trials", s->count);
 }
 
-/* Whether the router can do all of it, before the first trial is measured. */
-static int rehearse(const struct study *s, vkmoe_session *session)
+/* A session for a few tokens of any trial. */
+static int open_for_all(const struct study *s, uint32_t context, vkmoe_session **session)
 {
+    vkmoe_session_params params = cli_session_params(&s->options->common);
+    params.context = context;
+    for (size_t i = 0; i < s->count; i++)
+        if (active(s, &s->trials[i]) > params.routing.experts_per_token)
+            params.routing.experts_per_token = active(s, &s->trials[i]);
+    return cli_session_open(&s->options->common, &params, s->engine->model, session);
+}
+
+/* Whether the router can do all of it, before the first trial is measured. */
+static int rehearse(const struct study *s)
+{
+    vkmoe_session *session;
     vkmoe_status status = VKMOE_OK;
     vkmoe_error err;
+    int code = open_for_all(s, 1, &session);
+    if (code != EXIT_DONE)
+        return code;
     for (size_t i = 0; i < s->count && status == VKMOE_OK; i++) {
         const struct trial *t = &s->trials[i];
         status = vkmoe_session_set_routing(session, &t->routing, &err);
         if (status == VKMOE_OK && t->set) /* the last trial: nothing comes after it */
             status = vkmoe_session_set_experts(session, t->states, &err);
     }
+    vkmoe_session_destroy(session);
     return status == VKMOE_OK ? EXIT_DONE : cli_failed(&err);
 }
 
@@ -207,14 +223,12 @@ static int add_trials(struct study *s)
     if (code != EXIT_DONE)
         return code;
     s->k = vkmoe_session_experts_per_token(session); /* which a router may fix */
+    vkmoe_session_destroy(session);
     count_experts(s);
     code = o->set ? read_set(s) : EXIT_DONE;
     if (code == EXIT_DONE)
         code = add_all(s);
-    if (code == EXIT_DONE)
-        code = rehearse(s, session);
-    vkmoe_session_destroy(session);
-    return code;
+    return code == EXIT_DONE ? rehearse(s) : code;
 }
 
 /* --- measuring --- */
@@ -345,14 +359,9 @@ static vkmoe_status time_rounds(struct study *s, vkmoe_session *session, vkmoe_e
 
 static int measure_speed(struct study *s)
 {
-    vkmoe_session_params params = cli_session_params(&s->options->common);
     vkmoe_session *session;
     vkmoe_error err;
-    params.context = 1 + TIMED;
-    for (size_t i = 0; i < s->count; i++)
-        if (active(s, &s->trials[i]) > params.routing.experts_per_token)
-            params.routing.experts_per_token = active(s, &s->trials[i]);
-    int code = cli_session_open(&s->options->common, &params, s->engine->model, &session);
+    int code = open_for_all(s, 1 + TIMED, &session);
     if (code != EXIT_DONE)
         return code;
     cli_cancel_on_interrupt(session);

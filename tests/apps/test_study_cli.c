@@ -440,7 +440,7 @@ static void loss_and_speed_are_drawn(void **state)
     test_vkmoe(&early[1], "balance", "-f", "none", "--map", "gone/m.svg");
     test_process_assert_sentence(&early[1], 1, "gone/m.svg");
     test_process_free(&early[1]);
-    test_vkmoe(&early[2], "study", "affinity", "none", "--map", "m.gif");
+    test_vkmoe(&early[2], "study", "importance", "-f", "none", "--map", "m.gif");
     test_process_assert_sentence(&early[2], 2, "--map: 'm.gif' ends in neither .svg nor .png");
     test_process_free(&early[2]);
 }
