@@ -4,10 +4,11 @@
  *   EXPERTS  grouped: each tile of sorted pairs has an expert of its own. With SWIGLU, x's rows are
  *            gathered through order and h stays sorted; else h is read sorted and y's rows are
  *            scattered through order
- * A workgroup makes a tile of VKM_TILE_ROWS rows by VKM_TILE_COLS columns, through shared memory
+ * A workgroup makes a tile of TILE_ROWS rows by TILE_COLS columns, through shared memory
  * (lib/gemm_shared.glsl), with subgroup arithmetic and lanes along K (lib/gemm_team.glsl), which
  * suits CPU drivers, as does a lane for each column (lib/gemm_wide.glsl), or with products of 8-bit
- * integers (lib/gemm_int8.glsl) or of float16 (lib/gemm_fp16.glsl, lib/gemm_coopmat.glsl).
+ * integers (lib/gemm_int8.glsl) or of float16 (lib/gemm_fp16.glsl, lib/gemm_coopmat.glsl). How tall
+ * and wide tiles may be on each path: runtime/kernels/tiles.c.
  * Workgroups: column tiles on x, folded into z where x does not suffice; row tiles on y. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
@@ -16,6 +17,10 @@
 
 /* Rows of a tile that share a weight at a time, where lanes or subgroups make blocks of it. */
 layout(constant_id = 1) const uint BLOCK_ROWS = 8;
+layout(constant_id = 2) const uint TILE_ROWS = 32;
+layout(constant_id = 3) const uint TILE_COLS = 32;
+/* What a matrix unit multiplies at a time: rows, columns << 8, K << 16. */
+layout(constant_id = 4) const uint MATRIX = 0x101010;
 
 #if defined(PATH_WIDE)
 #define GROUPS
@@ -28,6 +33,8 @@ layout(constant_id = 1) const uint BLOCK_ROWS = 8;
 #endif
 #if defined(PATH_INT8) || defined(PATH_FP16)
 #define GROUPS
+#elif defined(PATH_COOPMAT)
+#define BOUNDS
 #endif
 #include "lib/weights.glsl"
 
@@ -63,7 +70,7 @@ uvec2 tile_up_weights;
 /* False where there is nothing to do, for the whole workgroup alike. */
 bool tile_begin()
 {
-    tile_col = (gl_WorkGroupID.x + gl_WorkGroupID.z * gl_NumWorkGroups.x) * VKM_TILE_COLS;
+    tile_col = (gl_WorkGroupID.x + gl_WorkGroupID.z * gl_NumWorkGroups.x) * TILE_COLS;
 #ifdef EXPERTS
     uvec4 tile = ld_uvec4(p.tiles, gl_WorkGroupID.y); /* expert, first sorted index, rows */
     if (tile.x >= p.n_experts)
@@ -75,8 +82,8 @@ bool tile_begin()
     tile_weights = ffn_down(tile_weights, p.width, p.k_ld);
 #endif
 #else
-    tile_row = gl_WorkGroupID.y * VKM_TILE_ROWS;
-    tile_rows = min(p.n_rows - tile_row, VKM_TILE_ROWS);
+    tile_row = gl_WorkGroupID.y * TILE_ROWS;
+    tile_rows = min(p.n_rows - tile_row, TILE_ROWS);
     tile_weights = p.w;
 #endif
 #ifdef SWIGLU

@@ -29,8 +29,7 @@
 #define VKM_KV_BLOCK 64u     /* positions in one block of the KV cache */
 #define VKM_ROPE_SPLIT 256u  /* RoPE angles are composed from position mod and div this */
 #define VKM_SORT_TILE 128u   /* (row, slot) pairs that one workgroup of the expert sort handles */
-#define VKM_TILE_ROWS 32u    /* rows in one tile of a matrix product */
-#define VKM_TILE_COLS 32u    /* output columns in one tile of a matrix product */
+#define VKM_TILE_HEIGHTS 4u  /* that tiles of grouped products may have at once */
 #define VKM_VOCAB_BLOCK 512u /* logits that one workgroup of the sampler summarises */
 #define VKM_MAX_EXPERTS_SORTED 1024u
 #define VKM_PROBE_CHAINS 16u /* products that do not wait for one another, of one invocation */
@@ -178,13 +177,16 @@
     R(K, ids) I(K, histogram) U(K, n_pairs) U(K, n_experts)
 
 /* offsets [sort tiles, n_experts]: where in the sorted order the first pair of tile t that goes to
- * expert e lands. tiles: (expert, first sorted index, rows, 0) for each run of at most
- * VKM_TILE_ROWS pairs of one expert, experts rising. args: two sets of indirect workgroup counts,
- * (up_groups, tiles, 1) and (down_groups, tiles, 1), 6 uints. One workgroup. */
+ * expert e lands. tiles [n_heights, list_tiles, 4]: (expert, first sorted index, rows, 0), experts
+ * rising, in list i tiles that have room for least_rows << i rows; an expert has as many of the
+ * highest as it fills, then the lowest that holds the rest. args [n_heights, 6]: two sets of
+ * indirect workgroup counts for each list, (up_groups, its tiles, 1) and (down_groups, its tiles, 1).
+ * n_heights <= VKM_TILE_HEIGHTS. One workgroup. */
 #define VKM_PARAMS_moe_scan(K, R, W, I, X, T, C, U, F)                                             \
     R(K, histogram)                                                                                \
     I(K, offsets)                                                                                  \
-    I(K, tiles) I(K, args) U(K, n_sort_tiles) U(K, n_experts) U(K, up_groups) U(K, down_groups)
+    I(K, tiles) I(K, args) U(K, n_sort_tiles) U(K, n_experts) U(K, up_groups) U(K, down_groups)    \
+        U(K, least_rows) U(K, n_heights) U(K, list_tiles)
 
 /* order[sorted index] = pair. */
 #define VKM_PARAMS_moe_scatter(K, R, W, I, X, T, C, U, F)                                          \
@@ -216,7 +218,8 @@
     R(K, shared_w) R(K, shared_h) T(K, weights) X(K, x) U(K, k) U(K, n_out) U(K, x_ld) U(K, width) \
         U(K, h_ld) U(K, shared_width) U(K, shared_ld) U(K, n_experts)
 
-/* Grouped products over the sorted pairs; workgroup (column tile, tile), counts from args.
+/* Grouped products over the sorted pairs in the tiles of one list; workgroup (column tile, tile),
+ * counts from args.
  * h[i] = silu(gate . x[order[i] / k]) * (up . x[order[i] / k]) for sorted index i, [pairs, h_ld].
  */
 #define VKM_PARAMS_moe_gemm_up(K, R, W, I, X, T, C, U, F)                                          \

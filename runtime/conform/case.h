@@ -101,6 +101,9 @@ struct vkm_view vkm_case_permutation(struct vkm_suite *s, uint32_t n);
 struct vkm_view vkm_case_batch(struct vkm_suite *s, uint32_t n, uint32_t vocab, uint32_t positions,
                                uint32_t sequences);
 
+/* The height of tiles where one does. */
+#define VKM_CASE_TILE_ROWS 32u
+
 /* Whether few shapes do: types with factors differ from the others in how lib/weights.glsl reads
  * them, the same in all kernels, so unless all is wanted each kernel is compiled once for them. */
 static inline bool vkm_case_is_short(const struct vkm_suite *s)

@@ -11,9 +11,20 @@ struct sorted {
     struct vkm_view tiles, order, args;
 };
 
+/* Tiles of one height, so that one list has them all: a case's own, of those that the path has. */
+static struct vkm_tiling case_tiling(const struct vkm_suite *s, const struct grouped *g)
+{
+    struct vkm_tiling t = vkm_tiling(&s->caps, s->path, s->dtype, true);
+    t.least_rows <<= (g->rows + g->width) % t.n_heights;
+    t.n_heights = 1;
+    return t;
+}
+
 static struct sorted sort_pairs(struct vkm_suite *s, const struct grouped *g)
 {
+    struct vkm_tiling tiling = case_tiling(s, g);
     uint32_t n_pairs = g->rows * g->k, n_tiles = vkm_moe_sort_tiles(n_pairs);
+    uint32_t list_tiles = vkm_moe_list_tiles(n_pairs, g->n_experts, tiling.least_rows);
     uint64_t cells = (uint64_t)n_tiles * g->n_experts;
     struct vkm_params_moe_histogram histogram = {
         .ids = vkm_case_ids(s, n_pairs, g->n_experts, g->routing),
@@ -24,12 +35,15 @@ static struct sorted sort_pairs(struct vkm_suite *s, const struct grouped *g)
     struct vkm_params_moe_scan scan = {
         .histogram = histogram.histogram,
         .offsets = vkm_case_output(s, cells),
-        .tiles = vkm_case_output(s, 4 * (uint64_t)vkm_moe_max_tiles(n_pairs, g->n_experts)),
+        .tiles = vkm_case_output(s, 4 * (uint64_t)list_tiles),
         .args = vkm_case_output(s, 6),
         .n_sort_tiles = n_tiles,
         .n_experts = g->n_experts,
-        .up_groups = vkm_moe_column_groups(vkm_ld(g->width)),
-        .down_groups = vkm_moe_column_groups(vkm_ld(g->hidden)),
+        .up_groups = vkm_ceil_div(vkm_ld(g->width), tiling.cols),
+        .down_groups = vkm_ceil_div(vkm_ld(g->hidden), tiling.cols),
+        .least_rows = tiling.least_rows,
+        .n_heights = tiling.n_heights,
+        .list_tiles = list_tiles,
     };
     struct vkm_params_moe_scatter scatter = {
         .ids = histogram.ids,
@@ -48,8 +62,19 @@ static bool grouped_case(struct vkm_suite *s, const struct grouped *g)
 {
     if (vkm_case_is_short(s) && g->rows * g->k <= 3 * g->n_experts) /* blocks of other heights */
         return false;
-    return vkm_case(s, "hidden=%u width=%u experts=%u k=%u rows=%u %s", g->hidden, g->width,
-                    g->n_experts, g->k, g->rows, vkm_routing_name(g->routing));
+    return vkm_case(s, "hidden=%u width=%u experts=%u k=%u rows=%u %s tile=%u", g->hidden, g->width,
+                    g->n_experts, g->k, g->rows, vkm_routing_name(g->routing),
+                    case_tiling(s, g).least_rows);
+}
+
+static struct vkm_launch grouped_launch(const struct vkm_suite *s, const struct grouped *g,
+                                        struct vkm_view args)
+{
+    return (struct vkm_launch){.n_rows = g->rows * g->k,
+                               .dtype = s->dtype,
+                               .indirect = args,
+                               .tile_rows = case_tiling(s, g).least_rows,
+                               .lists = 1};
 }
 
 static void grouped_up(struct vkm_suite *s, const struct grouped *g)
@@ -72,9 +97,7 @@ static void grouped_up(struct vkm_suite *s, const struct grouped *g)
         .h_ld = h_ld,
         .n_experts = g->n_experts,
     };
-    struct vkm_launch launch = {
-        .n_rows = n_pairs, .dtype = s->dtype, .indirect = vkm_view_slice(sorted.args, 0, 12)};
-    vkm_case_run(s, launch, &p);
+    vkm_case_run(s, grouped_launch(s, g, vkm_view_slice(sorted.args, 0, 12)), &p);
 }
 
 static void grouped_down(struct vkm_suite *s, const struct grouped *g)
@@ -98,9 +121,7 @@ static void grouped_down(struct vkm_suite *s, const struct grouped *g)
         .y_ld = y_ld,
         .n_experts = g->n_experts,
     };
-    struct vkm_launch launch = {
-        .n_rows = n_pairs, .dtype = s->dtype, .indirect = vkm_view_slice(sorted.args, 12, 12)};
-    vkm_case_run(s, launch, &p);
+    vkm_case_run(s, grouped_launch(s, g, vkm_view_slice(sorted.args, 12, 12)), &p);
 }
 
 static void grouped_shapes(struct vkm_suite *s,

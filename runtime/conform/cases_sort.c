@@ -3,6 +3,7 @@
 
 struct sort {
     uint32_t n_pairs, n_experts, n_tiles;
+    struct vkm_tiling tiling;
     struct vkm_view ids, histogram, offsets;
 };
 
@@ -18,16 +19,19 @@ static struct vkm_params_moe_histogram histogram_params(const struct sort *t)
 
 static struct vkm_params_moe_scan scan_params(struct vkm_suite *s, const struct sort *t)
 {
-    uint32_t max_tiles = vkm_moe_max_tiles(t->n_pairs, t->n_experts);
+    uint32_t list_tiles = vkm_moe_list_tiles(t->n_pairs, t->n_experts, vkm_tiling_most(&t->tiling));
     return (struct vkm_params_moe_scan){
         .histogram = t->histogram,
         .offsets = t->offsets,
-        .tiles = vkm_case_output(s, 4 * (uint64_t)max_tiles),
-        .args = vkm_case_output(s, 6),
+        .tiles = vkm_case_output(s, 4 * (uint64_t)list_tiles * t->tiling.n_heights),
+        .args = vkm_case_output(s, 6 * (uint64_t)t->tiling.n_heights),
         .n_sort_tiles = t->n_tiles,
         .n_experts = t->n_experts,
         .up_groups = 44,
         .down_groups = 64,
+        .least_rows = t->tiling.least_rows,
+        .n_heights = t->tiling.n_heights,
+        .list_tiles = list_tiles,
     };
 }
 
@@ -64,10 +68,16 @@ static void run_scatter(struct vkm_suite *s, struct sort *t)
 static void sort_case(struct vkm_suite *s, uint32_t n_pairs, uint32_t n_experts,
                       enum vkm_routing routing, void (*run)(struct vkm_suite *, struct sort *))
 {
-    if (!vkm_case(s, "pairs=%u experts=%u %s", n_pairs, n_experts, vkm_routing_name(routing)))
+    static const struct vkm_tiling tilings[] = {{32, 1, 32}, {16, 3, 32}, {16, 4, 64},
+                                                {16, 1, 32}, {32, 3, 32}, {16, 2, 32}};
+    struct vkm_tiling tiling = tilings[(n_pairs + n_experts + routing) % VKM_COUNT(tilings)];
+    if (!vkm_case(s, "pairs=%u experts=%u %s tiles=%u..%u", n_pairs, n_experts,
+                  vkm_routing_name(routing), tiling.least_rows, vkm_tiling_most(&tiling)))
         return;
-    struct sort t = {
-        .n_pairs = n_pairs, .n_experts = n_experts, .n_tiles = vkm_moe_sort_tiles(n_pairs)};
+    struct sort t = {.n_pairs = n_pairs,
+                     .n_experts = n_experts,
+                     .n_tiles = vkm_moe_sort_tiles(n_pairs),
+                     .tiling = tiling};
     uint64_t cells = (uint64_t)t.n_tiles * n_experts;
     t.ids = vkm_case_ids(s, n_pairs, n_experts, routing);
     t.histogram = vkm_case_output(s, cells);

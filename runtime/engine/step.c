@@ -47,8 +47,8 @@ static bool fits(const struct vkm_gpu *gpu, const struct vkm_config *config,
     const struct vkm_caps *caps = vkm_gpu_caps(gpu);
     uint64_t pairs = (uint64_t)layout->max_rows * layout->routing.k;
     if (layout->max_rows > caps->max_groups[1] || pairs > UINT32_MAX ||
-        (pairs > 0 &&
-         vkm_moe_max_tiles((uint32_t)pairs, config->n_routed_experts) > caps->max_groups[1]))
+        (pairs > 0 && vkm_moe_list_tiles((uint32_t)pairs, config->n_routed_experts,
+                                         VKM_TILE_LEAST) > caps->max_groups[1]))
         return false;
     return vkm_state_bytes(config, layout).device <= vkm_gpu_max_buffer(gpu);
 }

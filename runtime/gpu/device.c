@@ -157,11 +157,9 @@ static void find_features(struct vkm_gpu *gpu)
     };
     gpu->imports = vkm_import_is_offered(gpu);
     /* Asking may fail where it did not before. */
-    if (gpu->info.paths[VKM_PATH_COOPMAT].state != VKMOE_PATH_MISSING)
-        gpu->features.matrices = true;
-    else
-        (void)vkm_device_has_matrices(&gpu->params, &gpu->vk, gpu->instance.handle, gpu->physical,
-                                      &gpu->features.matrices);
+    gpu->features.matrices = vkm_device_has_matrices(&gpu->params, &gpu->vk, gpu->instance.handle,
+                                                     gpu->physical, &gpu->features.matrix) &&
+                             gpu->features.matrix != 0;
 }
 
 static vkmoe_status create_device(struct vkm_gpu *gpu, vkmoe_error *err)
@@ -236,6 +234,7 @@ static void fill_caps(struct vkm_gpu *gpu, const VkPhysicalDeviceLimits *limits)
     caps->shared_bytes = gpu->info.shared_memory;
     bool sized = caps->paths[VKM_PATH_SUBGROUP] || caps->paths[VKM_PATH_COOPMAT];
     caps->subgroup_size = sized ? gpu->info.subgroup_size : 0;
+    caps->matrix = gpu->features.matrix;
     caps->cpu = gpu->info.kind == VKMOE_DEVICE_CPU;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (caps->cpu)

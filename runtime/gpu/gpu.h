@@ -21,11 +21,13 @@ struct vkm_caps {
     uint32_t max_invocations; /* per workgroup */
     uint32_t shared_bytes;    /* per workgroup */
     uint32_t subgroup_size;   /* that subgroup variants run with; 0: path not available */
+    uint32_t matrix; /* what the path coopmat multiplies at a time: rows, columns << 8, K << 16 */
     bool paths[VKM_PATH_COUNT];
     bool cpu;                 /* the device is the host's processor, or the reference executor */
     uint32_t cores;           /* of the host, where the device is its processor; else 0 */
     uint32_t tiled_rows;      /* as the params say; 0: the launch table decides */
     uint32_t split_positions; /* likewise */
+    uint32_t tile_rows;       /* the only height of tiles; 0: those of kernels/tiles.c */
     /* What the launch table takes from a tuning file; this layer only hands it on. NULL: nothing.
      */
     const struct vkm_tuning *tuning;

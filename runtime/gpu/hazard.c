@@ -8,6 +8,7 @@ struct touch {
     uint64_t begin, end;
     uint32_t op;
     uint32_t interval;
+    uint32_t side; /* ops beside one another have one number */
     const char *field;
     bool write;
 };
@@ -17,32 +18,37 @@ struct touches {
     size_t count, capacity;
 };
 
+/* Adds what is touched of a view, at the place that `touch` tells. */
 static bool add(const struct vkm_stream *s, struct touches *t, const struct vkm_view *view,
-                uint32_t op, uint32_t interval, const char *field, bool write)
+                struct touch touch)
 {
     if (!view->buffer || view->size == 0)
         return true;
     if (!VKM_ARRAY_RESERVE(s->allocator, t, 1))
         return false;
-    uint64_t begin = view->buffer->address + view->offset;
-    t->items[t->count++] = (struct touch){begin, begin + view->size, op, interval, field, write};
+    touch.begin = view->buffer->address + view->offset;
+    touch.end = touch.begin + view->size;
+    t->items[t->count++] = touch;
     return true;
 }
 
 static bool gather(const struct vkm_stream *s, struct touches *t)
 {
-    uint32_t interval = 0;
+    uint32_t interval = 0, side = 0;
     for (uint32_t i = 0; i < s->ops.count; i++) {
         const struct vkm_op *op = &s->ops.items[i];
         const struct vkm_kernel *kernel = vkm_op_kernel(s, op);
         interval += op->barrier;
-        if (!add(s, t, &op->indirect, i, interval, "indirect", false))
+        side += !op->beside;
+        struct touch touch = {.op = i, .interval = interval, .side = side, .field = "indirect"};
+        if (!add(s, t, &op->indirect, touch))
             return false;
         for (uint32_t f = 0; f < kernel->n_fields; f++) {
             const struct vkm_field *field = &kernel->fields[f];
+            touch.field = field->name;
+            touch.write = vkm_field_writes(field->kind);
             if (vkm_field_is_view(field->kind) &&
-                !add(s, t, vkm_params_view(vkm_op_params(s, op), field), i, interval, field->name,
-                     vkm_field_writes(field->kind)))
+                !add(s, t, vkm_params_view(vkm_op_params(s, op), field), touch))
                 return false;
         }
     }
@@ -69,7 +75,7 @@ vkmoe_status vkm_hazard_check(const struct vkm_stream *s, vkmoe_error *err)
     for (size_t i = 0; i < t.count && status == VKMOE_OK; i++) {
         for (size_t j = i; j-- > 0 && t.items[j].interval == t.items[i].interval;) {
             const struct touch *a = &t.items[j], *b = &t.items[i];
-            if (a->op != b->op && (a->write || b->write) && a->begin < b->end &&
+            if (a->side != b->side && (a->write || b->write) && a->begin < b->end &&
                 b->begin < a->end) {
                 status = report(s, a, b, err);
                 break;

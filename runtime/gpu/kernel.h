@@ -42,7 +42,7 @@ struct vkm_field {
 };
 
 #define VKM_MAX_FIELDS 24u
-#define VKM_MAX_SPEC 4u
+#define VKM_MAX_SPEC 5u
 #define VKM_MAX_PUSH                                                                               \
     120u /* bytes; the debug variant needs 8 more of the 128 that Vulkan grants                    \
           */
@@ -66,8 +66,9 @@ enum vkm_path {
 /* What happens to activations before they are multiplied. */
 enum vkm_rounding {
     VKM_ROUNDING_NONE,
-    VKM_ROUNDING_F16,      /* to 11 bits of mantissa, ties to even */
-    VKM_ROUNDING_F16_SUMS, /* likewise; what happens to sums of products is the device's own error
+    VKM_ROUNDING_F16,      /* to 11 bits of mantissa, ties to even; weights too */
+    VKM_ROUNDING_F16_SUMS, /* activations likewise; what happens to sums of products is the device's
+                            * own error
                             */
     VKM_ROUNDING_INT8, /* to 8 bits, groups of 32 with a scale: vkm_round_int8 in kernels/ref.h */
 };

@@ -146,17 +146,17 @@ static void vkm_need_int8_dot(const struct vkm_path_probe *probe, vkmoe_path_inf
 static void vkm_need_matrices(const struct vkm_path_probe *probe, vkmoe_path_info *info)
 {
     const char *missing =
-        !VKM_BUILT_COOPMAT     ? "this build has no shaders for it, as its glslang "
-                                 "lacks GL_KHR_cooperative_matrix"
-        : !probe->matrices     ? "it lacks VK_KHR_cooperative_matrix, or memory model "
-                                 "or float16 for it"
-        : !probe->matrices_fit ? "none of its matrices is 16 by 16 by 16, of float16 added up in "
-                                 "float32 by a subgroup"
+        !VKM_BUILT_COOPMAT ? "this build has no shaders for it, as its glslang "
+                             "lacks GL_KHR_cooperative_matrix"
+        : !probe->matrices ? "it lacks VK_KHR_cooperative_matrix, or memory model "
+                             "or float16 for it"
+        : !probe->matrix   ? "none of its matrices has sides of 8 or 16, of float16 added up in "
+                             "float32 by a subgroup"
         : !(probe->info->subgroup_sizes & probe->info->subgroup_size) ||
                 4 * probe->info->subgroup_size > probe->info->max_invocations
             ? "it cannot run workgroups of four full subgroups"
             : NULL;
-    info->suits = !missing;
+    info->suits = !missing && probe->info->kind != VKMOE_DEVICE_CPU;
     if (missing)
         snprintf(info->reason, sizeof(info->reason), "%s", missing);
 }
@@ -170,6 +170,7 @@ static need_fn *const needs[] = {
 /* Why a path that can run is not what the device is best at. */
 static const char *const unsuited[VKM_PATH_COUNT] = {
     [VKM_PATH_FP16] = "CPU drivers convert float16 back and forth",
+    [VKM_PATH_COOPMAT] = "CPU drivers have no matrix units for it",
     [VKM_PATH_INT8] = "the driver does not accelerate packed int8 dot products",
 };
 

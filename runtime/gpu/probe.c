@@ -145,34 +145,48 @@ static void probe_queues(const struct vkm_vk *vk, VkPhysicalDevice device, bool 
     }
 }
 
-/* Whether a subgroup multiplies float16 matrices of 16 by 16, and adds up in float32. */
-static bool matrices_fit(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
-                         VkInstance instance, VkPhysicalDevice device)
+/* The shape of float16 matrices that a subgroup multiplies and adds up in float32; 0 for others. */
+static uint32_t matrix_shape(const VkCooperativeMatrixPropertiesKHR *s)
+{
+    bool halves =
+        s->AType == VK_COMPONENT_TYPE_FLOAT16_KHR && s->BType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
+        s->CType == VK_COMPONENT_TYPE_FLOAT32_KHR && s->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR;
+    bool fits = (s->MSize == 8 || s->MSize == 16) && (s->NSize == 8 || s->NSize == 16) &&
+                (s->KSize == 8 || s->KSize == 16 || s->KSize == 32);
+    return halves && fits && s->scope == VK_SCOPE_SUBGROUP_KHR
+               ? s->MSize | s->NSize << 8 | s->KSize << 16
+               : 0;
+}
+
+/* Products of one multiplication. */
+static uint32_t matrix_work(uint32_t shape)
+{
+    return (shape & 255) * (shape >> 8 & 255) * (shape >> 16);
+}
+
+/* The largest shape of those that suit, the first of equals. */
+static uint32_t best_matrix(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
+                            VkInstance instance, VkPhysicalDevice device)
 {
     PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR list =
         (PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)vk->GetInstanceProcAddr(
             instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
-    uint32_t count = 0;
-    bool fit = false;
+    uint32_t count = 0, best = 0;
     if (!list || list(device, &count, NULL) < 0 || count == 0)
-        return false;
+        return 0;
     VkCooperativeMatrixPropertiesKHR *shapes =
         vkm_calloc(params->allocator, count, sizeof(*shapes));
     for (uint32_t i = 0; i < count && shapes; i++)
         shapes[i].sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
     if (shapes && list(device, &count, shapes) >= 0) {
         for (uint32_t i = 0; i < count; i++) {
-            const VkCooperativeMatrixPropertiesKHR *s = &shapes[i];
-            fit |= s->MSize == 16 && s->NSize == 16 && s->KSize == 16 &&
-                   s->AType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
-                   s->BType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
-                   s->CType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
-                   s->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
-                   s->scope == VK_SCOPE_SUBGROUP_KHR;
+            uint32_t shape = matrix_shape(&shapes[i]);
+            if (matrix_work(shape) > matrix_work(best))
+                best = shape;
         }
     }
     vkm_free(params->allocator, shapes);
-    return fit;
+    return best;
 }
 
 /* The extension, and features of Vulkan 1.2 that shaders with it need. */
@@ -198,10 +212,10 @@ static bool has_matrices(const struct vkm_gpu_params *params, const struct vkm_v
 }
 
 bool vkm_device_has_matrices(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
-                             VkInstance instance, VkPhysicalDevice device, bool *fit)
+                             VkInstance instance, VkPhysicalDevice device, uint32_t *shape)
 {
     bool has = has_matrices(params, vk, device);
-    *fit = has && matrices_fit(params, vk, instance, device);
+    *shape = has ? best_matrix(params, vk, instance, device) : 0;
     return has;
 }
 
@@ -231,7 +245,7 @@ static void probe_paths(const struct vkm_gpu_params *params, const struct vkm_vk
         .int8_dot = v13.shaderIntegerDotProduct,
         .int8_dot_fast = p13.integerDotProduct4x8BitPackedSignedAccelerated,
     };
-    probe.matrices = vkm_device_has_matrices(params, vk, instance, device, &probe.matrices_fit);
+    probe.matrices = vkm_device_has_matrices(params, vk, instance, device, &probe.matrix);
     vkm_paths_probe(&probe, info);
 }
 

@@ -24,9 +24,10 @@ vkmoe_status vkm_recorder_status(const struct vkm_recorder *r, vkmoe_error *err)
     return r->error.status;
 }
 
-static bool conflicts(const struct vkm_recorder *r, const struct vkm_access *access)
+/* Among the first n accesses since the last barrier. */
+static bool conflicts(const struct vkm_recorder *r, size_t n, const struct vkm_access *access)
 {
-    for (size_t i = 0; i < r->open.count; i++) {
+    for (size_t i = 0; i < n; i++) {
         const struct vkm_access *o = &r->open.items[i];
         if (o->buffer == access->buffer && o->begin < access->end && access->begin < o->end &&
             (o->write || access->write))
@@ -118,6 +119,7 @@ static bool append(struct vkm_recorder *r, const struct vkm_dispatch *d, uint32_
         .indirect = d->indirect,
         .params = s->params.count,
         .barrier = barrier,
+        .beside = d->beside,
     };
     memcpy(op->spec, d->spec, sizeof(op->spec));
     memcpy(s->params.items + s->params.count, d->params, s->set->kernels[d->kernel].params_size);
@@ -144,10 +146,12 @@ void vkm_record(struct vkm_recorder *r, const struct vkm_dispatch *d)
         return;
 
     bool barrier = false;
+    if (!d->beside)
+        r->before = r->open.count;
     for (uint32_t i = 0; i < n && !barrier; i++)
-        barrier = conflicts(r, &touched[i]);
+        barrier = conflicts(r, r->before, &touched[i]);
     if (barrier)
-        r->open.count = 0;
+        r->open.count = r->before = 0;
     if (!VKM_ARRAY_RESERVE(r->stream->allocator, &r->open, n)) {
         vkm_fail_memory(&r->error, n * sizeof(*touched), "hazard tracking");
         return;

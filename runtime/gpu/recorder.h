@@ -16,6 +16,8 @@ struct vkm_dispatch {
     struct vkm_view
         indirect;       /* the counts, when its buffer is set; groups estimate the work then */
     const void *params; /* the kernel's params struct; copied */
+    bool beside; /* it and the dispatch before it, which may be beside another, write what no other
+                    of them touches, though their views overlap: the same work in parts */
 };
 
 /* Byte ranges touched since the last barrier. */
@@ -33,6 +35,7 @@ struct vkm_recorder {
         struct vkm_access *items;
         size_t count, capacity;
     } open;
+    size_t before; /* those of them that come before the dispatches beside one another */
     vkmoe_error error;
 };
 
@@ -42,8 +45,9 @@ void vkm_recorder_init(struct vkm_recorder *r, struct vkm_stream *stream,
 void vkm_recorder_finish(struct vkm_recorder *r);
 
 /* Appends a dispatch; a barrier goes before it if it touches what an earlier dispatch since the
- * last barrier wrote, or writes what one touched. Groups beyond the device's limits, a missing
- * variant or a view beyond its buffer fail. A dispatch with a zero group count is dropped. */
+ * last barrier wrote, or writes what one touched, but for those it is beside. Groups beyond the
+ * device's limits, a missing variant or a view beyond its buffer fail. A dispatch with a zero group
+ * count is dropped. */
 void vkm_record(struct vkm_recorder *r, const struct vkm_dispatch *d);
 
 vkmoe_status vkm_recorder_status(const struct vkm_recorder *r, vkmoe_error *err);

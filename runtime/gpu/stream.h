@@ -15,6 +15,7 @@ struct vkm_op {
     double work;   /* bytes and operations, as whoever recorded it estimates; 0: not told */
     size_t params; /* offset of the params struct in stream->params */
     bool barrier;  /* everything before is finished and visible before this op */
+    bool beside;   /* it and the op before it touch nothing that the other writes, see recorder.h */
 };
 
 struct vkm_stream {

@@ -122,6 +122,7 @@ struct vkm_queue {
 /* What a device was created with, as far as devices differ. */
 struct vkm_features {
     bool int64, float16, int8_dot, matrices;
+    uint32_t matrix;                 /* their shape, as in struct vkm_caps */
     VkSubgroupFeatureFlags subgroup; /* operations */
 };
 
@@ -175,10 +176,11 @@ struct vkm_gpu {
     struct vkm_rates rates; /* used by one thread at a time, like submission */
 };
 
-/* Whether the device has VK_KHR_cooperative_matrix, the features that shaders with it need, and
- * matrices of the shape that lib/gemm_coopmat.glsl has in *fit. */
+/* Whether the device has VK_KHR_cooperative_matrix and the features that shaders with it need.
+ * *shape is that of the matrices lib/gemm_coopmat.glsl is to take, as in struct vkm_caps; 0: none
+ * suits. */
 bool vkm_device_has_matrices(const struct vkm_gpu_params *params, const struct vkm_vk *vk,
-                             VkInstance instance, VkPhysicalDevice device, bool *fit);
+                             VkInstance instance, VkPhysicalDevice device, uint32_t *shape);
 
 /* What the paths need to know of a device. */
 struct vkm_path_probe {
@@ -189,7 +191,7 @@ struct vkm_path_probe {
     bool int8_dot;                 /* products of four packed 8-bit integers, */
     bool int8_dot_fast;            /* which the driver calls accelerated */
     bool matrices;                 /* VK_KHR_cooperative_matrix and the features it needs here, */
-    bool matrices_fit;             /* of the shape that lib/gemm_coopmat.glsl has */
+    uint32_t matrix;               /* of this shape, as in struct vkm_caps; 0: none that suits */
 };
 /* Fills info->paths. */
 void vkm_paths_probe(const struct vkm_path_probe *probe, vkmoe_device_info *info);

@@ -169,20 +169,21 @@ static struct vkm_cost cost_moe_gemv_down(const struct dispatch *d, const void *
                              .weights = routed.weights + always.weights};
 }
 
-/* Grouped products: their first workgroup count is the estimate, a pair each. */
+/* Grouped products: their workgroup counts are estimates, all pairs and the lists among which those
+ * are shared, nobody knows how: equally here, so that all lists together come to what is true. */
 static struct vkm_cost cost_moe_gemm_up(const struct dispatch *d, const void *params)
 {
     const struct vkm_params_moe_gemm_up *p = params;
-    double pairs = d->op->groups[0];
-    return product(d, &(struct product){2 * d->facts->experts, p->width, p->k_ld, 2 * pairs,
+    double lists = d->op->groups[1], pairs = d->op->groups[0] / lists;
+    return product(d, &(struct product){2 * d->facts->experts / lists, p->width, p->k_ld, 2 * pairs,
                                         pairs / p->k * p->k_ld, pairs * p->h_ld});
 }
 
 static struct vkm_cost cost_moe_gemm_down(const struct dispatch *d, const void *params)
 {
     const struct vkm_params_moe_gemm_down *p = params;
-    double pairs = d->op->groups[0];
-    return product(d, &(struct product){d->facts->experts, p->n_out, p->h_ld, pairs,
+    double lists = d->op->groups[1], pairs = d->op->groups[0] / lists;
+    return product(d, &(struct product){d->facts->experts / lists, p->n_out, p->h_ld, pairs,
                                         pairs * p->h_ld, pairs * p->y_ld});
 }
 

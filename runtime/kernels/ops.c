@@ -189,10 +189,13 @@ static void geometry_moe_gemv_down(const struct vkm_caps *caps, const struct vkm
     set_gemv(caps, d, p->n_out, 1, launch->n_rows);
 }
 
+/* Returns how many lanes that makes. */
 static uint32_t set_gemm_path(const struct vkm_caps *caps, struct vkm_dispatch *d)
 {
     uint32_t lanes = lanes_of(caps, d);
     d->path = gemm_path(caps, d->kernel, d->dtype);
+    d->spec[1] = GEMM_BLOCK;
+    d->spec[4] = d->path == VKM_PATH_COOPMAT ? caps->matrix : 0;
     if (!vkm_path_is_sized(d->path))
         return lanes;
     if (d->path == VKM_PATH_COOPMAT)
@@ -203,13 +206,17 @@ static uint32_t set_gemm_path(const struct vkm_caps *caps, struct vkm_dispatch *
                        vkm_min_u32(GEMM_SUBGROUPS * caps->subgroup_size, lanes));
 }
 
+/* The rows are cut into tiles of one height, the lowest that is high enough for all, if any is. */
 static void set_gemm(const struct vkm_caps *caps, struct vkm_dispatch *d, uint32_t n_out,
                      uint32_t n_rows)
 {
-    set_groups(d, set_gemm_path(caps, d), vkm_ceil_div(n_out, VKM_TILE_COLS),
-               vkm_ceil_div(n_rows, VKM_TILE_ROWS));
+    uint32_t lanes = set_gemm_path(caps, d);
+    bool swiglu = d->kernel == VKM_K_ffn_gemm_up;
+    struct vkm_tiling tiling = vkm_tiling_for(vkm_tiling(caps, d->path, d->dtype, swiglu), n_rows);
+    d->spec[2] = vkm_tiling_most(&tiling);
+    d->spec[3] = tiling.cols;
+    set_groups(d, lanes, vkm_ceil_div(n_out, tiling.cols), vkm_ceil_div(n_rows, d->spec[2]));
     fold_groups(caps, d);
-    d->spec[1] = GEMM_BLOCK;
 }
 
 static void geometry_gemm(const struct vkm_caps *caps, const struct vkm_launch *launch,
@@ -240,10 +247,13 @@ static void geometry_ffn_gemm_up(const struct vkm_caps *caps, const struct vkm_l
 static void set_grouped(const struct vkm_caps *caps, const struct vkm_launch *launch,
                         uint32_t n_experts, struct vkm_dispatch *d)
 {
-    set_groups(d, set_gemm_path(caps, d), launch->n_rows, 1);
-    bool blocks = d->path == VKM_PATH_SUBGROUP || d->path == VKM_PATH_WIDE;
-    d->spec[1] = blocks ? gemm_block(launch->n_rows, n_experts) : GEMM_BLOCK;
+    set_groups(d, set_gemm_path(caps, d), launch->n_rows, launch->lists);
+    if (d->path == VKM_PATH_SUBGROUP || d->path == VKM_PATH_WIDE)
+        d->spec[1] = gemm_block(launch->n_rows, n_experts);
+    d->spec[2] = launch->tile_rows;
+    d->spec[3] = vkm_tiling(caps, d->path, d->dtype, true).cols;
     d->indirect = launch->indirect;
+    d->beside = launch->beside;
 }
 
 static void geometry_moe_gemm_up(const struct vkm_caps *caps, const struct vkm_launch *launch,
@@ -446,15 +456,22 @@ enum vkm_path vkm_product_path(const struct vkm_caps *caps, enum vkm_dtype dtype
 
 /* --- sizes --- */
 
-uint32_t vkm_moe_column_groups(uint32_t ld)
+/* Gate and up need the most room, and down takes the same tiles. */
+struct vkm_tiling vkm_moe_tiling(const struct vkm_caps *caps, enum vkm_dtype dtype, uint32_t n_rows)
 {
-    return vkm_ceil_div(ld, VKM_TILE_COLS);
+    enum vkm_path path = gemm_path(caps, VKM_K_moe_gemm_up, dtype);
+    return vkm_tiling_for(vkm_tiling(caps, path, dtype, true), n_rows);
 }
 
 /* Each expert's last tile may be part full, and there are no more tiles than pairs. */
+uint32_t vkm_moe_list_tiles(uint32_t n_pairs, uint32_t n_experts, uint32_t most_rows)
+{
+    return vkm_min_u32(n_pairs, n_pairs / most_rows + n_experts);
+}
+
 uint32_t vkm_moe_max_tiles(uint32_t n_pairs, uint32_t n_experts)
 {
-    return vkm_min_u32(n_pairs, n_pairs / VKM_TILE_ROWS + n_experts);
+    return VKM_TILE_HEIGHTS * vkm_moe_list_tiles(n_pairs, n_experts, VKM_TILE_LEAST);
 }
 
 uint32_t vkm_moe_sort_tiles(uint32_t n_pairs)

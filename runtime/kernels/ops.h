@@ -5,13 +5,18 @@
 #include "gpu/gpu.h"
 #include "gpu/recorder.h"
 #include "kernels/kernels.h"
+#include "kernels/tiles.h"
 
 /* What geometry needs beyond the params. */
 struct vkm_launch {
-    uint32_t n_rows;          /* batch rows; for kernels over pairs: rows * k; unused by moe_scan,
-                                 an estimate of the work for moe_gemm_up and moe_gemm_down */
-    enum vkm_dtype dtype;     /* of the weights or the KV cache, where there is either */
-    struct vkm_view indirect; /* workgroup counts for moe_gemm_up and moe_gemm_down */
+    uint32_t n_rows;      /* batch rows; for kernels over pairs: rows * k; unused by moe_scan,
+                             an estimate of the work for moe_gemm_up and moe_gemm_down */
+    enum vkm_dtype dtype; /* of the weights or the KV cache, where there is either */
+    /* For moe_gemm_up and moe_gemm_down: workgroup counts, the height of the tiles in the list, of
+     * how many lists it is one, and whether it is beside the one before. */
+    struct vkm_view indirect;
+    uint32_t tile_rows, lists;
+    bool beside;
 };
 
 /* vkm_op_NAME(recorder, launch, params) appends one dispatch of NAME: the best path that
@@ -30,8 +35,10 @@ void vkm_op(struct vkm_recorder *r, enum vkm_kernel_id kernel, struct vkm_launch
 /* The path of tiled products with such weights. */
 enum vkm_path vkm_product_path(const struct vkm_caps *caps, enum vkm_dtype dtype);
 
-/* Column workgroups of the grouped products, which moe_scan writes into its indirect arguments. */
-uint32_t vkm_moe_column_groups(uint32_t ld);
+/* The tiles of the grouped products of n_rows rows, whose column workgroups moe_scan writes into
+ * its indirect arguments: ld / cols, rounded up. */
+struct vkm_tiling vkm_moe_tiling(const struct vkm_caps *caps, enum vkm_dtype dtype,
+                                 uint32_t n_rows);
 /* How attention splits the context, see params.h. */
 struct vkm_split {
     uint32_t count, span;
@@ -59,7 +66,9 @@ uint32_t vkm_gemm_threshold(const struct vkm_caps *caps);
  * read once for all: of few rows only where some are expected to share experts. */
 bool vkm_groups_experts(const struct vkm_caps *caps, uint32_t n_rows, uint32_t k,
                         uint32_t n_experts);
-/* Upper bounds for buffers: tiles that moe_scan can write, and sort tiles, for n_pairs pairs. */
+/* Upper bounds for n_pairs pairs: tiles of one height that moe_scan can write, whose highest are so
+ * high; tiles of all heights, whatever those are; and sort tiles. */
+uint32_t vkm_moe_list_tiles(uint32_t n_pairs, uint32_t n_experts, uint32_t most_rows);
 uint32_t vkm_moe_max_tiles(uint32_t n_pairs, uint32_t n_experts);
 uint32_t vkm_moe_sort_tiles(uint32_t n_pairs);
 

@@ -33,7 +33,7 @@ void vkm_round_int8(const float *values, size_t n, struct vkm_int8_group *group)
         group->quants[i] = (int32_t)nearbyintf(values[i] * inverse);
 }
 
-/* To 11 bits. */
+/* To 11 bits. Those that float16 has denormals for are too small to matter. */
 static float round_half(float value)
 {
     uint32_t bits = vkm_f32_bits(value);
@@ -74,6 +74,8 @@ double vkm_ref_dot(const struct vkm_ref *ref, const void *weights, size_t row, s
         double values[VKM_GROUP] = {0};
         vkm_row_read(weights, ref->dtype, ld, row, at, count, w);
         round_activations(ref->rounding, x + at, count, values);
+        for (size_t i = 0; i < count && ref->rounding == VKM_ROUNDING_F16; i++)
+            w[i] = round_half(w[i]);
         for (size_t i = 0; i < VKM_GROUP; i++)
             values[i] *= (double)w[i];
         for (size_t i = 0; i < VKM_GROUP && ref->magnitude; i++)

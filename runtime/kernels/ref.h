@@ -46,8 +46,8 @@ struct vkm_int8_group {
 };
 void vkm_round_int8(const float *values, size_t n, struct vkm_int8_group *group);
 
-/* Row `row` of weights (ld elements apart) times the vector x, over n elements; x rounded as
- * ref->rounding says. */
+/* Row `row` of weights (ld elements apart) times the vector x, over n elements; x, and weights
+ * where they are, rounded as ref->rounding says. */
 double vkm_ref_dot(const struct vkm_ref *ref, const void *weights, size_t row, size_t ld,
                    const float *x, size_t n);
 

@@ -15,6 +15,15 @@ void vkm_ref_moe_histogram(const struct vkm_ref *ref, const void *params)
     }
 }
 
+/* The list of the lowest tiles that hold so many pairs, or the last one. */
+static uint32_t tile_list(const struct vkm_params_moe_scan *p, uint32_t pairs)
+{
+    uint32_t list = 0;
+    while (list + 1 < p->n_heights && p->least_rows << list < pairs)
+        list++;
+    return list;
+}
+
 void vkm_ref_moe_scan(const struct vkm_ref *ref, const void *params)
 {
     const struct vkm_params_moe_scan *p = params;
@@ -22,24 +31,28 @@ void vkm_ref_moe_scan(const struct vkm_ref *ref, const void *params)
     uint32_t *offsets = vkm_ref_out(ref, &p->offsets);
     uint32_t *tiles = vkm_ref_out(ref, &p->tiles);
     uint32_t *args = vkm_ref_out(ref, &p->args);
-    uint32_t sorted = 0, n_tiles = 0;
+    uint32_t sorted = 0, n_tiles[VKM_TILE_HEIGHTS] = {0};
+    uint32_t most = p->least_rows << (p->n_heights - 1);
     for (uint32_t e = 0; e < p->n_experts; e++) {
         uint32_t first = sorted;
         for (size_t t = 0; t < p->n_sort_tiles; t++) {
             offsets[t * p->n_experts + e] = sorted;
             sorted += histogram[t * p->n_experts + e];
         }
-        for (uint32_t i = first; i < sorted; i += VKM_TILE_ROWS) {
-            uint32_t *tile = tiles + 4 * (size_t)n_tiles++;
+        for (uint32_t i = first; i < sorted; i += most) {
+            uint32_t rows = vkm_min_u32(sorted - i, most), list = tile_list(p, rows);
+            uint32_t *tile = tiles + 4 * ((size_t)list * p->list_tiles + n_tiles[list]++);
             tile[0] = e;
             tile[1] = i;
-            tile[2] = vkm_min_u32(sorted - i, VKM_TILE_ROWS);
+            tile[2] = rows;
             tile[3] = 0;
         }
     }
-    const uint32_t counts[6] = {p->up_groups, n_tiles, 1, p->down_groups, n_tiles, 1};
-    for (size_t i = 0; i < VKM_COUNT(counts); i++)
-        args[i] = counts[i];
+    for (size_t l = 0; l < p->n_heights; l++) {
+        const uint32_t counts[6] = {p->up_groups, n_tiles[l], 1, p->down_groups, n_tiles[l], 1};
+        for (size_t i = 0; i < VKM_COUNT(counts); i++)
+            args[6 * l + i] = counts[i];
+    }
 }
 
 void vkm_ref_moe_scatter(const struct vkm_ref *ref, const void *params)

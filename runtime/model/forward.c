@@ -354,8 +354,15 @@ static void experts_by_pair(const struct pass *f, const struct vkm_layer *layer,
     vkm_op_moe_gemv_down(f->r, rows(f, layer->expert_dtype), &down);
 }
 
+/* Tiles that each list has room for. */
+static uint32_t list_tiles(const struct pass *f, const struct vkm_tiling *tiling)
+{
+    return vkm_moe_list_tiles(f->batch->n_rows * f->s->params.routing.k, f->c->n_routed_experts,
+                              vkm_tiling_most(tiling));
+}
+
 /* Sorts the pairs by expert on the device and leaves the tiles' workgroup counts in sort_args. */
-static void sort_pairs(const struct pass *f, struct vkm_view ids)
+static void sort_pairs(const struct pass *f, struct vkm_view ids, const struct vkm_tiling *tiling)
 {
     const struct vkm_config *c = f->c;
     const struct vkm_state *s = f->s;
@@ -374,8 +381,11 @@ static void sort_pairs(const struct pass *f, struct vkm_view ids)
                         .args = s->sort_args,
                         .n_sort_tiles = vkm_moe_sort_tiles(pairs),
                         .n_experts = c->n_routed_experts,
-                        .up_groups = vkm_moe_column_groups(vkm_ld(c->moe_intermediate_size)),
-                        .down_groups = vkm_moe_column_groups(vkm_ld(c->hidden_size))});
+                        .up_groups = vkm_ceil_div(vkm_ld(c->moe_intermediate_size), tiling->cols),
+                        .down_groups = vkm_ceil_div(vkm_ld(c->hidden_size), tiling->cols),
+                        .least_rows = tiling->least_rows,
+                        .n_heights = tiling->n_heights,
+                        .list_tiles = list_tiles(f, tiling)});
     vkm_op_moe_scatter(f->r, launch,
                        &(struct vkm_params_moe_scatter){.ids = ids,
                                                         .offsets = s->offsets,
@@ -384,29 +394,46 @@ static void sort_pairs(const struct pass *f, struct vkm_view ids)
                                                         .n_experts = c->n_routed_experts});
 }
 
-/* More rows: sorted by expert, grouped tiled products, then a weighted sum in fixed order. */
-static void experts_grouped(const struct pass *f, const struct vkm_layer *layer,
-                            const struct moe *moe)
+/* A list of tiles, the rows that they have room for, and its place among the lists. */
+struct tile_list {
+    struct vkm_view tiles, up_args, down_args;
+    uint32_t rows, index, count;
+};
+
+static struct tile_list tile_list(const struct pass *f, const struct vkm_tiling *tiling,
+                                  uint32_t index)
+{
+    const uint64_t args_size = 3 * sizeof(uint32_t), tile_size = 4 * sizeof(uint32_t);
+    uint64_t size = list_tiles(f, tiling) * tile_size;
+    return (struct tile_list){
+        .tiles = vkm_view_slice(f->s->tiles, index * size, size),
+        .up_args = vkm_view_slice(f->s->sort_args, 2 * index * args_size, args_size),
+        .down_args = vkm_view_slice(f->s->sort_args, (2 * index + 1) * args_size, args_size),
+        .rows = tiling->least_rows << index,
+        .index = index,
+        .count = tiling->n_heights,
+    };
+}
+
+static struct vkm_launch grouped_launch(const struct pass *f, const struct vkm_layer *layer,
+                                        const struct tile_list *list, struct vkm_view args)
+{
+    return (struct vkm_launch){.n_rows = f->batch->n_rows * f->s->params.routing.k,
+                               .dtype = layer->expert_dtype,
+                               .indirect = args,
+                               .tile_rows = list->rows,
+                               .lists = list->count,
+                               .beside = list->index > 0};
+}
+
+static void grouped_up(const struct pass *f, const struct vkm_layer *layer,
+                       const struct tile_list *list)
 {
     const struct vkm_config *c = f->c;
     const struct vkm_state *s = f->s;
-    const uint64_t args_size = 3 * sizeof(uint32_t);
-    uint32_t pairs = f->batch->n_rows * s->params.routing.k;
-    struct vkm_launch up = {.n_rows = pairs,
-                            .dtype = layer->expert_dtype,
-                            .indirect = vkm_view_slice(s->sort_args, 0, args_size)};
-    struct vkm_launch down = {.n_rows = pairs,
-                              .dtype = layer->expert_dtype,
-                              .indirect = vkm_view_slice(s->sort_args, args_size, args_size)};
-
-    if (moe->shared) {
-        ffn_up(f, moe->shared);
-        ffn_down(f, moe->shared);
-    }
-    sort_pairs(f, moe->ids);
-    vkm_op_moe_gemm_up(f->r, up,
+    vkm_op_moe_gemm_up(f->r, grouped_launch(f, layer, list, list->up_args),
                        &(struct vkm_params_moe_gemm_up){.x = s->normed,
-                                                        .tiles = s->tiles,
+                                                        .tiles = list->tiles,
                                                         .order = s->order,
                                                         .experts = layer->experts,
                                                         .weights = layer->expert_ffn,
@@ -416,10 +443,17 @@ static void experts_grouped(const struct pass *f, const struct vkm_layer *layer,
                                                         .width = c->moe_intermediate_size,
                                                         .h_ld = vkm_ld(c->moe_intermediate_size),
                                                         .n_experts = c->n_routed_experts});
+}
+
+static void grouped_down(const struct pass *f, const struct vkm_layer *layer,
+                         const struct tile_list *list)
+{
+    const struct vkm_config *c = f->c;
+    const struct vkm_state *s = f->s;
     vkm_op_moe_gemm_down(
-        f->r, down,
+        f->r, grouped_launch(f, layer, list, list->down_args),
         &(struct vkm_params_moe_gemm_down){.h = s->expert_hidden,
-                                           .tiles = s->tiles,
+                                           .tiles = list->tiles,
                                            .order = s->order,
                                            .experts = layer->experts,
                                            .weights = layer->expert_ffn,
@@ -430,6 +464,29 @@ static void experts_grouped(const struct pass *f, const struct vkm_layer *layer,
                                            .n_out = c->hidden_size,
                                            .y_ld = vkm_ld(c->hidden_size),
                                            .n_experts = c->n_routed_experts});
+}
+
+/* More rows: sorted by expert, grouped products in tiles as high as an expert's rows are many, then
+ * a weighted sum in fixed order. */
+static void experts_grouped(const struct pass *f, const struct vkm_layer *layer,
+                            const struct moe *moe)
+{
+    const struct vkm_config *c = f->c;
+    const struct vkm_state *s = f->s;
+    struct vkm_tiling tiling = vkm_moe_tiling(f->r->caps, layer->expert_dtype, f->batch->n_rows);
+    struct tile_list lists[VKM_TILE_HEIGHTS];
+    for (uint32_t i = 0; i < tiling.n_heights; i++)
+        lists[i] = tile_list(f, &tiling, i);
+
+    if (moe->shared) {
+        ffn_up(f, moe->shared);
+        ffn_down(f, moe->shared);
+    }
+    sort_pairs(f, moe->ids, &tiling);
+    for (uint32_t i = 0; i < tiling.n_heights; i++)
+        grouped_up(f, layer, &lists[i]);
+    for (uint32_t i = 0; i < tiling.n_heights; i++)
+        grouped_down(f, layer, &lists[i]);
     vkm_op_moe_combine(f->r, rows(f, VKM_DTYPE_F32),
                        &(struct vkm_params_moe_combine){.y = s->expert_out,
                                                         .gates = moe->gates,

@@ -73,7 +73,7 @@ static void lay_out_moe(struct vkm_state *s, const struct vkm_config *c, struct 
     s->histogram = cut(device, sort_words, sizeof(uint32_t));
     s->offsets = cut(device, sort_words, sizeof(uint32_t));
     s->tiles = cut(device, vkm_moe_max_tiles(pairs, c->n_routed_experts), 4 * sizeof(uint32_t));
-    s->sort_args = cut(device, 6, sizeof(uint32_t));
+    s->sort_args = cut(device, 6 * VKM_TILE_HEIGHTS, sizeof(uint32_t));
     s->order = cut(device, pairs, sizeof(uint32_t));
     s->trace_stride = vkm_align_up((uint64_t)pairs * sizeof(uint32_t), 256);
     s->topk_ids = cut(device, vkm_config_moe_layers(c), s->trace_stride);

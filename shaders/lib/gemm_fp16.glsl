@@ -1,6 +1,7 @@
 /* gemm.comp's tile by a workgroup of 128 lanes with packed products of float16, for weights of 16
- * bits and quantised ones. K goes by in steps of two groups of 32. A lane brings a group of a row
- * of activations or of a column of weights; then it owns 4 rows by 2 columns.
+ * bits and quantised ones. K goes by in steps of 64, which are groups of 32, or of 16 where weights
+ * have a scale for so many. Lanes bring groups of rows of activations and of columns of weights; then
+ * a lane owns an eighth of the rows by 2 of the 32 columns.
  *
  * Nothing overflows, however large activations are: groups of them are brought to at most 2^6,
  * groups of weights to at most 2^7, each by a power of two of its own, and quants lie within 2^7 as
@@ -19,22 +20,27 @@
  * eighths at eight. */
 #include "half.glsl"
 
-const uint GROUP_VECTORS = 8u; /* of four, in a group */
-const uint STEP_GROUPS = 2u;
+const uint STEP_VECTORS = 16u; /* of four, in a step */
+#ifdef FACTORS
+const uint GROUP_VECTORS = 4u; /* and in a group */
+#else
+const uint GROUP_VECTORS = 8u;
+#endif
+const uint STEP_GROUPS = STEP_VECTORS / GROUP_VECTORS;
 const uint INTERVAL = 4u; /* products that are added up in float16 */
-const uint PITCH = STEP_GROUPS * GROUP_VECTORS + 1u; /* vectors of a row, so that banks differ */
-const uint LANE_ROWS = 4u;
+const uint PITCH = STEP_VECTORS + 1u; /* vectors of a row, so that banks differ */
+const uint LANE_ROWS = TILE_ROWS / 8u;
 const uint LANE_COLS = 2u;
 const uint LANE_SUMS = LANE_ROWS * LANE_COLS;
-const uint COL_LANES = VKM_TILE_COLS / LANE_COLS;
+const uint COL_LANES = TILE_COLS / LANE_COLS;
 
-shared f16vec4 shared_x[VKM_TILE_ROWS * PITCH];
-shared f16vec4 shared_w[VKM_TILE_COLS * PITCH];
-shared vec2 x_scales[VKM_TILE_ROWS * STEP_GROUPS]; /* scale, sum of what it scales */
-shared vec2 w_scales[VKM_TILE_COLS * STEP_GROUPS]; /* scale, minimum */
+shared f16vec4 shared_x[TILE_ROWS * PITCH];
+shared f16vec4 shared_w[TILE_COLS * PITCH];
+shared vec2 x_scales[TILE_ROWS * STEP_GROUPS]; /* scale, sum of what it scales */
+shared vec2 w_scales[TILE_COLS * STEP_GROUPS]; /* scale, minimum */
 #ifdef SWIGLU
-shared f16vec4 shared_up[VKM_TILE_COLS * PITCH];
-shared vec2 up_scales[VKM_TILE_COLS * STEP_GROUPS];
+shared f16vec4 shared_up[TILE_COLS * PITCH];
+shared vec2 up_scales[TILE_COLS * STEP_GROUPS];
 #endif
 
 /* --- bringing groups --- */
@@ -87,18 +93,24 @@ half_group bring_x(uvec2 row, uint index)
 half_group bring_w(weight_row row, uint index)
 {
     half_group g;
-    weight_group w = ld_group(row, index);
+    const uint parts = GROUP4 / GROUP_VECTORS; /* groups here of one there */
+    weight_group w = ld_group(row, index / parts);
+    uint first = index % parts * GROUP_VECTORS;
     [[unroll]] for (uint i = 0u; i < GROUP_VECTORS; i++) {
-        uint word = w.quants[i / 4u][i % 4u];
-#ifdef WEIGHTS_Q8
-        g.halves[i] = f16vec4(q8_vec4(word));
-#else
+        uint word = w.quants[(first + i) / 4u][i % 4u];
+#ifdef NIBBLES
         g.halves[i] = f16vec4(vec4((ivec4(word, word >> 8, word >> 16, word >> 24) & 15) - 8));
+#else
+        g.halves[i] = f16vec4(q8_vec4(word));
 #endif
     }
     g.scale = w.scale;
-#ifdef WEIGHTS_Q4
-    g.scale.y = fma(8.0, w.scale.x, w.scale.y);
+#ifdef FACTORS
+    if (index % parts == 1u)
+        g.scale.x = w.second_scale;
+#endif
+#ifdef NIBBLES
+    g.scale.y = fma(8.0, g.scale.x, w.scale.y);
 #endif
     return g;
 }
@@ -109,14 +121,14 @@ half_group bring_w(weight_row row, uint index)
 }
 #endif
 
-#define KEEP(g, array, scales)                                                                     \
+#define KEEP(g, array, scales, line, group)                                                       \
     [[unroll]] for (uint i = 0u; i < GROUP_VECTORS; i++)                                           \
-        array[to + i] = g.halves[i];                                                               \
-    scales[scale_to] = g.scale;
+        array[(line)*PITCH + (group)*GROUP_VECTORS + i] = g.halves[i];                             \
+    scales[(line)*STEP_GROUPS + (group)] = g.scale;
 
 /* --- multiplying one group --- */
 
-uint my_rows; /* the lane's first row, and the three that follow */
+uint my_rows; /* the lane's first row, and those that follow */
 uint my_col;  /* its first column, and the one COL_LANES further */
 VKM_SUM sums[LANE_SUMS];
 
@@ -128,18 +140,17 @@ float in_f32(f16vec4 v)
 
 float scaled(vec2 x_scale, vec2 w_scale, float products)
 {
-#ifdef WEIGHTS_Q4
+#if defined(NIBBLES) || defined(FACTORS)
     return x_scale.x * fma(w_scale.x, products, w_scale.y * x_scale.y);
 #else
     return x_scale.x * (w_scale.x * products);
 #endif
 }
 
-/* The products of one interval, from vector `from` of the rows in shared memory. */
-VKM_SUM[LANE_SUMS] multiply_interval(uint from)
+/* Adds the products of one interval, from vector `from` of the rows in shared memory on. */
+void multiply_interval(uint from, inout VKM_SUM products[LANE_SUMS])
 {
     f16vec4 parts[LANE_SUMS];
-    VKM_SUM products[LANE_SUMS];
 #ifdef SWIGLU
     f16vec4 up_parts[LANE_SUMS];
 #endif
@@ -157,11 +168,10 @@ VKM_SUM[LANE_SUMS] multiply_interval(uint from)
     }
     [[unroll]] for (uint i = 0u; i < LANE_SUMS; i++)
 #ifdef SWIGLU
-        products[i] = vec2(in_f32(parts[i]), in_f32(up_parts[i]));
+        products[i] += vec2(in_f32(parts[i]), in_f32(up_parts[i]));
 #else
-        products[i] = in_f32(parts[i]);
+        products[i] += in_f32(parts[i]);
 #endif
-    return products;
 }
 
 void multiply_group(uint group)
@@ -169,11 +179,8 @@ void multiply_group(uint group)
     VKM_SUM products[LANE_SUMS];
     [[unroll]] for (uint i = 0u; i < LANE_SUMS; i++)
         products[i] = VKM_SUM(0);
-    [[dont_unroll]] for (uint k = 0u; k < GROUP_VECTORS; k += INTERVAL) {
-        VKM_SUM more[LANE_SUMS] = multiply_interval(group * GROUP_VECTORS + k);
-        [[unroll]] for (uint i = 0u; i < LANE_SUMS; i++)
-            products[i] += more[i];
-    }
+    [[dont_unroll]] for (uint k = 0u; k < GROUP_VECTORS; k += INTERVAL)
+        multiply_interval(group * GROUP_VECTORS + k, products);
     [[unroll]] for (uint i = 0u; i < LANE_SUMS; i++) {
         vec2 x_scale = x_scales[(my_rows + i / LANE_COLS) * STEP_GROUPS + group];
         uint at = (my_col + i % LANE_COLS * COL_LANES) * STEP_GROUPS + group;
@@ -189,15 +196,14 @@ void multiply_group(uint group)
 void tile_product()
 {
     uint lane = gl_LocalInvocationID.x;
-    uint line = lane % VKM_TILE_ROWS; /* the row or column of which the lane brings a group */
-    uint load_group = lane / VKM_TILE_ROWS % STEP_GROUPS;
-    uint to = line * PITCH + load_group * GROUP_VECTORS;
-    uint scale_to = line * STEP_GROUPS + load_group;
-    bool brings_x = lane < VKM_TILE_ROWS * STEP_GROUPS;
-    uvec2 x_row = tile_in(line);
-    weight_row column = tile_column(line);
+    uint x_line = lane % TILE_ROWS;
+    uint last = 127u - lane; /* columns from the last lane on, as lanes at the end may have no row, */
+    uint w_line = last % TILE_COLS;
+    uvec2 x_row = tile_in(x_line);
+    weight_row column = tile_column(w_line);
 #ifdef SWIGLU
-    weight_row up_column = tile_up_column(line);
+    uint up_line = lane % TILE_COLS; /* and of the second matrix from the first lane on */
+    weight_row up_column = tile_up_column(up_line);
 #endif
     my_rows = lane / COL_LANES * LANE_ROWS;
     my_col = lane % COL_LANES;
@@ -205,23 +211,22 @@ void tile_product()
         sums[i] = VKM_SUM(0);
     uint n_groups = IN_LD / (4u * GROUP_VECTORS);
     for (uint first = 0u; first < n_groups; first += STEP_GROUPS) {
-        uint index = first + load_group;
-        if (index < n_groups && brings_x) {
-            half_group x = bring_x(x_row, index);
-            KEEP(x, shared_x, x_scales)
+        uint here = min(n_groups - first, STEP_GROUPS);
+        for (uint g = lane / TILE_ROWS; g < here; g += 128u / TILE_ROWS) {
+            half_group x = bring_x(x_row, first + g);
+            KEEP(x, shared_x, x_scales, x_line, g)
         }
-        if (index < n_groups && !brings_x) {
-            half_group w = bring_w(column, index);
-            KEEP(w, shared_w, w_scales)
+        for (uint g = last / TILE_COLS; g < here; g += 128u / TILE_COLS) {
+            half_group w = bring_w(column, first + g);
+            KEEP(w, shared_w, w_scales, w_line, g)
         }
 #ifdef SWIGLU
-        if (index < n_groups && brings_x) {
-            half_group up = bring_w(up_column, index);
-            KEEP(up, shared_up, up_scales)
+        for (uint g = lane / TILE_COLS; g < here; g += 128u / TILE_COLS) {
+            half_group up = bring_w(up_column, first + g);
+            KEEP(up, shared_up, up_scales, up_line, g)
         }
 #endif
         barrier();
-        uint here = min(n_groups - first, STEP_GROUPS);
         for (uint group = 0u; group < here; group++)
             multiply_group(group);
         barrier();

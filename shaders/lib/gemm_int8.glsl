@@ -1,7 +1,8 @@
 /* gemm.comp's tile by a workgroup of 128 lanes with products of 8-bit integers, for quantised
- * weights. K goes by in steps of a block of a panel, four groups. A lane brings one group of one row
- * of activations, which it rounds to 8 bits, and one of one column; then it owns 4 rows by 2 columns.
- * Within a group the products are exact; groups are added up in float32. */
+ * weights. K goes by in steps of a block of a panel, four groups. Lanes bring groups of rows of
+ * activations, which they round to 8 bits, and one of a column each; then a lane owns an eighth of
+ * the rows by 2 of the 32 columns. Within what shares a scale the products are exact; those are added
+ * up in float32. */
 #extension GL_EXT_spirv_intrinsics : require
 
 /* OpSDot: the sum of four products of signed bytes; format 0: four in a word. Spelt out, as older
@@ -12,20 +13,28 @@ int dot_packed(int a, int b, spirv_literal int format);
 const uint STEP_GROUPS = 4u;
 const uint GROUP_WORDS = 8u;
 const uint PITCH = STEP_GROUPS * GROUP_WORDS + 1u; /* words of a row, so that banks differ */
-const uint LANE_ROWS = 4u;
+#ifdef FACTORS
+const uint PARTS = 2u; /* of a group, each with a scale of its own */
+#else
+const uint PARTS = 1u;
+#endif
+const uint PART_WORDS = GROUP_WORDS / PARTS;
+const uint LANE_ROWS = TILE_ROWS / 8u;
 const uint LANE_COLS = 2u;
 const uint LANE_SUMS = LANE_ROWS * LANE_COLS;
-const uint COL_LANES = VKM_TILE_COLS / LANE_COLS;
+const uint COL_LANES = TILE_COLS / LANE_COLS;
 const uint FLUSH = 4u; /* steps after which sums go to the totals, to keep roundings few */
 
-shared int shared_x[VKM_TILE_ROWS * PITCH];
-shared int shared_w[VKM_TILE_COLS * PITCH];
-shared vec2 x_scales[VKM_TILE_ROWS * STEP_GROUPS]; /* scale, sum of the quants */
-shared vec2 w_scales[VKM_TILE_COLS * STEP_GROUPS]; /* scale, minimum */
+shared int shared_x[TILE_ROWS * PITCH];
+shared int shared_w[TILE_COLS * PITCH];
+shared vec2 x_scales[TILE_ROWS * STEP_GROUPS]; /* scale, sum of the quants */
+shared float w_scales[TILE_COLS * STEP_GROUPS * PARTS];
+shared float w_minima[TILE_COLS * STEP_GROUPS];
 #ifdef SWIGLU
 #define DOT ivec2
-shared int shared_up[VKM_TILE_COLS * PITCH];
-shared vec2 up_scales[VKM_TILE_COLS * STEP_GROUPS];
+shared int shared_up[TILE_COLS * PITCH];
+shared float up_scales[TILE_COLS * STEP_GROUPS * PARTS];
+shared float up_minima[TILE_COLS * STEP_GROUPS];
 #else
 #define DOT int
 #endif
@@ -84,45 +93,47 @@ void bring_x(uvec2 row, uint index, uint n_groups, uint to, uint scale_to)
     x_scales[scale_to] = g.scale;
 }
 
+#ifdef FACTORS
+#define SECOND_SCALE(g, scales, scale_to) scales[(scale_to)*PARTS + 1u] = g.second_scale;
+#else
+#define SECOND_SCALE(g, scales, scale_to)
+#endif
+#define KEEP(g, array, scales, minima)                                                             \
+    [[unroll]] for (uint i = 0u; i < GROUP_WORDS; i++)                                             \
+        array[to + i] = int(g.quants[i / 4u][i % 4u]);                                             \
+    scales[scale_to * PARTS] = g.scale.x;                                                          \
+    SECOND_SCALE(g, scales, scale_to)                                                              \
+    minima[scale_to] = g.scale.y;
+
+/* Group `index` of a column, and of the second matrix's. */
 void bring_w(weight_row row, uint index, uint to, uint scale_to)
 {
     weight_group w = ld_group(row, index);
-    [[unroll]] for (uint i = 0u; i < GROUP_WORDS; i++)
-        shared_w[to + i] = int(w.quants[i / 4u][i % 4u]);
-    w_scales[scale_to] = w.scale;
+    KEEP(w, shared_w, w_scales, w_minima)
 }
 
 #ifdef SWIGLU
 void bring_up(weight_row row, uint index, uint to, uint scale_to)
 {
     weight_group w = ld_group(row, index);
-    [[unroll]] for (uint i = 0u; i < GROUP_WORDS; i++)
-        shared_up[to + i] = int(w.quants[i / 4u][i % 4u]);
-    up_scales[scale_to] = w.scale;
+    KEEP(w, shared_up, up_scales, up_minima)
 }
 #endif
 
 /* --- multiplying one group --- */
 
-uint my_rows; /* the lane's first row, and the three that follow */
+uint my_rows; /* the lane's first row, and those that follow */
 uint my_col;  /* its first column, and the one COL_LANES further */
 VKM_SUM sums[LANE_SUMS];
 
-float scaled(vec2 x_scale, vec2 w_scale, int products)
-{
-#ifdef WEIGHTS_Q8
-    return x_scale.x * (w_scale.x * float(products));
-#else
-    return x_scale.x * fma(w_scale.x, float(products), w_scale.y * x_scale.y);
-#endif
-}
+/* The products of one part of a group, each lane's. */
+DOT part_dots[LANE_SUMS];
 
-void multiply_group(uint group)
+void multiply_part(uint first)
 {
-    DOT dots[LANE_SUMS];
     [[unroll]] for (uint i = 0u; i < LANE_SUMS; i++)
-        dots[i] = DOT(0);
-    [[unroll]] for (uint k = group * GROUP_WORDS; k < (group + 1u) * GROUP_WORDS; k++) {
+        part_dots[i] = DOT(0);
+    [[unroll]] for (uint k = first; k < first + PART_WORDS; k++) {
         int x[LANE_ROWS];
         [[unroll]] for (uint r = 0u; r < LANE_ROWS; r++)
             x[r] = shared_x[(my_rows + r) * PITCH + k];
@@ -130,36 +141,58 @@ void multiply_group(uint group)
             uint at = (my_col + c * COL_LANES) * PITCH + k;
             [[unroll]] for (uint r = 0u; r < LANE_ROWS; r++) {
 #ifdef SWIGLU
-                dots[r * LANE_COLS + c] +=
+                part_dots[r * LANE_COLS + c] +=
                     ivec2(dot_packed(x[r], shared_w[at], 0), dot_packed(x[r], shared_up[at], 0));
 #else
-                dots[r * LANE_COLS + c] += dot_packed(x[r], shared_w[at], 0);
+                part_dots[r * LANE_COLS + c] += dot_packed(x[r], shared_w[at], 0);
 #endif
             }
         }
     }
-    [[unroll]] for (uint i = 0u; i < LANE_SUMS; i++) {
-        vec2 x_scale = x_scales[(my_rows + i / LANE_COLS) * STEP_GROUPS + group];
-        uint at = (my_col + i % LANE_COLS * COL_LANES) * STEP_GROUPS + group;
-#ifdef SWIGLU
-        sums[i] += vec2(scaled(x_scale, w_scales[at], dots[i].x),
-                        scaled(x_scale, up_scales[at], dots[i].y));
+}
+
+/* Adds scale * dots, and with the first part the minimum times the sum of the quants. */
+float with_part(float sum, float x_scale, float w_scale, int dots, float minimum)
+{
+#ifdef WEIGHTS_Q8
+    return sum + x_scale * (w_scale * float(dots));
 #else
-        sums[i] += scaled(x_scale, w_scales[at], dots[i]);
+    return sum + x_scale * fma(w_scale, float(dots), minimum);
 #endif
+}
+
+void multiply_group(uint group)
+{
+    [[unroll]] for (uint part = 0u; part < PARTS; part++) {
+        multiply_part(group * GROUP_WORDS + part * PART_WORDS);
+        [[unroll]] for (uint i = 0u; i < LANE_SUMS; i++) {
+            vec2 x_scale = x_scales[(my_rows + i / LANE_COLS) * STEP_GROUPS + group];
+            uint at = (my_col + i % LANE_COLS * COL_LANES) * STEP_GROUPS + group;
+            float x_sum = part == 0u ? x_scale.y : 0.0;
+#ifdef SWIGLU
+            sums[i].x = with_part(sums[i].x, x_scale.x, w_scales[at * PARTS + part],
+                                  part_dots[i].x, w_minima[at] * x_sum);
+            sums[i].y = with_part(sums[i].y, x_scale.x, up_scales[at * PARTS + part],
+                                  part_dots[i].y, up_minima[at] * x_sum);
+#else
+            sums[i] = with_part(sums[i], x_scale.x, w_scales[at * PARTS + part], part_dots[i],
+                                w_minima[at] * x_sum);
+#endif
+        }
     }
 }
 
 void tile_product()
 {
     uint lane = gl_LocalInvocationID.x;
-    uint load_row = lane % VKM_TILE_ROWS, load_group = lane / VKM_TILE_ROWS;
-    uint to = load_row * PITCH + load_group * GROUP_WORDS;
-    uint scale_to = load_row * STEP_GROUPS + load_group;
-    uvec2 x_row = tile_in(load_row);
-    weight_row column = tile_column(load_row);
+    uint x_line = lane % TILE_ROWS; /* the row of which the lane brings groups */
+    uint load_col = lane % TILE_COLS, load_group = lane / TILE_COLS;
+    uint to = load_col * PITCH + load_group * GROUP_WORDS;
+    uint scale_to = load_col * STEP_GROUPS + load_group;
+    uvec2 x_row = tile_in(x_line);
+    weight_row column = tile_column(load_col);
 #ifdef SWIGLU
-    weight_row up_column = tile_up_column(load_row);
+    weight_row up_column = tile_up_column(load_col);
 #endif
     VKM_SUM totals[LANE_SUMS];
     my_rows = lane / COL_LANES * LANE_ROWS;
@@ -170,7 +203,9 @@ void tile_product()
     uint steps = (n_groups + STEP_GROUPS - 1u) / STEP_GROUPS;
     for (uint s = 0u; s < steps; s++) {
         uint index = s * STEP_GROUPS + load_group;
-        bring_x(x_row, index, n_groups, to, scale_to);
+        for (uint g = lane / TILE_ROWS; g < STEP_GROUPS; g += 128u / TILE_ROWS)
+            bring_x(x_row, s * STEP_GROUPS + g, n_groups, x_line * PITCH + g * GROUP_WORDS,
+                    x_line * STEP_GROUPS + g);
         bring_w(column, index, to, scale_to);
 #ifdef SWIGLU
         bring_up(up_column, index, to, scale_to);

@@ -70,7 +70,7 @@ void block_product()
 void tile_product()
 {
     uint stride = gl_NumSubgroups * BLOCK_COLS;
-    for (block_col = gl_SubgroupID * BLOCK_COLS; block_col < VKM_TILE_COLS; block_col += stride)
+    for (block_col = gl_SubgroupID * BLOCK_COLS; block_col < TILE_COLS; block_col += stride)
         for (block_row = 0u; block_row < tile_rows; block_row += BLOCK_ROWS)
             block_product();
 }

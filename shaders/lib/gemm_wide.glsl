@@ -29,7 +29,7 @@ void block_product(uint col, uint row)
     wide_product(columns, x, IN_LD / 32u, sums);
     [[unroll]] for (uint i = 0u; i < WIDE_ROWS * LANE_COLS; i++) {
         uint r = i / LANE_COLS, c = i % LANE_COLS;
-        if (col + c * WIDE_LANES < VKM_TILE_COLS) {
+        if (col + c * WIDE_LANES < TILE_COLS) {
 #ifdef SWIGLU
             tile_store(row + r, col + c * WIDE_LANES,
                        vec2(sums[r * WIDE_COLS + c], sums[r * WIDE_COLS + LANE_COLS + c]));
@@ -42,7 +42,7 @@ void block_product(uint col, uint row)
 
 void tile_product()
 {
-    for (uint col = 0u; col < VKM_TILE_COLS; col += LANE_COLS * WIDE_LANES)
+    for (uint col = 0u; col < TILE_COLS; col += LANE_COLS * WIDE_LANES)
         for (uint row = 0u; row < tile_rows; row += WIDE_ROWS)
             block_product(col + wide_lane(), row);
 }

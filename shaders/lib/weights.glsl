@@ -3,7 +3,8 @@
  * RUN_ROWS neighbouring rows (ld_runs). A product with a run is either run_dot or, where several rows
  * of activations share the weights, made of run_weights.
  *
- * A kernel that takes groups of 32 elements, the quants themselves, defines GROUPS (ld_group). One that
+ * A kernel that takes groups of 32 elements, the quants themselves, defines GROUPS (ld_group), one that
+ * asks how large the weights of a group are BOUNDS (group_bound). One that
  * takes runs defines RUN_ROWS, which divides the rows of a panel; the first of the rows
  * is a multiple of it. */
 #if defined(WEIGHTS_Q4) || defined(WEIGHTS_Q4K)
@@ -399,6 +400,36 @@ float group_sum(weight_group g, float sum)
     return g.scale.x * sum;
 #else
     return sum;
+#endif
+}
+#endif
+
+#ifdef BOUNDS
+/* No weight of group `index` of a row is larger: of quantised ones by scale and minimum alone. */
+float group_bound(weight_row row, uint index)
+{
+#ifdef QUANTISED
+    const uint groups = PANEL_COLS / 32u;
+#ifdef NIBBLES
+    const float most = 15.0;
+#else
+    const float most = 128.0;
+#endif
+#ifdef WEIGHTS_Q8
+    uint at = scales_at(row, index / groups) + (index % groups * PANEL_ROWS + row.index) / 2u;
+    return most * f16_magnitude(ld_u32(row.at, at) >> row.index % 2u * 16u);
+#else
+    vec2 scale = ld_scale(row, index / groups, index % groups * GROUP4);
+#ifdef FACTORS
+    scale.x = max(abs(scale.x), abs(ld_scale(row, index / groups, index % groups * GROUP4 + HALF4).x));
+#endif
+    return most * scale.x + abs(scale.y);
+#endif
+#else
+    uvec4 most = uvec4(0u);
+    [[unroll]] for (uint i = 0u; i < 8u; i++)
+        most = max(most, floatBitsToUint(ld_weights(row, 8u * index + i)) & 0x7fffffffu);
+    return uintBitsToFloat(max(max(most.x, most.y), max(most.z, most.w)));
 #endif
 }
 #endif

@@ -248,7 +248,7 @@ static struct vkm_gpu *open_null(const char *family, enum device device)
 
 static void check_family(struct table *table, enum family family)
 {
-    static const uint32_t rows[] = {1, 8}, heads[] = {64, 128, 256};
+    static const uint32_t rows[] = {1, 8, 40, 300}, heads[] = {64, 128, 256};
     struct vkm_gpu *gpus[DEVICES];
     for (int i = 0; i < DEVICES; i++)
         gpus[i] = open_null(families[family], (enum device)i);

@@ -54,8 +54,12 @@ void test_record_launch(struct vkm_recorder *r, struct test_launch launch)
         else
             memcpy(params + field->offset, &one, sizeof(one));
     }
-    struct vkm_launch l = {
-        .n_rows = launch.n_rows, .dtype = launch.dtype, .indirect = {&memory, 0, 12}};
+    struct vkm_tiling tiling = vkm_moe_tiling(r->caps, launch.dtype, launch.n_rows);
+    struct vkm_launch l = {.n_rows = launch.n_rows,
+                           .dtype = launch.dtype,
+                           .indirect = {&memory, 0, 12},
+                           .tile_rows = vkm_tiling_most(&tiling),
+                           .lists = tiling.n_heights};
     vkm_op(r, launch.kernel, l, params);
 }
 

@@ -167,6 +167,44 @@ static void indirect_counts_are_read(void **state)
     expect_barriers(*f, ".b.b.");
 }
 
+static void record_beside(struct fixture *f, struct vkm_view a, struct vkm_view y, bool beside)
+{
+    struct params_mix p = {a, none, y, 1};
+    vkm_record(
+        &f->recorder,
+        &(struct vkm_dispatch){
+            .kernel = MIX, .spec = {64}, .groups = {1, 1, 1}, .params = &p, .beside = beside});
+}
+
+static void dispatches_beside_one_another_wait_for_what_came_before_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct vkm_buffer x = fixture_buffer(256), y = fixture_buffer(256), z = fixture_buffer(256);
+    fixture_mix(f, none, none, range(&x, 0, 64));
+    record_beside(f, range(&x, 0, 64), range(&y, 0, 64), false);
+    record_beside(f, range(&x, 0, 64), range(&y, 0, 64), true);
+    record_beside(f, none, range(&y, 0, 64), true);
+    record_beside(f, range(&y, 0, 64), range(&z, 0, 64), false);
+    record_beside(f, range(&z, 0, 64), none, true); /* of its own group alone */
+    record_beside(f, range(&z, 64, 64), range(&x, 0, 64), true);
+    fixture_mix(f, range(&z, 0, 64), none, range(&x, 0, 64));
+    expect_barriers(*f, ".b..b..b");
+}
+
+static void the_first_of_those_beside_one_another_clears_nothing_for_later_ones(void **state)
+{
+    struct fixture *f = *state;
+    struct vkm_buffer x = fixture_buffer(256), y = fixture_buffer(256);
+    vkmoe_error err;
+    fixture_mix(f, none, none, range(&x, 0, 64));
+    record_beside(f, none, range(&y, 0, 64), false);
+    record_beside(f, range(&x, 0, 64), range(&y, 0, 64), true);
+    expect_barriers(*f, "..b");
+    f->stream.ops.items[2].barrier = false;
+    expect_failure(vkm_hazard_check(&f->stream, &err), &err, VKMOE_INTERNAL,
+                   "op 0 (writes, y of mix)", "op 2 (reads, a of mix)");
+}
+
 /* --- what is recorded --- */
 
 static void a_dispatch_keeps_all_that_was_said(void **state)
@@ -354,6 +392,8 @@ int main(void)
         TEST(a_kernel_does_not_wait_for_itself),
         TEST(memory_behind_a_table_is_one_resource),
         TEST(indirect_counts_are_read),
+        TEST(dispatches_beside_one_another_wait_for_what_came_before_alone),
+        TEST(the_first_of_those_beside_one_another_clears_nothing_for_later_ones),
         TEST(a_dispatch_keeps_all_that_was_said),
         TEST(zero_groups_are_dropped),
         TEST(too_many_groups_are_refused),

@@ -240,6 +240,9 @@ static void sort_is_stable(void **state)
                                .n_experts = EXPERTS,
                                .up_groups = 5,
                                .down_groups = 6,
+                               .least_rows = 32,
+                               .n_heights = 1,
+                               .list_tiles = 32,
                            });
     vkm_ref_moe_scatter(&ref, &(struct vkm_params_moe_scatter){
                                   .ids = VIEW(ids),
