@@ -3,12 +3,13 @@
 #include "base/rows.h"
 
 enum {
-    TILE_ROWS = 32,        /* where one height does */
-    TILE_COLS = 32,        /* fixed by the lanes of lib/gemm_shared.glsl, gemm_int8 and gemm_fp16 */
-    WIDE_COLS = 64,        /* of matrix units, for which activations are brought less often then */
+    TILE_ROWS = 32, /* where one height does */
+    TILE_COLS = 32, /* fixed by the lanes of lib/gemm_shared.glsl, gemm_int8 and gemm_fp16 */
+    WIDE_COLS = 64, /* of large matrices, for which activations are brought less often then */
     MOST_ROWS_SHARED = 64, /* a lane has two sums for every eighth row, in SwiGLU four */
     MOST_ROWS_MATRIX = 128,
-    MATRIX_TEAMS = 4, /* subgroups, in lib/gemm_coopmat.glsl */
+    MATRIX_TEAMS = 4,  /* subgroups, in lib/gemm_coopmat.glsl, */
+    TEAM_MATRICES = 8, /* and how many sums of matrices each may have, in SwiGLU twice */
 };
 
 /* Bytes of shared memory, as the files of lib/ declare them. */
@@ -18,6 +19,7 @@ static uint32_t shared_bytes(const struct vkm_caps *caps, enum vkm_path path, en
     const uint32_t lines = rows + matrices * cols, half = 2, word = 4;
     bool factors = vkm_dtype_is_quantised(dtype) && !vkm_dtype_has_one_scale(dtype);
     uint32_t unit = (caps->matrix & 255) * (caps->matrix >> 8 & 255);
+    uint32_t vectors = caps->matrix >> 16 > 8 ? 10 : 6;
     switch (path) {
     case VKM_PATH_BASE:
         return lines * 9 * 4 * word;
@@ -26,7 +28,7 @@ static uint32_t shared_bytes(const struct vkm_caps *caps, enum vkm_path path, en
     case VKM_PATH_INT8:
         return lines * (33 + 4 * 2) * word + (factors ? matrices * cols * 4 * word : 0u);
     case VKM_PATH_COOPMAT:
-        return lines * (10 * 4 * half + word) + rows * 2 * word +
+        return lines * (vectors * 4 * half + word) + rows * 2 * word +
                matrices * MATRIX_TEAMS * unit * word;
     default:
         return 0;
@@ -36,6 +38,9 @@ static uint32_t shared_bytes(const struct vkm_caps *caps, enum vkm_path path, en
 static bool fits(const struct vkm_caps *caps, enum vkm_path path, enum vkm_dtype dtype, bool swiglu,
                  uint32_t rows, uint32_t cols)
 {
+    uint32_t unit = (caps->matrix & 255) * (caps->matrix >> 8 & 255);
+    if (path == VKM_PATH_COOPMAT && rows * cols > TEAM_MATRICES * MATRIX_TEAMS * unit)
+        return false;
     return shared_bytes(caps, path, dtype, swiglu ? 2 : 1, rows, cols) <= caps->shared_bytes;
 }
 
@@ -62,7 +67,7 @@ struct vkm_tiling vkm_tiling(const struct vkm_caps *caps, enum vkm_path path, en
     bool matrix = path == VKM_PATH_COOPMAT;
     if (path == VKM_PATH_SUBGROUP || path == VKM_PATH_WIDE)
         return (struct vkm_tiling){TILE_ROWS, 1, TILE_COLS};
-    bool wide = matrix && fits(caps, path, dtype, true, MOST_ROWS_MATRIX, WIDE_COLS);
+    bool wide = matrix && fits(caps, path, dtype, true, MOST_ROWS_SHARED, WIDE_COLS);
     struct vkm_tiling t = {.n_heights = 1, .cols = wide ? WIDE_COLS : TILE_COLS};
     t.least_rows = least_rows(caps, path, t.cols);
     uint32_t most = matrix ? MOST_ROWS_MATRIX : MOST_ROWS_SHARED;

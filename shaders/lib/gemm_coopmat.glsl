@@ -1,5 +1,5 @@
 /* gemm.comp's tile by four subgroups, which share the matrices of which it is made: the shape that the
- * device's matrix units multiply (MATRIX). K goes by in steps of 32 through shared memory.
+ * device's matrix units multiply (MATRIX). K goes by in steps of 32, or 16, through shared memory.
  *
  * The units multiply float16 and add up in float32. Rows of activations and columns of weights are
  * brought to magnitudes below 2^15 by powers of two of their own, so nothing overflows. Activations
@@ -19,9 +19,9 @@ const uint TEAMS_DOWN = TILE_ROWS > UNIT_ROWS ? 2u : 1u;
 const uint OWN_ROWS = TILE_ROWS / (UNIT_ROWS * TEAMS_DOWN); /* matrices of a subgroup */
 const uint OWN_COLS = TILE_COLS * TEAMS_DOWN / (UNIT_COLS * TEAMS);
 const uint OWN = OWN_ROWS * OWN_COLS;
-const uint STEP4 = 8u;            /* vectors of four along K in one step */
-const uint PITCH = STEP4 + 2u;    /* and in a row of shared memory: multiples of 16 bytes */
-const uint EXPONENT = 127u + 14u; /* to which a row's largest magnitude is brought */
+const uint STEP4 = UNIT_K > 8u ? 8u : 4u; /* vectors of four along K in one step */
+const uint PITCH = STEP4 + 2u;            /* and in a row of shared memory: multiples of 16 bytes */
+const uint EXPONENT = 127u + 14u;         /* to which a row's largest magnitude is brought */
 
 shared f16vec4 shared_x[TILE_ROWS * PITCH];
 shared f16vec4 shared_w[TILE_COLS * PITCH];

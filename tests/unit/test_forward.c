@@ -29,6 +29,7 @@ static const struct step steps[] = {
     {"a prompt, untiled", 0, 6, false, 100, 0},
     {"a prompt, tiled", 0, 6, false, 1, 0},
     {"more of a prompt, tiled, all logits", 5, 7, true, 1, 0},
+    {"a longer prompt, in tiles of two heights", 0, 33, false, 1, 0},
     {"decode, attention split", LONGEST_PAST, 1, false, 100, VKM_KV_BLOCK},
 };
 enum { N_STEPS = sizeof(steps) / sizeof(steps[0]) };
@@ -51,7 +52,7 @@ static void open_subject(struct subject *s)
     vkmoe_error err;
     /* With room for split attention; the steps say whether it is. */
     vkmoe_device_params device = {.selector = "reference", .split_positions = VKM_KV_BLOCK};
-    vkmoe_session_params session = {.context = 100, .chunk = 16};
+    vkmoe_session_params session = {.context = 100, .chunk = 33};
     s->folder = test_folder_make();
     if (s->shape) {
         struct test_shape shape = test_shape_complete(s->shape);

@@ -69,7 +69,9 @@ static void each_of_four_subgroups_has_a_matrix(void **state)
     }
     struct vkm_caps caps = caps_with(49152, 0x101010);
     expect_tiling(vkm_tiling(&caps, VKM_PATH_COOPMAT, VKM_DTYPE_BF16, true), 16, 128, 64);
-    caps.shared_bytes = 16384;
+    caps.matrix = 0x100808; /* more than eight of them would take too many registers */
+    expect_tiling(vkm_tiling(&caps, VKM_PATH_COOPMAT, VKM_DTYPE_BF16, true), 16, 64, 32);
+    caps = caps_with(16384, 0x101010);
     expect_tiling(vkm_tiling(&caps, VKM_PATH_COOPMAT, VKM_DTYPE_BF16, true), 32, 32, 32);
 }
 
