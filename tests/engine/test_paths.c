@@ -455,7 +455,7 @@ static void check_rounding(const char *path, const char *forced, vkmoe_weights w
     uint32_t vocab;
     double error = 0, power = 0;
     checkpoint_write(&complete, test_folder());
-    float *plain = logits_of("-fp16,-int8", weights, test_folder(), &vocab);
+    float *plain = logits_of("-fp16,-int8,-coopmat", weights, test_folder(), &vocab);
     float *rounded = logits_of(forced, weights, test_folder(), &vocab);
     for (size_t i = 0; i < (size_t)TOKENS * vocab; i++) {
         double difference = (double)rounded[i] - (double)plain[i];
@@ -475,16 +475,31 @@ static void prompts_differ_by_the_rounding_of_activations(void **state)
     check_rounding("int8", "++int8", VKMOE_WEIGHTS_Q8, 1e-3);
 }
 
-static void prompts_differ_by_the_rounding_to_float16(void **state)
+static bool is_missing(const char *path)
 {
     vkmoe_device *device = open_with("-fp16", 0);
-    bool missing = path_of(vkmoe_device_get_info(device), "fp16")->state == VKMOE_PATH_MISSING;
-    (void)state;
+    bool missing = path_of(vkmoe_device_get_info(device), path)->state == VKMOE_PATH_MISSING;
     vkmoe_device_close(device);
-    if (missing)
+    return missing;
+}
+
+static void prompts_differ_by_the_rounding_to_float16(void **state)
+{
+    (void)state;
+    if (is_missing("fp16"))
         skip();
     check_rounding("fp16", "++fp16,-int8", VKMOE_WEIGHTS_Q8, 3e-6);
     check_rounding("fp16", "++fp16", VKMOE_WEIGHTS_Q4, 3e-6);
+}
+
+static void prompts_differ_by_the_rounding_for_matrix_units(void **state)
+{
+    (void)state;
+    if (is_missing("coopmat"))
+        skip();
+    check_rounding("coopmat", "++coopmat", VKMOE_WEIGHTS_STORED, 3e-6);
+    check_rounding("coopmat", "++coopmat", VKMOE_WEIGHTS_Q8, 3e-6);
+    check_rounding("coopmat", "++coopmat", VKMOE_WEIGHTS_Q4, 3e-6);
 }
 
 int main(void)
@@ -511,6 +526,7 @@ int main(void)
         TEST_IN_FOLDER(the_installed_test_ends_with_its_stdin),
         TEST_IN_FOLDER(prompts_differ_by_the_rounding_of_activations),
         TEST_IN_FOLDER(prompts_differ_by_the_rounding_to_float16),
+        TEST_IN_FOLDER(prompts_differ_by_the_rounding_for_matrix_units),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
