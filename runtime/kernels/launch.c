@@ -8,8 +8,7 @@ enum {
     LANES_SMALL = 64, /* those whose rows are short: a list of experts, a head */
     LANES_CUT = 1024, /* at most, for the kernel that finds the sampler's cut */
     LANES_MOST = 512, /* that are tried */
-    LANES_GEMM =
-        128, /* fixed by lib/gemm_shared.glsl, gemm_int8 and gemm_fp16; gemm_team takes fewer */
+    LANES_GEMM = 128, /* of gemm_team; other paths have their own, see tiles.c */
 };
 
 /* clang-format off */

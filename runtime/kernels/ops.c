@@ -189,33 +189,34 @@ static void geometry_moe_gemv_down(const struct vkm_caps *caps, const struct vkm
     set_gemv(caps, d, p->n_out, 1, launch->n_rows);
 }
 
-/* Returns how many lanes that makes. */
-static uint32_t set_gemm_path(const struct vkm_caps *caps, struct vkm_dispatch *d)
+/* For tiles of so many rows; returns how many lanes that makes. */
+static uint32_t set_gemm_path(const struct vkm_caps *caps, struct vkm_dispatch *d, uint32_t rows,
+                              uint32_t cols)
 {
-    uint32_t lanes = lanes_of(caps, d);
+    d->spec[2] = rows;
+    d->spec[3] = cols;
     d->path = gemm_path(caps, d->kernel, d->dtype);
     d->spec[1] = GEMM_BLOCK;
     d->spec[4] = d->path == VKM_PATH_COOPMAT ? caps->matrix : 0;
     if (!vkm_path_is_sized(d->path))
-        return lanes;
+        return vkm_tile_lanes(d->spec[2]);
     if (d->path == VKM_PATH_COOPMAT)
         return GEMM_MATRICES * caps->subgroup_size;
     if (d->path == VKM_PATH_WIDE)
         return caps->subgroup_size;
     return vkm_max_u32(caps->subgroup_size,
-                       vkm_min_u32(GEMM_SUBGROUPS * caps->subgroup_size, lanes));
+                       vkm_min_u32(GEMM_SUBGROUPS * caps->subgroup_size, lanes_of(caps, d)));
 }
 
 /* The rows are cut into tiles of one height, the lowest that is high enough for all, if any is. */
 static void set_gemm(const struct vkm_caps *caps, struct vkm_dispatch *d, uint32_t n_out,
                      uint32_t n_rows)
 {
-    uint32_t lanes = set_gemm_path(caps, d);
     bool swiglu = d->kernel == VKM_K_ffn_gemm_up;
-    struct vkm_tiling tiling = vkm_tiling_for(vkm_tiling(caps, d->path, d->dtype, swiglu), n_rows);
-    d->spec[2] = vkm_tiling_most(&tiling);
-    d->spec[3] = tiling.cols;
-    set_groups(d, lanes, vkm_ceil_div(n_out, tiling.cols), vkm_ceil_div(n_rows, d->spec[2]));
+    enum vkm_path path = gemm_path(caps, d->kernel, d->dtype);
+    struct vkm_tiling tiling = vkm_tiling_for(vkm_tiling(caps, path, d->dtype, swiglu), n_rows);
+    uint32_t rows = vkm_tiling_most(&tiling), lanes = set_gemm_path(caps, d, rows, tiling.cols);
+    set_groups(d, lanes, vkm_ceil_div(n_out, tiling.cols), vkm_ceil_div(n_rows, rows));
     fold_groups(caps, d);
 }
 
@@ -247,11 +248,11 @@ static void geometry_ffn_gemm_up(const struct vkm_caps *caps, const struct vkm_l
 static void set_grouped(const struct vkm_caps *caps, const struct vkm_launch *launch,
                         uint32_t n_experts, struct vkm_dispatch *d)
 {
-    set_groups(d, set_gemm_path(caps, d), launch->n_rows, launch->lists);
+    enum vkm_path path = gemm_path(caps, d->kernel, d->dtype);
+    uint32_t cols = vkm_tiling(caps, path, d->dtype, true).cols;
+    set_groups(d, set_gemm_path(caps, d, launch->tile_rows, cols), launch->n_rows, launch->lists);
     if (d->path == VKM_PATH_SUBGROUP || d->path == VKM_PATH_WIDE)
         d->spec[1] = gemm_block(launch->n_rows, n_experts);
-    d->spec[2] = launch->tile_rows;
-    d->spec[3] = vkm_tiling(caps, d->path, d->dtype, true).cols;
     d->indirect = launch->indirect;
     d->beside = launch->beside;
 }

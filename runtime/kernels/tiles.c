@@ -6,7 +6,8 @@ enum {
     TILE_ROWS = 32, /* where one height does */
     TILE_COLS = 32, /* fixed by the lanes of lib/gemm_shared.glsl, gemm_int8 and gemm_fp16 */
     WIDE_COLS = 64, /* of large matrices, for which activations are brought less often then */
-    MOST_ROWS_SHARED = 64, /* a lane has two sums for every eighth row, in SwiGLU four */
+    MOST_ROWS_SHARED = 64,
+    TILE_LANES = 128, /* for so many rows or fewer: eight sums a lane, in SwiGLU sixteen */
     MOST_ROWS_MATRIX = 128,
     MATRIX_TEAMS = 4,  /* subgroups, in lib/gemm_coopmat.glsl, */
     TEAM_MATRICES = 8, /* and how many sums of matrices each may have, in SwiGLU twice */
@@ -35,11 +36,18 @@ static uint32_t shared_bytes(const struct vkm_caps *caps, enum vkm_path path, en
     }
 }
 
+uint32_t vkm_tile_lanes(uint32_t rows)
+{
+    return TILE_LANES * vkm_max_u32(1, rows / TILE_ROWS);
+}
+
 static bool fits(const struct vkm_caps *caps, enum vkm_path path, enum vkm_dtype dtype, bool swiglu,
                  uint32_t rows, uint32_t cols)
 {
     uint32_t unit = (caps->matrix & 255) * (caps->matrix >> 8 & 255);
     if (path == VKM_PATH_COOPMAT && rows * cols > TEAM_MATRICES * MATRIX_TEAMS * unit)
+        return false;
+    if (path != VKM_PATH_COOPMAT && vkm_tile_lanes(rows) > caps->max_invocations)
         return false;
     return shared_bytes(caps, path, dtype, swiglu ? 2 : 1, rows, cols) <= caps->shared_bytes;
 }

@@ -18,6 +18,8 @@ struct vkm_tiling vkm_tiling(const struct vkm_caps *caps, enum vkm_path path, en
                              bool swiglu);
 /* The same without the heights that n_rows do not need. */
 struct vkm_tiling vkm_tiling_for(struct vkm_tiling tiling, uint32_t n_rows);
+/* Invocations of a workgroup that makes tiles of so many rows, on paths without subgroups. */
+uint32_t vkm_tile_lanes(uint32_t rows);
 /* The greatest height. */
 uint32_t vkm_tiling_most(const struct vkm_tiling *tiling);
 

@@ -1,7 +1,7 @@
-/* gemm.comp's tile by a workgroup of 128 lanes with packed products of float16, for weights of 16
+/* gemm.comp's tile by a workgroup of 128 or 256 lanes with packed products of float16, for weights of 16
  * bits and quantised ones. K goes by in steps of 64, which are groups of 32, or of 16 where weights
  * have a scale for so many. Lanes bring groups of rows of activations and of columns of weights; then
- * a lane owns an eighth of the rows by 2 of the 32 columns.
+ * a lane owns a run of rows by 2 of the 32 columns.
  *
  * Nothing overflows, however large activations are: groups of them are brought to at most 2^6,
  * groups of weights to at most 2^7, each by a power of two of its own, and quants lie within 2^7 as
@@ -29,10 +29,11 @@ const uint GROUP_VECTORS = 8u;
 const uint STEP_GROUPS = STEP_VECTORS / GROUP_VECTORS;
 const uint INTERVAL = 4u; /* products that are added up in float16 */
 const uint PITCH = STEP_VECTORS + 1u; /* vectors of a row, so that banks differ */
-const uint LANE_ROWS = TILE_ROWS / 8u;
+const uint LANES = gl_WorkGroupSize.x;
 const uint LANE_COLS = 2u;
-const uint LANE_SUMS = LANE_ROWS * LANE_COLS;
 const uint COL_LANES = TILE_COLS / LANE_COLS;
+const uint LANE_ROWS = TILE_ROWS * COL_LANES / LANES;
+const uint LANE_SUMS = LANE_ROWS * LANE_COLS;
 
 shared f16vec4 shared_x[TILE_ROWS * PITCH];
 shared f16vec4 shared_w[TILE_COLS * PITCH];
@@ -197,7 +198,7 @@ void tile_product()
 {
     uint lane = gl_LocalInvocationID.x;
     uint x_line = lane % TILE_ROWS;
-    uint last = 127u - lane; /* columns from the last lane on, as lanes at the end may have no row, */
+    uint last = LANES - 1u - lane; /* columns from the last lane on, as lanes at the end may have no row, */
     uint w_line = last % TILE_COLS;
     uvec2 x_row = tile_in(x_line);
     weight_row column = tile_column(w_line);
@@ -212,16 +213,16 @@ void tile_product()
     uint n_groups = IN_LD / (4u * GROUP_VECTORS);
     for (uint first = 0u; first < n_groups; first += STEP_GROUPS) {
         uint here = min(n_groups - first, STEP_GROUPS);
-        for (uint g = lane / TILE_ROWS; g < here; g += 128u / TILE_ROWS) {
+        for (uint g = lane / TILE_ROWS; g < here; g += LANES / TILE_ROWS) {
             half_group x = bring_x(x_row, first + g);
             KEEP(x, shared_x, x_scales, x_line, g)
         }
-        for (uint g = last / TILE_COLS; g < here; g += 128u / TILE_COLS) {
+        for (uint g = last / TILE_COLS; g < here; g += LANES / TILE_COLS) {
             half_group w = bring_w(column, first + g);
             KEEP(w, shared_w, w_scales, w_line, g)
         }
 #ifdef SWIGLU
-        for (uint g = lane / TILE_COLS; g < here; g += 128u / TILE_COLS) {
+        for (uint g = lane / TILE_COLS; g < here; g += LANES / TILE_COLS) {
             half_group up = bring_w(up_column, first + g);
             KEEP(up, shared_up, up_scales, up_line, g)
         }

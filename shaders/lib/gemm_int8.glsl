@@ -1,7 +1,7 @@
-/* gemm.comp's tile by a workgroup of 128 lanes with products of 8-bit integers, for quantised
+/* gemm.comp's tile by a workgroup of 128 or 256 lanes with products of 8-bit integers, for quantised
  * weights. K goes by in steps of a block of a panel, four groups. Lanes bring groups of rows of
- * activations, which they round to 8 bits, and one of a column each; then a lane owns an eighth of
- * the rows by 2 of the 32 columns. Within what shares a scale the products are exact; those are added
+ * activations, which they round to 8 bits, and of columns; then a lane owns a run of rows by 2 of the
+ * 32 columns. Within what shares a scale the products are exact; those are added
  * up in float32. */
 #extension GL_EXT_spirv_intrinsics : require
 
@@ -19,10 +19,11 @@ const uint PARTS = 2u; /* of a group, each with a scale of its own */
 const uint PARTS = 1u;
 #endif
 const uint PART_WORDS = GROUP_WORDS / PARTS;
-const uint LANE_ROWS = TILE_ROWS / 8u;
+const uint LANES = gl_WorkGroupSize.x;
 const uint LANE_COLS = 2u;
-const uint LANE_SUMS = LANE_ROWS * LANE_COLS;
 const uint COL_LANES = TILE_COLS / LANE_COLS;
+const uint LANE_ROWS = TILE_ROWS * COL_LANES / LANES;
+const uint LANE_SUMS = LANE_ROWS * LANE_COLS;
 const uint FLUSH = 4u; /* steps after which sums go to the totals, to keep roundings few */
 
 shared int shared_x[TILE_ROWS * PITCH];
@@ -185,14 +186,12 @@ void multiply_group(uint group)
 void tile_product()
 {
     uint lane = gl_LocalInvocationID.x;
-    uint x_line = lane % TILE_ROWS; /* the row of which the lane brings groups */
-    uint load_col = lane % TILE_COLS, load_group = lane / TILE_COLS;
-    uint to = load_col * PITCH + load_group * GROUP_WORDS;
-    uint scale_to = load_col * STEP_GROUPS + load_group;
+    uint x_line = lane % TILE_ROWS; /* the row of which the lane brings groups, */
+    uint w_line = lane % TILE_COLS; /* and the column */
     uvec2 x_row = tile_in(x_line);
-    weight_row column = tile_column(load_col);
+    weight_row column = tile_column(w_line);
 #ifdef SWIGLU
-    weight_row up_column = tile_up_column(load_col);
+    weight_row up_column = tile_up_column(w_line);
 #endif
     VKM_SUM totals[LANE_SUMS];
     my_rows = lane / COL_LANES * LANE_ROWS;
@@ -202,14 +201,17 @@ void tile_product()
     uint n_groups = IN_LD / (4u * GROUP_WORDS);
     uint steps = (n_groups + STEP_GROUPS - 1u) / STEP_GROUPS;
     for (uint s = 0u; s < steps; s++) {
-        uint index = s * STEP_GROUPS + load_group;
-        for (uint g = lane / TILE_ROWS; g < STEP_GROUPS; g += 128u / TILE_ROWS)
-            bring_x(x_row, s * STEP_GROUPS + g, n_groups, x_line * PITCH + g * GROUP_WORDS,
+        uint first = s * STEP_GROUPS;
+        for (uint g = lane / TILE_ROWS; g < STEP_GROUPS; g += LANES / TILE_ROWS)
+            bring_x(x_row, first + g, n_groups, x_line * PITCH + g * GROUP_WORDS,
                     x_line * STEP_GROUPS + g);
-        bring_w(column, index, to, scale_to);
+        for (uint g = lane / TILE_COLS; g < STEP_GROUPS; g += LANES / TILE_COLS) {
+            uint to = w_line * PITCH + g * GROUP_WORDS, scale_to = w_line * STEP_GROUPS + g;
+            bring_w(column, first + g, to, scale_to);
 #ifdef SWIGLU
-        bring_up(up_column, index, to, scale_to);
+            bring_up(up_column, first + g, to, scale_to);
 #endif
+        }
         barrier();
         for (uint group = 0u; group < STEP_GROUPS; group++)
             multiply_group(group);

@@ -1,13 +1,14 @@
-/* gemm.comp's tile by a workgroup of 128 lanes through shared memory: K goes by in steps of 32,
+/* gemm.comp's tile by a workgroup of 128 or 256 lanes through shared memory: K goes by in steps of 32,
  * [row or column][K] in vectors of four, each row padded by a vector so that lanes on neighbouring
- * columns hit different banks. A lane owns an eighth of the rows by 2 of the 32 columns. */
+ * columns hit different banks. A lane owns a run of rows by 2 of the 32 columns. */
 const uint STEP4 = 8u;         /* vectors along K in one step */
 const uint PITCH = STEP4 + 1u; /* and in a row of shared memory */
-const uint X_LOADS = TILE_ROWS * STEP4 / 128u; /* vectors of the rows that a lane brings, */
-const uint W_LOADS = TILE_COLS * STEP4 / 128u; /* and of a matrix */
-const uint LANE_ROWS = TILE_ROWS / 8u;
+const uint LANES = gl_WorkGroupSize.x;
+const uint X_LOADS = TILE_ROWS * STEP4 / LANES; /* vectors of the rows that a lane brings, */
+const uint W_LOADS = TILE_COLS * STEP4 / LANES; /* and of a matrix */
 const uint LANE_COLS = 2u;
 const uint COL_LANES = TILE_COLS / LANE_COLS;
+const uint LANE_ROWS = TILE_ROWS * COL_LANES / LANES;
 const uint FLUSH = 4u; /* steps after which sums go to the totals, to keep roundings few */
 
 shared vec4 shared_x[TILE_ROWS * PITCH];
@@ -20,16 +21,16 @@ void tile_product()
 {
     uint lane = gl_LocalInvocationID.x;
     uint load_k = lane % STEP4;
-    uint load_row = lane / STEP4; /* and each 128 / STEP4 further */
+    uint load_row = lane / STEP4; /* and each LANES / STEP4 further */
     uvec2 x_rows[X_LOADS];
     weight_row columns[W_LOADS];
 #ifdef SWIGLU
     weight_row up_columns[W_LOADS];
 #endif
     [[unroll]] for (uint i = 0u; i < X_LOADS; i++)
-        x_rows[i] = tile_in(load_row + i * (128u / STEP4));
+        x_rows[i] = tile_in(load_row + i * (LANES / STEP4));
     [[unroll]] for (uint i = 0u; i < W_LOADS; i++) {
-        uint col = load_row + i * (128u / STEP4);
+        uint col = load_row + i * (LANES / STEP4);
         columns[i] = tile_column(col);
 #ifdef SWIGLU
         up_columns[i] = tile_up_column(col);
@@ -48,9 +49,9 @@ void tile_product()
     for (uint s = 0u; s < steps; s++) {
         uint k = s * STEP4 + load_k;
         [[unroll]] for (uint i = 0u; i < X_LOADS; i++)
-            shared_x[(load_row + i * (128u / STEP4)) * PITCH + load_k] = ld_vec4(x_rows[i], k);
+            shared_x[(load_row + i * (LANES / STEP4)) * PITCH + load_k] = ld_vec4(x_rows[i], k);
         [[unroll]] for (uint i = 0u; i < W_LOADS; i++) {
-            uint at = (load_row + i * (128u / STEP4)) * PITCH + load_k;
+            uint at = (load_row + i * (LANES / STEP4)) * PITCH + load_k;
             shared_w[at] = ld_weights(columns[i], k);
 #ifdef SWIGLU
             shared_up[at] = ld_weights(up_columns[i], k);

@@ -332,7 +332,7 @@ static void check_launch(const struct subject *s, const struct spirv_module *m,
         /* subgroups are full: the size is a multiple of theirs */
         if (vkm_path_is_sized(s->variant->path))
             expect(s, op->spec[0] % caps->subgroup_size == 0);
-        expect(s, op->spec[0] >= 1 && op->spec[0] <= 128);
+        expect(s, op->spec[0] >= 1 && op->spec[0] <= caps->max_invocations);
     }
     vkm_recorder_finish(&recorder);
     vkm_stream_finish(&stream);
@@ -348,7 +348,7 @@ static void check_shared(const struct subject *s)
         size_t d = i / VKM_COUNT(shared_sizes);
         struct vkm_caps caps = {
             .max_groups = {65535, 65535, 65535},
-            .max_invocations = 128,
+            .max_invocations = i % 2 ? 128 : 256,
             .shared_bytes = shared_sizes[i % VKM_COUNT(shared_sizes)],
             .subgroup_size = devices[d].subgroup,
             .paths = {[VKM_PATH_BASE] = true, [VKM_PATH_SUBGROUP] = devices[d].subgroup > 0},

@@ -20,7 +20,10 @@ static void *host_view(void *user, const struct vkm_view *view, bool written)
 
 static struct vkm_caps caps_with(uint32_t shared_bytes, uint32_t matrix)
 {
-    return (struct vkm_caps){.shared_bytes = shared_bytes, .subgroup_size = 32, .matrix = matrix};
+    return (struct vkm_caps){.max_invocations = 256,
+                             .shared_bytes = shared_bytes,
+                             .subgroup_size = 32,
+                             .matrix = matrix};
 }
 
 #define expect_tiling(tiling, least, most, columns)                                                \
@@ -49,6 +52,8 @@ static void tiles_are_as_high_as_shared_memory_has_room_for(void **state)
     expect_tiling(vkm_tiling(&little, VKM_PATH_INT8, VKM_DTYPE_Q8K, true), 16, 16, 32);
     expect_tiling(vkm_tiling(&little, VKM_PATH_INT8, VKM_DTYPE_Q8, true), 16, 32, 32);
     expect_tiling(vkm_tiling(&enough, VKM_PATH_INT8, VKM_DTYPE_Q8K, true), 16, 64, 32);
+    enough.max_invocations = 128; /* 64 rows take more */
+    expect_tiling(vkm_tiling(&enough, VKM_PATH_INT8, VKM_DTYPE_Q8K, true), 16, 32, 32);
 }
 
 static void each_of_four_subgroups_has_a_matrix(void **state)
