@@ -53,7 +53,7 @@ for preset in release asan tsan; do
     # latency, which is not the sanitizers'.
     asan)
         only=(-LE "lavapipe-22|swiftshader"
-            -E "^(faults.faulty_driver|kernels.addresses|golden.gguf_models|desktop.window_latency)")
+            -E "^(faults.faulty_driver|kernels.addresses|golden.gguf_|desktop.window_latency)")
         ;;
     # Where threads are used.
     tsan) only=(-LE "lavapipe-22|swiftshader" -R "^(engine.sessions|kernels.gpu_)") ;;

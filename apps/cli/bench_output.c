@@ -39,10 +39,10 @@ static void print_kernels(const vkmoe_bench_result *r, bool prompt)
                k->operations / seconds / 1e9, k->unit_unknown ? ">" : " ", 100 * k->share);
     }
     if (r->step_over_weights > 0)
-        printf(
-            "  a step takes %.2f times what its weights do at the rates of the kernels that read "
-            "them\n",
-            r->step_over_weights);
+        printf("  by the clock such a step takes %.3f ms, %.2f times what its weights do at the "
+               "rates of "
+               "the\n  kernels that read them\n",
+               1e3 * r->step_seconds, r->step_over_weights);
 }
 
 static void print_counting(const vkmoe_bench_counting *c)
@@ -144,7 +144,7 @@ static json_t *result_json(const struct bench_results *all, const vkmoe_bench_re
     bench_name(name, all->options, prompt);
     return json_pack(
         "{s:s, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:f, "
-        "s:f, s:f, s:o, s:o, s:o, s:o}",
+        "s:f, s:f, s:f, s:o, s:o, s:o, s:o}",
         "test", name, "mean", r->mean, "sd", r->deviation, "tokens", (json_int_t)r->tokens, "batch",
         (json_int_t)r->batch, "depth", (json_int_t)all->options->depth, "repetitions",
         (json_int_t)r->repetitions, "weight_bytes", r->weight_bytes, "kv_bytes", r->kv_bytes,
@@ -152,10 +152,10 @@ static json_t *result_json(const struct bench_results *all, const vkmoe_bench_re
         (json_int_t)r->dispatches, "barriers", (json_int_t)r->barriers, "dispatches_per_token",
         r->dispatches_per_token, "barriers_per_token", r->barriers_per_token,
         "record_seconds_per_token", r->record_seconds, "submit_seconds_per_token",
-        r->submit_seconds, "wait_seconds_per_token", r->wait_seconds, "step_over_weights",
-        r->step_over_weights, "peak_memory", peak_json(&r->memory), "peak_arithmetic",
-        peak_json(&r->arithmetic), "counting", counting_json(&r->counting), "kernels",
-        kernels_json(r));
+        r->submit_seconds, "wait_seconds_per_token", r->wait_seconds, "step_seconds",
+        r->step_seconds, "step_over_weights", r->step_over_weights, "peak_memory",
+        peak_json(&r->memory), "peak_arithmetic", peak_json(&r->arithmetic), "counting",
+        counting_json(&r->counting), "kernels", kernels_json(r));
 }
 
 int bench_print_json(const struct bench_results *r)

@@ -87,8 +87,12 @@ typedef struct vkmoe_bench_result {
     double read_bandwidth;       /* bytes a second that one product with a large matrix reads */
     vkmoe_bench_peak memory;     /* bytes a second */
     vkmoe_bench_peak arithmetic; /* float32 operations a second, off any matrix units */
-    /* What a step of generation takes, over what its weights alone would at the rates that the
-     * kernels which read them have in the same run; 0: of a prompt, or not profiled. */
+    /* Of the steps of generation whose kernels were timed; 0: of a prompt, or not profiled. By the
+     * clock, what one took: from where it was started, or the one before it had ended, until it had
+     * ended itself, pauses between kernels and the host's part in handing it over among it. */
+    double step_seconds;
+    /* And that over what its weights alone would take at the rates that the kernels which read them
+     * had in those very steps, so never less than 1; also 0 where the device has no clock. */
     double step_over_weights;
     uint32_t dispatches;         /* of one step */
     uint32_t barriers;           /* of one step */

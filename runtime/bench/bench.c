@@ -175,13 +175,14 @@ static int by_falling_time(const void *a, const void *b)
     return (int)y->dispatches - (int)x->dispatches;
 }
 
+/* Of the same steps all of it: kernels are slower with timestamps between them. */
 static double step_over_weights(const vkmoe_bench_result *r)
 {
     double weights = 0;
     for (uint32_t i = 0; i < r->n_kernels; i++)
         if (r->kernels[i].bytes > 0)
             weights += r->kernels[i].seconds * r->kernels[i].weight_bytes / r->kernels[i].bytes;
-    return weights > 0 ? r->batch / r->mean / weights : 0;
+    return weights > 0 ? r->step_seconds / weights : 0;
 }
 
 /* Generation is told by the step, a prompt as a whole. */
@@ -205,8 +206,10 @@ static void take_profile(const struct bench *b, const struct vkm_profile *p, boo
         };
     }
     qsort(r->kernels, r->n_kernels, sizeof(r->kernels[0]), by_falling_time);
-    if (!prompt)
+    if (!prompt && p->steps > 0) {
+        r->step_seconds = p->step_seconds / p->steps;
         r->step_over_weights = step_over_weights(r);
+    }
 }
 
 static void raise_peak(vkmoe_bench_peak *peak, double rate)

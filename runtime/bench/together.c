@@ -1,4 +1,5 @@
 /* Several sequences that generate together, one row of each in every step. */
+#include <math.h>
 #include <string.h>
 
 #include "bench/bench.h"
@@ -15,6 +16,7 @@ struct vkm_together {
     struct vkm_kv_sequence *sequences; /* [params.sequences] */
     struct vkm_state state;
     struct vkm_step steps[IN_HAND];
+    double step_ended; /* when the newest step did */
 };
 
 static struct vkm_state_params layout(const struct vkm_together *t)
@@ -176,7 +178,7 @@ static vkmoe_status start(struct vkm_together *t, struct vkm_profile *profile, u
     if (!step->commands || step->bound != batch.bound)
         status = prepare(t, step, &batch, VKM_STEP_FORWARD | VKM_STEP_SAMPLE, timed, err);
     step->bound = batch.bound;
-    double recorded = vkm_seconds();
+    double recorded = step->started = vkm_seconds();
     if (status == VKMOE_OK)
         status = vkm_commands_start(step->commands, NULL, err);
     if (profile) {
@@ -194,12 +196,14 @@ static vkmoe_status end(struct vkm_together *t, struct vkm_profile *profile, uin
     struct vkm_gpu *gpu = t->model->gpu;
     struct vkm_step *step = &t->steps[position % IN_HAND];
     const struct vkm_profile_rows rows = {t->params.sequences, 1, position};
-    double begin = vkm_seconds(), waited = vkm_gpu_waited(gpu);
+    double begin = vkm_seconds(), waited = vkm_gpu_waited(gpu), before = t->step_ended;
     vkmoe_status status = vkm_commands_end(step->commands, err);
+    t->step_ended = vkm_seconds();
     if (profile) {
         double waits = vkm_gpu_waited(gpu) - waited;
         profile->wait_seconds += waits;
-        profile->submit_seconds += vkm_seconds() - begin - waits;
+        profile->submit_seconds += t->step_ended - begin - waits;
+        profile->step_seconds += t->step_ended - fmax(step->started, before);
     }
     if (status == VKMOE_OK && profile)
         status = vkm_profile_step(profile, &step->stream, step->commands, &t->state,

@@ -129,13 +129,21 @@ static vkmoe_kv kv_that_fits(struct vkm_plan_request q)
     return VKMOE_KV_F32;
 }
 
-/* What was still needed with every expert in host memory, in whole MiB. */
+/* What was still needed with as many experts as could be in host memory, in whole MiB; or where the
+ * host has no room for those, what is needed without a limit. */
 static uint64_t limit_that_fits(struct vkm_plan_request q, uint64_t needed)
 {
+    const uint64_t unit = UINT64_C(1) << 20;
+    vkmoe_plan plan;
     if (q.memory_limit == 0)
         return 0;
-    q.memory_limit = vkm_align_up(needed, UINT64_C(1) << 20);
-    return would_fit(&q) ? q.memory_limit : 0;
+    q.memory_limit = vkm_align_up(needed, unit);
+    if (would_fit(&q))
+        return q.memory_limit;
+    q.memory_limit = 0;
+    if (make(&q, &plan, NULL, NULL) != VKMOE_OK || !plan.fits)
+        return 0;
+    return vkm_align_up(plan.device_bytes, unit);
 }
 
 /* Another device with so much memory of its own in one heap. */
@@ -181,32 +189,51 @@ static double mib(uint64_t bytes)
     return (double)bytes / 0x1p20;
 }
 
-/* What is needed and what there is, of the limit or of the heap that has most too little. Returns
- * what is needed. */
-static uint64_t say_numbers(struct sentence *s, const struct vkm_plan_request *q,
-                            const vkmoe_plan *plan)
+static uint64_t heap_needs(const vkmoe_heap_plan *h)
 {
-    uint64_t most = 0, needed = plan->device_bytes;
-    uint32_t worst = 0;
-    s->at = strlen(plan->reason);
-    if (s->at > 0)
-        return needed;
+    return h->total + h->staging + h->reserve;
+}
+
+/* The heap that has most too little; n_heaps where none has. */
+static uint32_t worst_heap(const struct vkm_plan_request *q, const vkmoe_plan *plan)
+{
+    uint64_t most = 0;
+    uint32_t worst = plan->n_heaps;
     for (uint32_t i = 0; i < plan->n_heaps && !q->limit_alone; i++) {
-        const vkmoe_heap_plan *h = &plan->heaps[i];
-        uint64_t heap = h->total + h->staging + h->reserve;
-        if (heap > h->left && heap - h->left > most) {
-            most = heap - h->left;
-            needed = heap;
+        uint64_t needed = heap_needs(&plan->heaps[i]), left = plan->heaps[i].left;
+        if (needed > left && needed - left > most) {
+            most = needed - left;
             worst = i;
         }
     }
-    if (most > 0)
-        say(s, "%.200s needs %.1f MiB of memory heap %u of %s, where %.1f MiB are left",
-            q->loaded ? "a session" : q->name, mib(needed), worst, vkm_gpu_info(q->gpu)->name,
-            mib(plan->heaps[worst].left));
-    else
+    return worst;
+}
+
+/* What is needed and what there is: by the caller's limit where it has a part in it, and of a heap
+ * of the device. Returns what is needed. */
+static uint64_t say_numbers(struct sentence *s, const struct vkm_plan_request *q,
+                            const vkmoe_plan *plan)
+{
+    uint64_t needed = plan->device_bytes, limit = plan->memory_limit;
+    uint32_t worst = worst_heap(q, plan);
+    bool limited = limit > 0 && needed > limit;
+    s->at = strlen(plan->reason);
+    if (s->at > 0)
+        return needed;
+    if (limited)
         say(s, "%.200s needs %.1f MiB of device memory, the memory limit grants %.1f MiB",
-            q->loaded ? "the model with a session" : q->name, mib(needed), mib(plan->memory_limit));
+            q->loaded ? "the model with a session" : q->name, mib(needed), mib(limit));
+    if (worst < plan->n_heaps) {
+        needed = heap_needs(&plan->heaps[worst]);
+        say(s, "%s%.200s needs %.1f MiB of memory heap %u of %s, where %.1f MiB are left",
+            limited ? "; " : "",
+            q->loaded ? "a session"
+            : limited ? "it"
+                      : q->name,
+            mib(needed), worst, vkm_gpu_info(q->gpu)->name, mib(plan->heaps[worst].left));
+        if (limit > 0 && !limited)
+            say(s, ", under a memory limit of %.1f MiB", mib(limit));
+    }
     if (plan->n_host_experts > 0)
         say(s, ", even with %u of %u experts in host memory", plan->n_host_experts,
             plan->n_experts);
@@ -245,9 +272,10 @@ static void explain(const struct vkm_plan_request *q, vkmoe_plan *plan)
     struct sentence s = {.text = plan->reason, .size = sizeof(plan->reason)};
     find_remedies(q, say_numbers(&s, q, plan), plan);
     if (!any_remedy(&plan->remedies))
-        say(&s, "; no smaller context or chunk, no smaller weights or KV cache, and no other "
-                "device here "
-                "would do");
+        say(&s,
+            "; no smaller context or chunk, no smaller weights or KV cache, and no other %s "
+            "would do",
+            q->memory_limit > 0 ? "limit" : "device here");
 }
 
 static void say_remedies(struct sentence *s, const vkmoe_plan *plan)

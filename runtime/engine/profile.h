@@ -15,6 +15,8 @@ struct vkm_profile {
     double record_seconds; /* of the host: describing steps and encoding them, */
     double submit_seconds; /* handing them to the device and taking results back, */
     double wait_seconds;   /* and waiting for it meanwhile */
+    double step_seconds;   /* of steps by the clock: from where each was started, or the one before
+                              it had ended, until it had ended itself */
     uint32_t dispatches[VKM_KERNEL_COUNT];
     double seconds[VKM_KERNEL_COUNT]; /* on the device; this and what follows only where timed */
     struct vkm_cost cost[VKM_KERNEL_COUNT];

@@ -163,8 +163,10 @@ vkmoe_status vkm_step_end(struct vkmoe_session *s, struct vkm_step *step, vkmoe_
     double now = vkm_seconds(), before = s->step_ended;
     info->seconds = now - (step->started > before ? step->started : before);
     s->step_ended = now;
-    if (s->profile)
+    if (s->profile) {
         add_host_time(s->profile, s->model->gpu, start, waited);
+        s->profile->step_seconds += info->seconds;
+    }
     if (status == VKMOE_OK && s->profile)
         status = add_to_profile(s, step, info, err);
     if (status != VKMOE_OK || !s->on_step)

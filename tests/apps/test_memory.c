@@ -134,6 +134,19 @@ static void the_16b_model_fits_40_gb_by_the_limit_alone(void **state)
     test_process_free(&p);
 }
 
+/* Whether the device's own memory would be too small as well or not; and a plan is told, which is
+ * done, however it turns out. */
+static void a_limit_that_is_too_small_is_what_is_blamed(void **state)
+{
+    struct test_process p = {0};
+    (void)state;
+    test_vkmoe(&p, "plan", "--config", "deepseek-moe-16b", "--memory-limit", "3G");
+    test_process_assert_code(&p, 0);
+    test_assert_part(p.out, "it does not fit: deepseek-moe-16b needs ");
+    test_assert_part(p.out, "MiB of device memory, the memory limit grants 3072.0 MiB");
+    test_process_free(&p);
+}
+
 static void plan_on_the_reference_does_not_contradict_itself(void **state)
 {
     struct test_process p = {0};
@@ -299,6 +312,7 @@ int main(void)
         cmocka_unit_test(plan_knows_what_a_smaller_cache_takes),
         cmocka_unit_test(plan_heeds_context_and_limit),
         cmocka_unit_test(the_16b_model_fits_40_gb_by_the_limit_alone),
+        cmocka_unit_test(a_limit_that_is_too_small_is_what_is_blamed),
         cmocka_unit_test(plan_on_the_reference_does_not_contradict_itself),
         cmocka_unit_test(plan_is_a_table_for_people),
         cmocka_unit_test(sizes_are_numbers_with_or_without_a_suffix),

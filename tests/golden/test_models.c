@@ -2,8 +2,10 @@
  * independent float64 implementation. */
 #include "checkpoint.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define LONGEST 130u /* tokens: two blocks of the KV cache and a bit */
 
@@ -27,15 +29,39 @@ static struct engine {
 };
 enum { N_ENGINES = sizeof(engines) / sizeof(engines[0]) };
 
+/* Paths that round activations, in every product of a prompt, with weights that they take. */
+static struct engine rounding[] = {
+    {.name = "fp16", .params = {.paths = "-int8,-coopmat,++fp16", .tiled_rows = 1}},
+    {.name = "int8", .params = {.paths = "-fp16,-coopmat,++int8", .tiled_rows = 1}},
+};
+enum { N_ROUNDING = sizeof(rounding) / sizeof(rounding[0]) };
+
+static bool has_path(const vkmoe_device *device, const char *name)
+{
+    const vkmoe_device_info *info = vkmoe_device_get_info(device);
+    for (uint32_t i = 0; i < info->n_paths; i++)
+        if (strcmp(info->paths[i].name, name) == 0)
+            return info->paths[i].state != VKMOE_PATH_MISSING;
+    fail_msg("there is no path %s", name);
+    return false;
+}
+
+static void open_engine(struct engine *e)
+{
+    vkmoe_error err;
+    test_log_init(&e->log);
+    e->params.log = &e->log.log;
+    assert_ok(vkmoe_device_open(&e->params, &e->device, &err), &err);
+}
+
 static int open_devices(void **state)
 {
     (void)state;
-    for (int i = 0; i < N_ENGINES; i++) {
-        vkmoe_error err;
-        test_log_init(&engines[i].log);
-        engines[i].params.log = &engines[i].log.log;
-        assert_ok(vkmoe_device_open(&engines[i].params, &engines[i].device, &err), &err);
-    }
+    for (int i = 0; i < N_ENGINES; i++)
+        open_engine(&engines[i]);
+    for (int i = 0; i < N_ROUNDING && !test_is_brief(); i++)
+        if (has_path(engines[0].device, rounding[i].name))
+            open_engine(&rounding[i]);
     return 0;
 }
 
@@ -45,6 +71,10 @@ static int close_devices(void **state)
     for (int i = 0; i < N_ENGINES; i++) {
         vkmoe_device_close(engines[i].device);
         assert_int_equal(engines[i].log.errors, 0);
+    }
+    for (int i = 0; i < N_ROUNDING; i++) {
+        vkmoe_device_close(rounding[i].device);
+        assert_int_equal(rounding[i].log.errors, 0);
     }
     return 0;
 }
@@ -151,6 +181,62 @@ static void matches_on(struct engine *engine, const struct test_shape *shape, co
     *worst = s.worst;
 }
 
+/* --- paths that round --- */
+
+static struct test_trace trace_on(vkmoe_device *device, const char *folder, vkmoe_weights weights,
+                                  const struct test_shape *shape, const struct test_trace *of)
+{
+    vkmoe_error err;
+    vkmoe_model *model;
+    vkmoe_session *session;
+    const vkmoe_model_params params = {.weights = weights};
+    const vkmoe_session_params with = {.context = shape->context};
+    assert_ok(vkmoe_model_load(device, folder, &params, &model, &err), &err);
+    assert_ok(vkmoe_session_create(model, &with, &session, &err), &err);
+    struct test_trace t = test_trace_eval(model, session, of->tokens, of->count);
+    vkmoe_session_destroy(session);
+    vkmoe_model_destroy(model);
+    return t;
+}
+
+/* Rounding may cost a product `error` (mean squared, as the project's bounds are), each layer adds
+ * what it makes of that, and so does the head; gates move with the root of it. */
+static struct test_rounding bounds_of(const struct test_shape *shape, double error)
+{
+    double all = error * (shape->layers + 1);
+    return (struct test_rounding){all, 3 * sqrt(all) * fmax(1, shape->scaling)};
+}
+
+static void rounds_within(const struct engine *e, double error, vkmoe_weights weights,
+                          const struct test_shape *shape, const char *folder,
+                          const struct test_trace *expected)
+{
+    const struct test_rounding bounds = bounds_of(shape, error);
+    struct test_difference worst = {0};
+    struct test_trace got = trace_on(e->device, folder, weights, shape, expected);
+    double off = test_trace_compare_rounded(expected, &got, &bounds, e->name, &worst);
+    print_message("%s: logits off by %.2g of %.2g, gates within %.2g of %.2g, %u swapped\n",
+                  e->name, off, bounds.logits, worst.weight, bounds.gates, worst.swapped);
+    if (shape->storage != STORE_F32 || weights != VKMOE_WEIGHTS_STORED) /* what the path takes */
+        assert_true(off > 1e-3 * error);
+    test_trace_free(&got);
+}
+
+/* Against float64 with the very weights that the path multiplies: of quantised ones the reference
+ * executor's, for which the oracle has vouched. */
+static void rounding_paths_match(const struct test_shape *shape, const char *folder,
+                                 const struct test_trace *oracle)
+{
+    vkmoe_device *reference = engines[N_ENGINES - 1].device;
+    if (rounding[0].device)
+        rounds_within(&rounding[0], 1e-6, VKMOE_WEIGHTS_STORED, shape, folder, oracle);
+    for (int w = VKMOE_WEIGHTS_Q8; w <= VKMOE_WEIGHTS_Q4 && rounding[1].device; w++) {
+        struct test_trace exact = trace_on(reference, folder, (vkmoe_weights)w, shape, oracle);
+        rounds_within(&rounding[1], 1e-4, (vkmoe_weights)w, shape, folder, &exact);
+        test_trace_free(&exact);
+    }
+}
+
 static void matches_the_oracle(void **state)
 {
     const struct test_shape shape = test_shape_complete(*state);
@@ -166,6 +252,7 @@ static void matches_the_oracle(void **state)
             matches_on(&engines[i], &shape, folder, &expected, &worst);
     print_message("logits within %.2g of the largest, weights within %.2g, %u swapped\n",
                   worst.logit, worst.weight, worst.swapped);
+    rounding_paths_match(&shape, folder, &expected);
     test_trace_free(&expected);
     test_folder_remove(folder);
 }

@@ -1,6 +1,7 @@
 /* What quantising weights while they are loaded, rounding keys and values, or a path that rounds
- * does to a model: how far its predictions and its choice of experts move from those of the weights
- * as stored, a KV cache in float32 and products in float32. */
+ * activations does to a model: how far its predictions and its choice of experts move from those of
+ * the weights as stored and a KV cache in float32, or for a path, of the same weights and products
+ * in float32. */
 #include "checkpoint.h"
 
 #include <math.h>
@@ -18,7 +19,7 @@ struct rounded {
     vkmoe_weights weights;
     vkmoe_kv kv;
     double divergence, nll, flips, disagreed;
-    const char *path; /* that prompts take instead; NULL: none that rounds */
+    const char *path; /* that products of prompts take, which is then what is looked at; or NULL */
 };
 
 static struct test_log device_log;
@@ -26,11 +27,11 @@ static vkmoe_device *device;
 
 #define EXACT "-fp16,-int8,-coopmat"
 
-static vkmoe_device *device_with(const char *paths)
+static vkmoe_device *device_with(const char *paths, uint32_t tiled_rows)
 {
     vkmoe_error err;
     vkmoe_device *opened;
-    vkmoe_device_params params = {.log = &device_log.log, .paths = paths};
+    vkmoe_device_params params = {.log = &device_log.log, .paths = paths, .tiled_rows = tiled_rows};
     assert_ok(vkmoe_device_open(&params, &opened, &err), &err);
     return opened;
 }
@@ -39,7 +40,7 @@ static int open_device(void **state)
 {
     (void)state;
     test_log_init(&device_log);
-    device = device_with(EXACT);
+    device = device_with(EXACT, 0);
     return 0;
 }
 
@@ -157,27 +158,64 @@ static void expect_within(const struct distance *d, const struct rounded *b)
 
 static struct test_trace stored[TEXTS];
 
-static void compare(const char *folder, const struct rounded *r, size_t n)
+/* Of the tokens of stored[0 .. n). */
+static void trace_all(struct loaded *l, size_t n, struct test_trace *out)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = test_trace_eval(l->model, l->session, stored[i].tokens, stored[i].count);
+}
+
+/* From the traces in `before` to what the model computes now. */
+static void compare_with(const struct rounded *r, struct loaded *l, size_t n,
+                         const struct test_trace *before)
 {
     struct distance d = {0};
+    for (size_t i = 0; i < n; i++) {
+        struct test_trace now =
+            test_trace_eval(l->model, l->session, stored[i].tokens, stored[i].count);
+        add_trace(&d, &before[i], &now);
+        test_trace_free(&now);
+    }
+    expect_within(&d, r);
+}
+
+static void compare(const char *folder, const struct rounded *r, size_t n)
+{
+    struct loaded l = load(device, folder, r->weights, r->kv);
+    compare_with(r, &l, n, stored);
+    unload(&l);
+}
+
+/* Every product of a prompt goes by the path. */
+static void compare_path(const char *folder, const struct rounded *r, size_t n)
+{
+    struct test_trace without[TEXTS];
     char paths[64];
-    if (r->path && !can_run(r->path)) {
+    if (!can_run(r->path)) {
         print_message("%s: not on this device\n", r->name);
         return;
     }
-    snprintf(paths, sizeof(paths), EXACT ",++%s", r->path ? r->path : "");
-    vkmoe_device *on = r->path ? device_with(paths) : device;
-    struct loaded l = load(on, folder, r->weights, r->kv);
-    for (size_t i = 0; i < n; i++) {
-        struct test_trace now =
-            test_trace_eval(l.model, l.session, stored[i].tokens, stored[i].count);
-        add_trace(&d, &stored[i], &now);
-        test_trace_free(&now);
-    }
+    struct loaded l = load(device, folder, r->weights, r->kv);
+    trace_all(&l, n, without);
     unload(&l);
-    if (r->path)
-        vkmoe_device_close(on);
-    expect_within(&d, r);
+    snprintf(paths, sizeof(paths), EXACT ",++%s", r->path);
+    vkmoe_device *on = device_with(paths, 1);
+    l = load(on, folder, r->weights, r->kv);
+    compare_with(r, &l, n, without);
+    unload(&l);
+    vkmoe_device_close(on);
+    for (size_t i = 0; i < n; i++)
+        test_trace_free(&without[i]);
+}
+
+static void compare_all(const char *folder, const struct rounded *all, size_t n_all, size_t n)
+{
+    for (size_t i = 0; i < n_all; i++) {
+        if (all[i].path)
+            compare_path(folder, &all[i], n);
+        else
+            compare(folder, &all[i], n);
+    }
 }
 
 static void free_stored(size_t n)
@@ -216,16 +254,17 @@ static void the_shipped_model_keeps_its_predictions(void **state)
         {"KV cache F16", VKMOE_WEIGHTS_STORED, VKMOE_KV_F16, 3e-6, 1e-4, 5e-4, 0.002, NULL},
         {"KV cache BF16", VKMOE_WEIGHTS_STORED, VKMOE_KV_BF16, 1e-4, 5e-4, 0.004, 0.006, NULL},
         {"KV cache Q8", VKMOE_WEIGHTS_STORED, VKMOE_KV_Q8, 4e-4, 1e-3, 0.012, 0.02, NULL},
-        {"products of float16", VKMOE_WEIGHTS_STORED, VKMOE_KV_F32, 8e-6, 1e-4, 0.001, 0.003,
+        {"fp16, weights BF16", VKMOE_WEIGHTS_STORED, VKMOE_KV_F32, 8e-6, 1e-4, 0.001, 0.003,
          "fp16"},
+        {"int8, weights Q8", VKMOE_WEIGHTS_Q8, VKMOE_KV_F32, 7e-4, 1.5e-3, 0.015, 0.03, "int8"},
+        {"int8, weights Q4", VKMOE_WEIGHTS_Q4, VKMOE_KV_F32, 7e-4, 1.5e-3, 0.015, 0.03, "int8"},
     };
     (void)state;
     struct loaded l = load(device, VKMOE_TEST_MODEL, VKMOE_WEIGHTS_STORED, VKMOE_KV_F32);
     for (uint64_t i = 0; i < TEXTS; i++)
         make_text(&l, i + 1, &stored[i]);
     unload(&l);
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-        compare(VKMOE_TEST_MODEL, &all[i], TEXTS);
+    compare_all(VKMOE_TEST_MODEL, all, sizeof(all) / sizeof(all[0]), TEXTS);
     free_stored(TEXTS);
 }
 
@@ -238,6 +277,10 @@ static void a_larger_random_model_keeps_its_predictions(void **state)
         {"KV cache F16", VKMOE_WEIGHTS_STORED, VKMOE_KV_F16, 1e-7, 1e-4, 5e-4, 0.005, NULL},
         {"KV cache BF16", VKMOE_WEIGHTS_STORED, VKMOE_KV_BF16, 3e-5, 1e-3, 0.003, 0.01, NULL},
         {"KV cache Q8", VKMOE_WEIGHTS_STORED, VKMOE_KV_Q8, 8e-5, 2e-3, 0.006, 0.04, NULL},
+        {"fp16, weights BF16", VKMOE_WEIGHTS_STORED, VKMOE_KV_F32, 1.2e-5, 2e-4, 0.003, 0.01,
+         "fp16"},
+        {"int8, weights Q8", VKMOE_WEIGHTS_Q8, VKMOE_KV_F32, 6e-4, 4e-3, 0.025, 0.09, "int8"},
+        {"int8, weights Q4", VKMOE_WEIGHTS_Q4, VKMOE_KV_F32, 6e-4, 4e-3, 0.025, 0.09, "int8"},
     };
     static const struct test_shape random = {.vocab = 4096,
                                              .hidden = 512,
@@ -264,8 +307,7 @@ static void a_larger_random_model_keeps_its_predictions(void **state)
     struct loaded l = load(device, folder, VKMOE_WEIGHTS_STORED, VKMOE_KV_F32);
     stored[0] = test_trace_eval(l.model, l.session, tokens, sizeof(tokens) / sizeof(tokens[0]));
     unload(&l);
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-        compare(folder, &all[i], 1);
+    compare_all(folder, all, sizeof(all) / sizeof(all[0]), 1);
     free_stored(1);
     test_folder_remove(folder);
 }

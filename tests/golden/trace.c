@@ -169,16 +169,22 @@ static struct route route_at(const struct test_trace *t, uint32_t layer, uint32_
     return (struct route){t->ids + at, t->weights + at, t->k};
 }
 
+/* By how much gates may differ, those of an expert on both sides and of one that changes places. */
+struct gate_bounds {
+    double kept, swapped;
+};
+
 /* Each expert of a that b has too has the same weight there; one that b has not is no better than
  * b's last. */
-static void compare_route(const struct route *a, const struct route *b, const char *what,
+static void compare_route(const struct route *a, const struct route *b,
+                          const struct gate_bounds *bounds, const char *what,
                           struct test_difference *worst)
 {
     for (uint32_t i = 0; i < a->k; i++) {
         int at = find(b->ids, b->k, a->ids[i]);
         double other = (double)b->weights[at >= 0 ? (uint32_t)at : b->k - 1];
         double difference = fabs((double)a->weights[i] - other);
-        if (!(difference <= (at >= 0 ? WEIGHT_BOUND : MARGIN)))
+        if (!(difference <= (at >= 0 ? bounds->kept : bounds->swapped)))
             fail_msg("%s: expert %d has weight %g on one side, %s %g on the other", what, a->ids[i],
                      (double)a->weights[i], at >= 0 ? "and" : "and none, where the last has",
                      other);
@@ -198,29 +204,81 @@ static void check_route(const struct route *r, const char *what)
     }
 }
 
-void test_trace_compare(const struct test_trace *expected, uint32_t first,
-                        const struct test_trace *got, const char *what,
+/* One layer's route of token `row` of `got`, which is that of `expected` from `first` on. */
+static void compare_row(const struct test_trace *expected, uint32_t first,
+                        const struct test_trace *got, uint32_t layer, uint32_t row,
+                        const struct gate_bounds *bounds, const char *what,
                         struct test_difference *worst)
 {
-    struct test_difference own = {0};
     char where[256];
-    worst = worst ? worst : &own;
+    struct route e = route_at(expected, layer, first + row), g = route_at(got, layer, row);
+    snprintf(where, sizeof(where), "%s: MoE layer %u, token %u", what, layer, first + row);
+    check_route(&g, where);
+    compare_route(&e, &g, bounds, where, worst);
+    compare_route(&g, &e, bounds, where, worst);
+}
+
+static void check_shapes(const struct test_trace *expected, uint32_t first,
+                         const struct test_trace *got)
+{
     assert_true(first + got->count <= expected->count);
     assert_int_equal(got->vocab, expected->vocab);
     assert_int_equal(got->n_layers, expected->n_layers);
     assert_true(got->n_layers == 0 || got->k == expected->k);
     assert_memory_equal(got->tokens, expected->tokens + first, got->count * sizeof(*got->tokens));
-    for (uint32_t layer = 0; layer < got->n_layers; layer++) {
-        for (uint32_t row = 0; row < got->count; row++) {
-            struct route e = route_at(expected, layer, first + row);
-            struct route g = route_at(got, layer, row);
-            snprintf(where, sizeof(where), "%s: MoE layer %u, token %u", what, layer, first + row);
-            check_route(&g, where);
-            compare_route(&e, &g, where, worst);
-            compare_route(&g, &e, where, worst);
+}
+
+void test_trace_compare(const struct test_trace *expected, uint32_t first,
+                        const struct test_trace *got, const char *what,
+                        struct test_difference *worst)
+{
+    static const struct gate_bounds bounds = {WEIGHT_BOUND, MARGIN};
+    struct test_difference own = {0};
+    worst = worst ? worst : &own;
+    check_shapes(expected, first, got);
+    for (uint32_t layer = 0; layer < got->n_layers; layer++)
+        for (uint32_t row = 0; row < got->count; row++)
+            compare_row(expected, first, got, layer, row, &bounds, what, worst);
+    compare_logits(expected, first, got, what, worst);
+}
+
+/* --- what rounding does --- */
+
+/* Whether a token has the same experts in every layer. Up to where it has not, gates are compared:
+ * another expert makes it another token to the layers above. */
+static bool same_experts(const struct test_trace *expected, const struct test_trace *got,
+                         uint32_t row, const struct gate_bounds *bounds, const char *what,
+                         struct test_difference *worst)
+{
+    uint32_t swapped = worst->swapped;
+    for (uint32_t layer = 0; layer < got->n_layers && worst->swapped == swapped; layer++)
+        compare_row(expected, 0, got, layer, row, bounds, what, worst);
+    return worst->swapped == swapped;
+}
+
+double test_trace_compare_rounded(const struct test_trace *expected, const struct test_trace *got,
+                                  const struct test_rounding *bounds, const char *what,
+                                  struct test_difference *worst)
+{
+    const struct gate_bounds gates = {bounds->gates, bounds->gates};
+    double error = 0, power = 0;
+    uint32_t same = 0;
+    check_shapes(expected, 0, got);
+    for (uint32_t row = 0; row < got->count; row++) {
+        const float *a = expected->logits + (size_t)row * got->vocab;
+        const float *b = got->logits + (size_t)row * got->vocab;
+        if (!same_experts(expected, got, row, &gates, what, worst))
+            continue;
+        same++;
+        for (uint32_t i = 0; i < got->vocab; i++) {
+            error += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+            power += (double)a[i] * (double)a[i];
         }
     }
-    compare_logits(expected, first, got, what, worst);
+    if (!(2 * same >= got->count && error <= bounds->logits * power)) /* NaN too */
+        fail_msg("%s: %u of %u tokens have the same experts, and logits off by %.2e", what, same,
+                 got->count, error / power);
+    return error / power;
 }
 
 void test_trace_assert_identical(const struct test_trace *a, const struct test_trace *b)

@@ -43,6 +43,19 @@ void test_trace_compare(const struct test_trace *expected, uint32_t first,
                         const struct test_trace *got, const char *what,
                         struct test_difference *worst);
 
+/* What rounding activations may do to a model. */
+struct test_rounding {
+    double logits; /* sum of squared differences over that of squares, of all tokens that have the
+                      same experts in every layer */
+    double gates;  /* |difference|, up to the layer where a token first has another expert, and
+                      between the two that change places there */
+};
+/* Fails the test unless `got`, of the same tokens, keeps to the bounds, with the same experts for
+ * half of them at least. Returns by how much logits are off. */
+double test_trace_compare_rounded(const struct test_trace *expected, const struct test_trace *got,
+                                  const struct test_rounding *bounds, const char *what,
+                                  struct test_difference *worst);
+
 /* Fails the test unless both hold the same bits. */
 void test_trace_assert_identical(const struct test_trace *a, const struct test_trace *b);
 

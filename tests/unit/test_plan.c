@@ -1,5 +1,6 @@
 /* The memory plan on devices that are not there: a discrete GPU of any size, in books alone. */
 #include "books.h"
+#include "process.h"
 #include "support.h"
 
 #include <string.h>
@@ -302,9 +303,54 @@ static void the_default_chunk_follows_memory_and_device(void **state)
     assert_int_equal(last, 2048);
 }
 
+/* --- which limit is named where it does not fit --- */
+
+/* Where no memory of the device is mapped, so that what is the host's finds no other place. */
+static vkmoe_plan refused_16b(uint64_t local, uint64_t host, uint64_t limit)
+{
+    struct vkm_gpu gpu;
+    struct vkm_config config;
+    vkmoe_plan plan;
+    vkmoe_error err;
+    books_gpu(&gpu, local, host, &vkm_kernels);
+    gpu.memory_properties.memoryTypes[1] = gpu.memory_properties.memoryTypes[0];
+    assert_true(vkm_named_config_find("deepseek-moe-16b", &config));
+    struct vkm_plan_request request = {
+        .gpu = &gpu, .name = "a model", .config = &config, .memory_limit = limit};
+    assert_ok(vkm_plan_request(&request, &plan, NULL, &err), &err);
+    assert_false(plan.fits);
+    request.memory_limit = plan.remedies.memory_limit;
+    if (request.memory_limit > 0) {
+        vkmoe_plan again;
+        assert_ok(vkm_plan_request(&request, &again, NULL, &err), &err);
+        assert_true(again.fits);
+    }
+    return plan;
+}
+
+static void a_refusal_names_the_limit_that_was_given(void **state)
+{
+    (void)state;
+    vkmoe_plan p = refused_16b(48 * GIB, 64 * GIB, 3 * GIB);
+    test_assert_part(p.reason, "the memory limit grants 3072.0 MiB, even with 1728 of 1728");
+    assert_null(strstr(p.reason, "memory heap"));
+    assert_in_range(p.remedies.memory_limit, 3 * GIB + 1, 6 * GIB);
+    /* The device could not hold it either. */
+    p = refused_16b(4 * GIB, 64 * GIB, 3 * GIB);
+    test_assert_part(p.reason, "the memory limit grants 3072.0 MiB; it needs ");
+    test_assert_part(p.reason, "MiB of memory heap 0 of ");
+    assert_int_equal(p.remedies.memory_limit, 0);
+    /* The limit is kept, but for it the host's memory would have fewer experts to hold. */
+    p = refused_16b(48 * GIB, 8 * GIB, 16 * GIB);
+    test_assert_part(p.reason, "MiB of memory heap 1 of ");
+    test_assert_part(p.reason, ", under a memory limit of 16384.0 MiB, even with ");
+    assert_in_range(p.remedies.memory_limit, 32 * GIB, 40 * GIB);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_refusal_names_the_limit_that_was_given),
         cmocka_unit_test(the_default_chunk_follows_memory_and_device),
         cmocka_unit_test(a_large_device_keeps_every_expert),
         cmocka_unit_test(ranks_that_are_kept_lie_in_host_memory),
