@@ -33,7 +33,6 @@ static const struct vkm_geometry table[VKM_KERNEL_COUNT][VKM_LAUNCH_CLASSES] = {
     [VKM_K_kv_copy] = EVERYWHERE(LANES_ROW),
     [VKM_K_attention] = EVERYWHERE(LANES_SMALL), /* on CPU_SUBGROUP by its heads, in ops.c */
     [VKM_K_attention_combine] = EVERYWHERE(LANES_SMALL),
-    [VKM_K_softmax] = EVERYWHERE(LANES_SMALL),
     [VKM_K_topk] = EVERYWHERE(LANES_SMALL),
     [VKM_K_topk_steered] = EVERYWHERE(LANES_SMALL),
     [VKM_K_topk_kept] = EVERYWHERE(LANES_SMALL),
@@ -154,7 +153,7 @@ bool vkm_launch_is_product(uint32_t kernel)
 bool vkm_launch_is_tunable(uint32_t kernel)
 {
     return vkm_launch_is_product(kernel) || kernel == VKM_K_embed || kernel == VKM_K_rmsnorm ||
-           kernel == VKM_K_softmax || kernel == VKM_K_topk;
+           kernel == VKM_K_topk;
 }
 
 static bool is_power_of_two(uint32_t n)

@@ -115,7 +115,6 @@ static void geometry_rows(const struct vkm_caps *caps, const struct vkm_launch *
 #define geometry_rmsnorm geometry_rows
 #define geometry_sample geometry_rows
 #define geometry_token_loss geometry_rows
-#define geometry_softmax geometry_rows
 #define geometry_topk geometry_rows
 #define geometry_topk_steered geometry_rows
 #define geometry_topk_kept geometry_rows
