@@ -111,17 +111,15 @@
     R(K, rows)                                                                                     \
     R(K, parts) W(K, y) U(K, n_heads) U(K, head_dim) U(K, y_ld) U(K, n_splits) U(K, span)
 
-/* probs[r] = softmax(logits[r]) over n elements; [rows, ld] each, zeros beyond n. A NaN logit
- * gets 0; others are clamped to +-FLT_MAX, the exponent's argument, after the largest is taken off,
- * to [-100, 0]. */
-#define VKM_PARAMS_softmax(K, R, W, I, X, T, C, U, F) R(K, logits) W(K, probs) U(K, n) U(K, ld)
-
-/* ids[r] = the k experts with the largest logits, falling; ties to the lower id; -0 equals 0; NaN
+/* probs[r] = softmax(logits[r]) over n elements, zeros beyond n. A NaN logit gets 0; others are
+ * clamped to +-FLT_MAX, the exponent's argument, after the largest is taken off, to [-100, 0]; what
+ * comes out below FLT_MIN is 0, so that devices which flush denormals agree with those that do not.
+ * ids[r] = the k experts with the largest logits, falling; ties to the lower id; -0 equals 0; NaN
  * last. gates[r] = their probs, divided by (their sum + 1e-20) if normalise, times scale.
  * logits, probs [rows, ld]; ids, gates [rows, k]; k <= n <= 1024. One workgroup per row (y). */
 #define VKM_PARAMS_topk(K, R, W, I, X, T, C, U, F)                                                 \
     R(K, logits)                                                                                   \
-    R(K, probs) I(K, ids) W(K, gates) U(K, n) U(K, ld) U(K, k) U(K, normalise) F(K, scale)
+    W(K, probs) I(K, ids) W(K, gates) U(K, n) U(K, ld) U(K, k) U(K, normalise) F(K, scale)
 
 /* topk, and what the host wants of it. states [n] of VKM_EXPERT_*: forced experts come first, lower
  * ids ahead, experts that are off last; the other experts' ranks 0 .. skip - 1 are passed over. The
@@ -133,7 +131,7 @@
  * table [vocab, k], each with gate scale / k, or 0 where the expert is off or there is none. */
 #define VKM_PARAMS_topk_steered(K, R, W, I, X, T, C, U, F)                                            \
     R(K, logits)                                                                                   \
-    R(K, probs)                                                                                    \
+    W(K, probs)                                                                                    \
     R(K, rows)                                                                                     \
     R(K, states)                                                                                   \
     R(K, table)                                                                                    \
@@ -150,7 +148,7 @@
  * chosen. k <= ranks <= n. */
 #define VKM_PARAMS_topk_kept(K, R, W, I, X, T, C, U, F)                                            \
     R(K, logits)                                                                                   \
-    R(K, probs)                                                                                    \
+    W(K, probs)                                                                                    \
     R(K, rows)                                                                                     \
     R(K, states)                                                                                   \
     R(K, table)                                                                                    \
@@ -289,7 +287,7 @@
 /* Summarises each block of VKM_VOCAB_BLOCK logits of row i: best [rows, blocks, 2]: the largest
  * logit and the sum of exp((logit - largest) * inverse_temperature) over tokens whose key is not
  * below cut[i] (if use_cut); at [rows, blocks]: the index of the largest, lower index on ties, NaN
- * last. Logits and the exponent's argument are clamped for the sum as in softmax, a NaN logit adds
+ * last. Logits and the exponent's argument are clamped for the sum as in topk, a NaN logit adds
  * nothing; where all are NaN, the largest is NaN. Workgroups: (vocabulary blocks, rows). */
 #define VKM_PARAMS_sample_blocks(K, R, W, I, X, T, C, U, F)                                        \
     R(K, logits)                                                                                   \
@@ -312,7 +310,7 @@
 
 /* loss[i] = -ln softmax(logits[i])[targets[i]], the cross entropy of a token that is known; 0 for a
  * target outside the vocabulary. A NaN logit has no probability; where the target's is NaN, so is
- * the loss. Others are clamped to +-FLT_MAX, and the loss to FLT_MAX; exponents as in softmax.
+ * the loss. Others are clamped to +-FLT_MAX, and the loss to FLT_MAX; exponents as in topk.
  * logits [rows, ld], targets and loss [rows]; one workgroup per row (y). */
 #define VKM_PARAMS_token_loss(K, R, W, I, X, T, C, U, F)                                           \
     R(K, logits) R(K, targets) W(K, loss) U(K, vocab) U(K, ld)

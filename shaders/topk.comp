@@ -1,11 +1,13 @@
-/* ids[r] = the k experts with the largest logits, falling; gates[r] = their probs, normalised if
- * asked, times scale. One workgroup per row. Each lane ranks some experts: an expert's rank is the
- * number of experts that beat it, which is exact and needs no sort. STEERED: the host has its say,
- * as params.h has it; KEPT: besides, the first of the ranking are kept. */
+/* probs[r] = softmax(logits[r]); ids[r] = the k experts with the largest logits, falling; gates[r] =
+ * their probs, normalised if asked, times scale. One workgroup per row. Each lane ranks some
+ * experts: an expert's rank is the number of experts that beat it, which is exact and needs no sort.
+ * STEERED: the host has its say, as params.h has it; KEPT: besides, the first of the ranking are
+ * kept. */
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "lib/mem.glsl"
 #include "lib/math.glsl"
+#include "lib/reduce.glsl"
 #ifdef STEERED
 #include "lib/philox.glsl"
 #endif
@@ -18,6 +20,32 @@ shared float chosen[VKM_MAX_EXPERTS_SORTED]; /* probs by slot */
 #else
 #define ROW_LD p.ld
 #endif
+
+/* What turns a row's logits into probabilities. */
+struct softmax {
+    float largest;
+    float factor;
+};
+
+/* What is too small for a normal float is 0 on every device, whether or not it flushes. */
+float prob_of(softmax s, float logit)
+{
+    float prob = exp_below(logit, s.largest, 1.0) * s.factor;
+    return prob < VKM_FLT_MIN ? 0.0 : prob;
+}
+
+/* highest: the highest key of this lane's logits. */
+softmax softmax_of(uvec2 logits, uint n, uint highest)
+{
+    softmax s;
+    s.largest = from_order_key(group_max(highest));
+    float sum = 0.0;
+    for (uint i = gl_LocalInvocationID.x; i < n; i += gl_WorkGroupSize.x)
+        sum += exp_below(ld_f32(logits, i), s.largest, 1.0);
+    sum = group_sum(sum);
+    s.factor = sum > 0.0 ? 1.0 / sum : 0.0; /* all NaN: all zero */
+    return s;
+}
 
 #ifdef STEERED
 const uint KEY_OFF = 0u;
@@ -93,12 +121,13 @@ uint kept_slot(uint slot, uint rank, uint forced)
 }
 
 /* What a table chose, and nothing after that. */
-void keep_looked_up(uvec4 row, uvec2 probs)
+void keep_looked_up(uvec4 row, softmax s, uvec2 logits)
 {
     for (uint slot = gl_LocalInvocationID.x; slot < p.ranks; slot += gl_WorkGroupSize.x) {
         uint id = slot < p.k && row.x < p.vocab ? ld_u32(p.table, row.x * p.k + slot) : p.n;
         bool known = id < p.n;
-        keep(row, slot, known ? id : VKM_NO_EXPERT, known ? ld_f32(probs, min(id, p.n - 1u)) : 0.0);
+        float prob = prob_of(s, ld_f32(logits, min(id, p.n - 1u)));
+        keep(row, slot, known ? id : VKM_NO_EXPERT, known ? prob : 0.0);
     }
 }
 #endif
@@ -128,20 +157,29 @@ void main()
     uint n = min(p.n, VKM_MAX_EXPERTS_SORTED);
 #ifdef STEERED
     uvec4 row = ld_uvec4(p.rows, r); /* token, position, sequence */
+#endif
+    uint highest = 0u;
+    for (uint i = gl_LocalInvocationID.x; i < n; i += gl_WorkGroupSize.x) {
+        float logit = ld_f32(logits, i);
+        uint key = order_key(logit);
+        highest = max(highest, key);
+#ifdef STEERED
+        key = key_of(row, i, logit);
+#endif
+        keys[i] = key;
+    }
+    softmax s = softmax_of(logits, n, highest); /* and all have stored their keys */
+    for (uint i = gl_LocalInvocationID.x; i < ROW_LD; i += gl_WorkGroupSize.x)
+        st_f32(probs, i, i < n ? prob_of(s, ld_f32(logits, i)) : 0.0);
+#ifdef STEERED
     if (p.vocab > 0u) {
         look_up(row, r);
 #ifdef KEPT
-        keep_looked_up(row, probs);
+        keep_looked_up(row, s, logits);
 #endif
         return;
     }
-    for (uint i = gl_LocalInvocationID.x; i < n; i += gl_WorkGroupSize.x)
-        keys[i] = key_of(row, i, ld_f32(logits, i));
-#else
-    for (uint i = gl_LocalInvocationID.x; i < n; i += gl_WorkGroupSize.x)
-        keys[i] = order_key(ld_f32(logits, i));
 #endif
-    barrier();
     for (uint i = gl_LocalInvocationID.x; i < n; i += gl_WorkGroupSize.x) {
         uint key = keys[i];
         uint rank = 0u;
@@ -164,18 +202,18 @@ void main()
 #ifdef KEPT
         bool off = key == KEY_OFF;
         keep(row, kept_slot(rank, among_all, first), off ? VKM_NO_EXPERT : i,
-             off ? 0.0 : ld_f32(probs, i));
+             off ? 0.0 : prob_of(s, ld_f32(logits, i)));
 #endif
         if (rank < p.k) {
-            chosen[rank] = ld_f32(probs, i);
+            chosen[rank] = prob_of(s, ld_f32(logits, i));
             st_u32(p.ids, r * p.k + rank, i);
         }
     }
     barrier();
-    float sum = 0.0;
+    float sum = 0.0, rest = 0.0;
     for (uint slot = 0u; slot < p.k; slot++)
-        sum += chosen[slot];
-    float factor = p.normalise != 0u ? p.scale / (sum + 1e-20) : p.scale;
+        add_to(sum, rest, chosen[slot]);
+    float factor = p.normalise != 0u ? p.scale / (sum + rest + 1e-20) : p.scale;
     for (uint slot = gl_LocalInvocationID.x; slot < p.k; slot += gl_WorkGroupSize.x) {
         st_f32(p.gates, r * p.k + slot, chosen[slot] * factor);
 #ifdef KEPT

@@ -47,36 +47,6 @@ static struct vkm_view make_logits(struct vkm_suite *s, uint32_t rows, uint32_t 
     return view;
 }
 
-static void softmax(struct vkm_suite *s, uint32_t n, uint32_t rows, enum logits kind)
-{
-    if (!vkm_case(s, "n=%u rows=%u %s", n, rows, logits_names[kind]))
-        return;
-    uint32_t ld = vkm_ld(n);
-    struct vkm_params_softmax p = {
-        .logits = make_logits(s, rows, n, kind),
-        .probs = vkm_case_output(s, (uint64_t)rows * ld),
-        .n = n,
-        .ld = ld,
-    };
-    vkm_case_run(s, (struct vkm_launch){.n_rows = rows}, &p);
-}
-
-void vkm_cases_softmax(struct vkm_suite *s)
-{
-    static const uint32_t sizes[] = {1,  2,   3,   7,   8,   31,  32,   33,
-                                     64, 127, 128, 160, 256, 257, 1023, 1024};
-    for (size_t i = 0; i < VKM_COUNT(sizes); i++)
-        for (uint32_t kind = 0; kind < LOGITS_COUNT; kind++)
-            softmax(s, sizes[i], kind == LOGITS_PLAIN ? 5 : 2, (enum logits)kind);
-    softmax(s, 64, 100, LOGITS_PLAIN);
-}
-
-/* Normalising must survive probabilities that underflowed. */
-static float prob_size(enum logits kind)
-{
-    return kind == LOGITS_NAN ? 0 : kind == LOGITS_EQUAL ? 1e-20f : 1;
-}
-
 static void topk(struct vkm_suite *s, uint32_t n, uint32_t k, uint32_t rows, bool normalise,
                  enum logits kind)
 {
@@ -86,7 +56,7 @@ static void topk(struct vkm_suite *s, uint32_t n, uint32_t k, uint32_t rows, boo
     uint32_t ld = vkm_ld(n);
     struct vkm_params_topk p = {
         .logits = make_logits(s, rows, n, kind),
-        .probs = vkm_case_rows(s, rows, n, prob_size(kind)),
+        .probs = vkm_case_output(s, (uint64_t)rows * ld),
         .ids = vkm_case_output(s, (uint64_t)rows * k),
         .gates = vkm_case_output(s, (uint64_t)rows * k),
         .n = n,
@@ -95,21 +65,19 @@ static void topk(struct vkm_suite *s, uint32_t n, uint32_t k, uint32_t rows, boo
         .normalise = normalise,
         .scale = normalise ? 2.5f : 1,
     };
-    float *probs = vkm_case_host(p.probs);
-    for (uint32_t i = 0; i < rows * ld; i++)
-        probs[i] = fabsf(probs[i]);
     vkm_case_run(s, (struct vkm_launch){.n_rows = rows}, &p);
 }
 
 void vkm_cases_topk(struct vkm_suite *s)
 {
-    static const uint32_t sizes[] = {1, 2, 7, 8, 31, 32, 33, 64, 127, 128, 160, 257, 1024};
+    static const uint32_t sizes[] = {1,  2,   3,   7,   8,   31,  32,   33,
+                                     64, 127, 128, 160, 256, 257, 1023, 1024};
     static const uint32_t ks[] = {1, 2, 6, 33, 1024};
     for (size_t i = 0; i < VKM_COUNT(sizes); i++)
         for (size_t j = 0; j < VKM_COUNT(ks); j++)
             for (uint32_t kind = 0; kind < LOGITS_COUNT; kind++) {
                 bool all = ks[j] >= sizes[i];
-                if ((all && j > 0 && ks[j - 1] >= sizes[i]) || (kind == LOGITS_WIDE))
+                if (all && j > 0 && ks[j - 1] >= sizes[i])
                     continue;
                 topk(s, sizes[i], all ? sizes[i] : ks[j], 2, (i + j + kind) % 2, (enum logits)kind);
             }
@@ -183,7 +151,7 @@ static void topk_steered(struct vkm_suite *s, uint32_t n, uint32_t k, enum steer
     steer(kind, n, k, &off, &forced, &skip);
     struct vkm_params_topk_steered p = {
         .logits = make_logits(s, ROWS, n, logits),
-        .probs = vkm_case_rows(s, ROWS, n, prob_size(logits)),
+        .probs = vkm_case_output(s, (uint64_t)ROWS * ld),
         .rows = vkm_case_batch(s, ROWS, STEER_VOCAB, 1000000, 3),
         .states = make_states(s, n, off, forced),
         .ids = vkm_case_output(s, (uint64_t)ROWS * k),
@@ -203,9 +171,6 @@ static void topk_steered(struct vkm_suite *s, uint32_t n, uint32_t k, enum steer
         p.vocab = n == 2 ? 1 : STEER_VOCAB;
         p.table = make_table(s, n, k, p.vocab, p.rows);
     }
-    float *probs = vkm_case_host(p.probs);
-    for (uint32_t i = 0; i < ROWS * ld; i++)
-        probs[i] = fabsf(probs[i]);
     vkm_case_run(s, (struct vkm_launch){.n_rows = ROWS}, &p);
 }
 
@@ -249,7 +214,7 @@ static void topk_kept(struct vkm_suite *s, uint32_t n, uint32_t k, uint32_t rank
     steer(kind, n, k, &off, &forced, &skip);
     struct vkm_params_topk_kept p = {
         .logits = make_logits(s, ROWS, n, logits),
-        .probs = vkm_case_rows(s, ROWS, n, prob_size(logits)),
+        .probs = vkm_case_output(s, (uint64_t)ROWS * vkm_ld(n)),
         .rows = make_places(s, ROWS, POSITIONS),
         .states = make_states(s, n, off, forced),
         .ids = vkm_case_output(s, (uint64_t)ROWS * k),
@@ -272,9 +237,6 @@ static void topk_kept(struct vkm_suite *s, uint32_t n, uint32_t k, uint32_t rank
         p.vocab = n == 2 ? 1 : STEER_VOCAB;
         p.table = make_table(s, n, k, p.vocab, p.rows);
     }
-    float *probs = vkm_case_host(p.probs);
-    for (uint32_t i = 0; i < ROWS * vkm_ld(n); i++)
-        probs[i] = fabsf(probs[i]);
     vkm_case_run(s, (struct vkm_launch){.n_rows = ROWS}, &p);
 }
 

@@ -39,29 +39,23 @@ static struct vkm_cost cost_rmsnorm(const struct dispatch *d, const void *params
     return words((2 * d->rows + 1) * p->ld, 4 * d->rows * p->ld);
 }
 
-static struct vkm_cost cost_softmax(const struct dispatch *d, const void *params)
-{
-    const struct vkm_params_softmax *p = params;
-    return words(2 * d->rows * p->ld, 4 * d->rows * p->n);
-}
-
 static struct vkm_cost cost_topk(const struct dispatch *d, const void *params)
 {
     const struct vkm_params_topk *p = params;
-    return words(d->rows * (2.0 * p->ld + 2.0 * p->k), d->rows * p->n * p->k);
+    return words(d->rows * (2.0 * p->ld + 2.0 * p->k), d->rows * p->n * (4.0 + p->k));
 }
 
 static struct vkm_cost cost_topk_steered(const struct dispatch *d, const void *params)
 {
     const struct vkm_params_topk_steered *p = params;
-    return words(d->rows * (2.0 * p->ld + 2.0 * p->k + p->n), d->rows * p->n * p->k);
+    return words(d->rows * (2.0 * p->ld + 2.0 * p->k + p->n), d->rows * p->n * (4.0 + p->k));
 }
 
 static struct vkm_cost cost_topk_kept(const struct dispatch *d, const void *params)
 {
     const struct vkm_params_topk_kept *p = params;
     return words(d->rows * (2.0 * vkm_ld(p->n) + 2.0 * p->k + p->n + 3.0 * p->ranks),
-                 d->rows * p->n * p->k);
+                 d->rows * p->n * (4.0 + p->k));
 }
 
 static struct vkm_cost cost_route_count(const struct dispatch *d, const void *params)

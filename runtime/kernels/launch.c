@@ -6,6 +6,7 @@
 enum {
     LANES_ROW = 128,  /* kernels with one workgroup per row */
     LANES_SMALL = 64, /* those whose rows are short: a list of experts, a head */
+    LANES_VECTOR = 8, /* on CPU drivers, where more take turns, at every barrier too */
     LANES_CUT = 1024, /* at most, for the kernel that finds the sampler's cut */
     LANES_MOST = 512, /* that are tried */
     LANES_GEMM = 128, /* of gemm_team; other paths have their own, see tiles.c */
@@ -22,20 +23,19 @@ enum {
 /* Of each kernel: CPU_BASE, CPU_SUBGROUP, GPU_BASE, GPU_SUBGROUP, CPU_WIDE. */
 static const struct vkm_geometry table[VKM_KERNEL_COUNT][VKM_LAUNCH_CLASSES] = {
     [VKM_K_embed] = EVERYWHERE(LANES_ROW),
-    [VKM_K_rmsnorm] = EVERYWHERE(LANES_ROW),
+    [VKM_K_rmsnorm] = CPU_AND_GPU(LANES_VECTOR, LANES_ROW),
     [VKM_K_gemv] = PRODUCT,
     [VKM_K_gemv_add] = PRODUCT,
     [VKM_K_gemm] = EVERYWHERE(LANES_GEMM),
     [VKM_K_gemm_add] = EVERYWHERE(LANES_GEMM),
     [VKM_K_random_words] = EVERYWHERE(LANES_ROW),
-    [VKM_K_rope_kv] = EVERYWHERE(LANES_SMALL),
+    [VKM_K_rope_kv] = CPU_AND_GPU(LANES_VECTOR, LANES_SMALL), /* more where Q8 needs them: ops.c */
     [VKM_K_kv_copy] = EVERYWHERE(LANES_ROW),
     [VKM_K_attention] = EVERYWHERE(LANES_SMALL), /* on CPU_SUBGROUP by its heads, in ops.c */
     [VKM_K_attention_combine] = EVERYWHERE(LANES_SMALL),
-    [VKM_K_softmax] = EVERYWHERE(LANES_SMALL),
-    [VKM_K_topk] = EVERYWHERE(LANES_SMALL),
-    [VKM_K_topk_steered] = EVERYWHERE(LANES_SMALL),
-    [VKM_K_topk_kept] = EVERYWHERE(LANES_SMALL),
+    [VKM_K_topk] = CPU_AND_GPU(LANES_VECTOR, LANES_SMALL), /* more for many experts: ops.c */
+    [VKM_K_topk_steered] = CPU_AND_GPU(LANES_VECTOR, LANES_SMALL),
+    [VKM_K_topk_kept] = CPU_AND_GPU(LANES_VECTOR, LANES_SMALL),
     [VKM_K_route_count] = EVERYWHERE(LANES_SMALL),
     [VKM_K_moe_histogram] = EVERYWHERE(VKM_SORT_TILE),
     [VKM_K_moe_scan] = EVERYWHERE(LANES_ROW),
@@ -49,7 +49,7 @@ static const struct vkm_geometry table[VKM_KERNEL_COUNT][VKM_LAUNCH_CLASSES] = {
     [VKM_K_moe_combine] = EVERYWHERE(LANES_ROW),
     [VKM_K_penalise] = EVERYWHERE(LANES_ROW),
     [VKM_K_sample_cut] = CPU_AND_GPU(LANES_ROW, LANES_CUT),
-    [VKM_K_sample_blocks] = EVERYWHERE(LANES_ROW),
+    [VKM_K_sample_blocks] = CPU_AND_GPU(LANES_VECTOR, LANES_ROW),
     [VKM_K_token_loss] = EVERYWHERE(LANES_ROW),
     [VKM_K_sample] = EVERYWHERE(LANES_ROW),
     [VKM_K_probe_read] = EVERYWHERE(LANES_ROW),
@@ -153,7 +153,7 @@ bool vkm_launch_is_product(uint32_t kernel)
 bool vkm_launch_is_tunable(uint32_t kernel)
 {
     return vkm_launch_is_product(kernel) || kernel == VKM_K_embed || kernel == VKM_K_rmsnorm ||
-           kernel == VKM_K_softmax || kernel == VKM_K_topk;
+           kernel == VKM_K_topk;
 }
 
 static bool is_power_of_two(uint32_t n)

@@ -5,15 +5,17 @@
 #include "base/rows.h"
 #include "gpu/paths.h"
 #include "kernels/cost.h"
+#include "kernels/kv_layout.h"
 #include "kernels/launch.h"
 
 enum {
-    GEMM_BLOCK = 8,          /* rows of a tile that share a weight at a time */
-    GEMM_SUBGROUPS = 4,      /* columns of a tile / those of a block in lib/gemm_team.glsl */
-    BOUND_LEAST = 256,       /* positions for which a step is recorded at least */
-    SPLIT_SPAN_MOST = 32768, /* positions of a split at most: Mesa 22's lavapipe leaves its loops
-                                after 65535 turns in all */
-    SPLIT_MAX = 64           /* splits, for each of which a row keeps a part */
+    GEMM_BLOCK = 8,     /* rows of a tile that share a weight at a time */
+    GEMM_SUBGROUPS = 4, /* columns of a tile / those of a block in lib/gemm_team.glsl */
+    BOUND_LEAST = 256,  /* positions for which a step is recorded at least */
+    TURNS_MOST = 32768, /* of a lane's loops: Mesa 22's lavapipe leaves them after 65535 turns
+                           in all */
+    SPLIT_SPAN_MOST = TURNS_MOST, /* positions of a split at most */
+    SPLIT_MAX = 64                /* splits, for each of which a row keeps a part */
 };
 
 /* Of the pairs of few rows, so many experts at most are worth sorting them: an eighth less to read
@@ -115,10 +117,34 @@ static void geometry_rows(const struct vkm_caps *caps, const struct vkm_launch *
 #define geometry_rmsnorm geometry_rows
 #define geometry_sample geometry_rows
 #define geometry_token_loss geometry_rows
-#define geometry_softmax geometry_rows
-#define geometry_topk geometry_rows
-#define geometry_topk_steered geometry_rows
-#define geometry_topk_kept geometry_rows
+
+/* A lane compares its experts with all others. */
+static void set_topk(const struct vkm_caps *caps, const struct vkm_launch *launch, uint32_t n,
+                     struct vkm_dispatch *d)
+{
+    uint32_t lanes = lanes_of(caps, d);
+    while (lanes * TURNS_MOST < n * n)
+        lanes *= 2;
+    set_groups(d, lanes, 1, launch->n_rows);
+}
+
+static void geometry_topk(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                          const void *params, struct vkm_dispatch *d)
+{
+    set_topk(caps, launch, ((const struct vkm_params_topk *)params)->n, d);
+}
+
+static void geometry_topk_steered(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                                  const void *params, struct vkm_dispatch *d)
+{
+    set_topk(caps, launch, ((const struct vkm_params_topk_steered *)params)->n, d);
+}
+
+static void geometry_topk_kept(const struct vkm_caps *caps, const struct vkm_launch *launch,
+                               const void *params, struct vkm_dispatch *d)
+{
+    set_topk(caps, launch, ((const struct vkm_params_topk_kept *)params)->n, d);
+}
 
 static void geometry_route_count(const struct vkm_caps *caps, const struct vkm_launch *launch,
                                  const void *params, struct vkm_dispatch *d)
@@ -273,8 +299,10 @@ static void geometry_rope_kv(const struct vkm_caps *caps, const struct vkm_launc
                              const void *params, struct vkm_dispatch *d)
 {
     const struct vkm_params_rope_kv *p = params;
-    (void)caps;
-    set_groups(d, lanes_of(caps, d), p->n_heads + 2 * p->n_kv_heads, launch->n_rows);
+    uint32_t lanes = lanes_of(caps, d);
+    if (d->dtype == VKM_DTYPE_Q8)
+        lanes = vkm_max_u32(lanes, 2 * VKM_KV_GROUP); /* that share a word of scales */
+    set_groups(d, lanes, p->n_heads + 2 * p->n_kv_heads, launch->n_rows);
 }
 
 static void geometry_kv_copy(const struct vkm_caps *caps, const struct vkm_launch *launch,

@@ -1,21 +1,21 @@
 /* The router: softmax over the experts and the choice of K of them. */
+#include <float.h>
+
 #include "kernels/ref.h"
 
-void vkm_ref_softmax(const struct vkm_ref *ref, const void *params)
+/* Of each row; what is too small for a normal float becomes 0. */
+static void softmax(size_t rows, const float *logits, float *probs, uint32_t n, uint32_t ld)
 {
-    const struct vkm_params_softmax *p = params;
-    const float *logits = vkm_ref_in(ref, &p->logits);
-    float *probs = vkm_ref_out(ref, &p->probs);
-    for (size_t r = 0; r < ref->groups[1]; r++) {
-        const float *in = logits + r * p->ld;
-        float *out = probs + r * p->ld;
-        double largest = vkm_ref_largest(in, 0, p->n);
+    for (; rows > 0; rows--, logits += ld, probs += ld) {
+        double largest = vkm_ref_largest(logits, 0, n);
         double sum = 0;
-        for (size_t i = 0; i < p->n; i++)
-            sum += vkm_ref_exp(in[i], largest, 1);
-        for (size_t i = 0; i < p->n; i++)
-            out[i] = sum > 0 ? (float)(vkm_ref_exp(in[i], largest, 1) / sum) : 0;
-        vkm_ref_pad(out, p->n, p->ld);
+        for (size_t i = 0; i < n; i++)
+            sum += vkm_ref_exp(logits[i], largest, 1);
+        for (size_t i = 0; i < n; i++) {
+            double prob = sum > 0 ? vkm_ref_exp(logits[i], largest, 1) / sum : 0;
+            probs[i] = prob < (double)FLT_MIN ? 0 : (float)prob;
+        }
+        vkm_ref_pad(probs, n, ld);
     }
 }
 
@@ -31,9 +31,10 @@ void vkm_ref_topk(const struct vkm_ref *ref, const void *params)
 {
     const struct vkm_params_topk *p = params;
     const float *logits = vkm_ref_in(ref, &p->logits);
-    const float *probs = vkm_ref_in(ref, &p->probs);
+    float *probs = vkm_ref_out(ref, &p->probs);
     uint32_t *ids = vkm_ref_out(ref, &p->ids);
     float *gates = vkm_ref_out(ref, &p->gates);
+    softmax(ref->groups[1], logits, probs, p->n, p->ld);
     for (size_t r = 0; r < ref->groups[1]; r++) {
         const float *row = logits + r * p->ld;
         double sum = 0;
@@ -109,11 +110,12 @@ void vkm_ref_topk_steered(const struct vkm_ref *ref, const void *params)
 {
     const struct vkm_params_topk_steered *p = params;
     const float *logits = vkm_ref_in(ref, &p->logits);
-    const float *probs = vkm_ref_in(ref, &p->probs);
+    float *probs = vkm_ref_out(ref, &p->probs);
     const struct vkm_row *rows = vkm_ref_in(ref, &p->rows);
     const uint32_t *states = vkm_ref_in(ref, &p->states);
     uint32_t *ids = vkm_ref_out(ref, &p->ids);
     float *gates = vkm_ref_out(ref, &p->gates);
+    softmax(ref->groups[1], logits, probs, p->n, p->ld);
     for (size_t r = 0; r < ref->groups[1]; r++, ids += p->k, gates += p->k) {
         if (p->vocab == 0) {
             choose_steered(p, &rows[r], logits + r * p->ld, probs + r * p->ld, states, ids, gates);
@@ -189,7 +191,8 @@ void vkm_ref_topk_kept(const struct vkm_ref *ref, const void *params)
 {
     const struct vkm_params_topk_kept *p = params;
     const struct vkm_params_topk_steered steered = steered_of(p);
-    const float *logits = vkm_ref_in(ref, &p->logits), *probs = vkm_ref_in(ref, &p->probs);
+    const float *logits = vkm_ref_in(ref, &p->logits);
+    const float *probs = vkm_ref_out(ref, &p->probs);
     const struct vkm_row *rows = vkm_ref_in(ref, &p->rows);
     const uint32_t *states = vkm_ref_in(ref, &p->states);
     vkm_ref_topk_steered(ref, &steered);

@@ -287,14 +287,8 @@ static void count(const struct pass *f, const struct moe *moe)
 /* Gates of equations 4 and 5: softmax over the router's scores, the top K kept. */
 static void route(const struct pass *f, const struct vkm_layer *layer, const struct moe *moe)
 {
-    const struct vkm_config *c = f->c;
     const struct vkm_state *s = f->s;
     linear(f, &layer->router, s->normed, s->router_logits, f->batch->n_rows, f->tiled);
-    vkm_op_softmax(f->r, rows(f, VKM_DTYPE_F32),
-                   &(struct vkm_params_softmax){.logits = s->router_logits,
-                                                .probs = s->router_probs,
-                                                .n = c->n_routed_experts,
-                                                .ld = vkm_ld(c->n_routed_experts)});
     if (s->params.routing.keep > 0)
         choose_kept(f, moe);
     else if (f->batch->steer || vkm_router_is_steered(&s->params.routing))

@@ -22,6 +22,7 @@ VKM_ADD_TO(float)
 VKM_ADD_TO(vec2)
 
 const float VKM_FLT_MAX = 3.402823466e+38;
+const float VKM_FLT_MIN = 1.175494351e-38; /* of normal ones */
 
 bool is_nan(float x)
 {

@@ -19,8 +19,7 @@ struct vkm_gpu *gpu_test_open(const struct vkm_gpu_params *params);
 /* Closes it, and fails the test if anything was held or complained about. */
 void gpu_test_close(struct vkm_gpu *gpu, const struct test_log *log);
 
-/* A vector multiplied by a matrix over and over; at last the softmax and the best of its first 64
- * elements. */
+/* A vector multiplied by a matrix over and over; at last the best of its first 64 elements. */
 struct workload {
     struct vkm_gpu *gpu;
     uint32_t size, steps;

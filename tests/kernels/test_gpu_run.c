@@ -80,9 +80,9 @@ static void pipelines_are_built_once(void **state)
     struct workload w;
     workload_init(&w, gpu, 256, 5);
     assert_ok(vkm_gpu_compile(gpu, &w.stream, NULL, &err), &err);
-    assert_int_equal(gpu->pipelines.count, 3);
+    assert_int_equal(gpu->pipelines.count, 2);
     workload_run(&w);
-    assert_int_equal(gpu->pipelines.count, 3);
+    assert_int_equal(gpu->pipelines.count, 2);
     workload_finish(&w);
     gpu_test_close(gpu, &log);
 }
@@ -118,7 +118,7 @@ static void slow_kernels_are_cut_into_submits_without_changing_bits(void **state
     struct vkm_gpu *gpu = gpu_test_open(&params);
     struct workload w;
     uint64_t submits;
-    workload_init(&w, gpu, 256, 22);
+    workload_init(&w, gpu, 256, 23);
     uint64_t whole = run_cut(&w, 1000, &submits);
     assert_int_equal(submits, 1);
     assert_true(run_cut(&w, 11e6, &submits) == whole); /* four fit into 50 ms */

@@ -41,14 +41,12 @@ struct trial {
 static const enum vkm_kernel_id order[] = {
     VKM_K_topk,         VKM_K_topk_steered,      VKM_K_topk_kept,     VKM_K_route_count,
     VKM_K_rmsnorm,      VKM_K_kv_copy,           VKM_K_rope_kv,       VKM_K_moe_histogram,
-    VKM_K_moe_scatter,  VKM_K_moe_scan,          VKM_K_moe_combine,   VKM_K_softmax,
+    VKM_K_moe_scatter,  VKM_K_moe_scan,          VKM_K_moe_combine,   VKM_K_token_loss,
     VKM_K_embed,        VKM_K_penalise,          VKM_K_sample_blocks, VKM_K_sample,
     VKM_K_sample_cut,   VKM_K_attention,         VKM_K_gemv,          VKM_K_gemv_add,
     VKM_K_ffn_gemv_up,  VKM_K_moe_gemv_up,       VKM_K_moe_gemv_down, VKM_K_gemm,
     VKM_K_gemm_add,     VKM_K_ffn_gemm_up,       VKM_K_moe_gemm_up,   VKM_K_moe_gemm_down,
-    VKM_K_random_words, VKM_K_attention_combine, VKM_K_token_loss,    VKM_K_probe_read,
-    VKM_K_probe_fma,
-};
+    VKM_K_random_words, VKM_K_attention_combine, VKM_K_probe_read,    VKM_K_probe_fma};
 _Static_assert(VKM_COUNT(order) == VKM_KERNEL_COUNT, "every kernel once");
 
 /* Lets the process work for so long before a signal ends it: time that passes would depend on what

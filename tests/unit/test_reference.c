@@ -137,7 +137,7 @@ static void products_add_bias_and_magnitude(void **state)
     assert_true(y[0] == 6.75f + 17.25f && y[1] == 39.5f + 39.5f);
 }
 
-static void softmax_of_known_logits(void **state)
+static void probabilities_of_known_logits(void **state)
 {
     (void)state;
     float logits[3 * 32] = {0, 0.69314718f, 1.0986123f, NAN};
@@ -146,18 +146,27 @@ static void softmax_of_known_logits(void **state)
         logits[64 + i] = -INFINITY;
     }
     logits[65] = INFINITY;
-    float probs[3 * 32];
+    logits[66] = 3.4e38f;
+    float probs[3 * 32], gates[3 * 4];
+    uint32_t ids[3 * 4];
     memset(probs, 0xff, sizeof(probs));
-    struct vkm_params_softmax p = {.logits = VIEW(logits), .probs = VIEW(probs), .n = 4, .ld = 32};
+    struct vkm_params_topk p = {.logits = VIEW(logits),
+                                .probs = VIEW(probs),
+                                .ids = VIEW(ids),
+                                .gates = VIEW(gates),
+                                .n = 4,
+                                .ld = 32,
+                                .k = 4,
+                                .scale = 1};
     struct vkm_ref ref = host_ref(1, 3);
-    vkm_ref_softmax(&ref, &p);
+    vkm_ref_topk(&ref, &p);
     for (size_t i = 0; i < 3; i++)
         assert_close((double)probs[i], (double)(i + 1) / 6);
     assert_true(probs[3] == 0);
     for (size_t i = 0; i < 28; i++)
         assert_true(probs[4 + i] == 0 && probs[32 + i] == 0 && probs[68 + i] == 0);
     assert_close((double)probs[65], 1);
-    assert_true(probs[64] > 0 && probs[64] < 1e-42f);
+    assert_true(probs[64] == 0 && probs[66] == 0); /* no denormals */
 }
 
 static void losses_of_known_logits(void **state)
@@ -191,7 +200,7 @@ static void topk_orders_on_bits(void **state)
 {
     (void)state;
     float logits[32] = {NAN, -0.0f, 0.0f, 1, -INFINITY, 1, 1e-45f, -1e-45f};
-    float probs[32] = {0, 0.125f, 0.25f, 0.5f, 0, 0.5f, 0.0625f, 0};
+    float probs[32];
     uint32_t ids[8];
     float gates[8];
     struct vkm_params_topk p = {
@@ -207,12 +216,15 @@ static void topk_orders_on_bits(void **state)
     struct vkm_ref ref = host_ref(1, 1);
     vkm_ref_topk(&ref, &p);
     assert_memory_equal(ids, ((uint32_t[]){3, 5, 6, 1, 2, 7, 4, 0}), sizeof(ids));
-    assert_true(gates[0] == 1 && gates[2] == 0.125f && gates[3] == 0.25f && gates[4] == 0.5f);
+    double largest = 1 / (2 + 4 * exp(-1));
+    assert_close((double)gates[0], 2 * largest);
+    assert_close((double)gates[2], 2 * largest * exp(-1));
+    assert_true(gates[1] == gates[0] && gates[5] == gates[2] && gates[6] == 0 && gates[7] == 0);
     p.k = 3;
     p.normalise = 1;
     vkm_ref_topk(&ref, &p);
-    assert_close((double)gates[0], 2 * 0.5 / 1.0625);
-    assert_close((double)gates[2], 2 * 0.0625 / 1.0625);
+    assert_close((double)gates[0], 2 / (2 + exp(-1)));
+    assert_close((double)gates[2], 2 * exp(-1) / (2 + exp(-1)));
 }
 
 static void sort_is_stable(void **state)
@@ -573,7 +585,7 @@ int main(void)
         cmocka_unit_test(embed_rows_and_bounds),
         cmocka_unit_test(rmsnorm_by_hand),
         cmocka_unit_test(products_add_bias_and_magnitude),
-        cmocka_unit_test(softmax_of_known_logits),
+        cmocka_unit_test(probabilities_of_known_logits),
         cmocka_unit_test(losses_of_known_logits),
         cmocka_unit_test(topk_orders_on_bits),
         cmocka_unit_test(sort_is_stable),
