@@ -13,7 +13,8 @@ struct test_launch {
 };
 
 /* Records one dispatch with the sizes of a 16B model (by parameter name; what has no known name
- * gets 64; grouped products with the highest tiles). Its views lie in a buffer without memory: the stream may be compiled, never run. */
+ * gets 64; grouped products with the highest tiles). Its views lie in a buffer without memory: the
+ * stream may be compiled, never run. */
 void test_record_launch(struct vkm_recorder *r, struct test_launch launch);
 
 /* Whether the launch table sends out this variant on a device of these caps. */

@@ -227,54 +227,6 @@ static void topk_orders_on_bits(void **state)
     assert_close((double)gates[2], 2 * exp(-1) / (2 + exp(-1)));
 }
 
-static void sort_is_stable(void **state)
-{
-    (void)state;
-    enum { PAIRS = 300, EXPERTS = 3, TILES = 3 };
-    uint32_t ids[PAIRS], histogram[TILES * EXPERTS], offsets[TILES * EXPERTS];
-    uint32_t order[PAIRS], tiles[4 * 32], args[6];
-    for (uint32_t i = 0; i < PAIRS; i++)
-        ids[i] = i % 7 == 0 ? 2 : 0;
-    ids[299] = 900; /* no expert: left out */
-    struct vkm_ref ref = host_ref(1, 1);
-    vkm_ref_moe_histogram(&ref, &(struct vkm_params_moe_histogram){
-                                    .ids = VIEW(ids),
-                                    .histogram = VIEW(histogram),
-                                    .n_pairs = PAIRS,
-                                    .n_experts = EXPERTS,
-                                });
-    vkm_ref_moe_scan(&ref, &(struct vkm_params_moe_scan){
-                               .histogram = VIEW(histogram),
-                               .offsets = VIEW(offsets),
-                               .tiles = VIEW(tiles),
-                               .args = VIEW(args),
-                               .n_sort_tiles = TILES,
-                               .n_experts = EXPERTS,
-                               .up_groups = 5,
-                               .down_groups = 6,
-                               .least_rows = 32,
-                               .n_heights = 1,
-                               .list_tiles = 32,
-                           });
-    vkm_ref_moe_scatter(&ref, &(struct vkm_params_moe_scatter){
-                                  .ids = VIEW(ids),
-                                  .offsets = VIEW(offsets),
-                                  .order = VIEW(order),
-                                  .n_pairs = PAIRS,
-                                  .n_experts = EXPERTS,
-                              });
-    uint32_t n = 0;
-    for (uint32_t e = 0; e < EXPERTS; e++)
-        for (uint32_t i = 0; i < PAIRS; i++)
-            if (ids[i] == e)
-                assert_int_equal(order[n++], i);
-    assert_int_equal(n, 299);
-    /* 256 pairs of expert 0 make 8 tiles, 43 of expert 2 make 2. */
-    assert_memory_equal(args, ((uint32_t[]){5, 10, 1, 6, 10, 1}), sizeof(args));
-    assert_memory_equal(tiles, ((uint32_t[]){0, 0, 32, 0}), 16);
-    assert_memory_equal(tiles + 36, ((uint32_t[]){2, 288, 11, 0}), 16);
-}
-
 /* cos and sin of position * frequency in the tables' form. */
 static void fill_rope(float *table, size_t n, size_t step, size_t half)
 {
@@ -588,7 +540,6 @@ int main(void)
         cmocka_unit_test(probabilities_of_known_logits),
         cmocka_unit_test(losses_of_known_logits),
         cmocka_unit_test(topk_orders_on_bits),
-        cmocka_unit_test(sort_is_stable),
         cmocka_unit_test(rope_matches_direct_angles),
         cmocka_unit_test(attention_on_two_positions),
         cmocka_unit_test(attention_in_two_splits),

@@ -1,4 +1,5 @@
-/* The tiles of products of many rows: how high they may be, and which an expert's pairs get. */
+/* The tiles of products of many rows: how high they may be, how pairs are sorted for them, and
+ * which an expert's pairs get. */
 #include "support.h"
 
 #include <string.h>
@@ -103,6 +104,54 @@ static void one_height_can_be_had(void **state)
     expect_tiling(vkm_tiling(&caps, VKM_PATH_BASE, VKM_DTYPE_F32, true), 64, 64, 32);
 }
 
+static void sort_is_stable(void **state)
+{
+    (void)state;
+    enum { PAIRS = 300, EXPERTS = 3, TILES = 3 };
+    uint32_t ids[PAIRS], histogram[TILES * EXPERTS], offsets[TILES * EXPERTS];
+    uint32_t order[PAIRS], tiles[4 * 32], args[6];
+    for (uint32_t i = 0; i < PAIRS; i++)
+        ids[i] = i % 7 == 0 ? 2 : 0;
+    ids[299] = 900; /* no expert: left out */
+    struct vkm_ref ref = (struct vkm_ref){.view = host_view, .groups = {1, 1, 1}};
+    vkm_ref_moe_histogram(&ref, &(struct vkm_params_moe_histogram){
+                                    .ids = VIEW(ids),
+                                    .histogram = VIEW(histogram),
+                                    .n_pairs = PAIRS,
+                                    .n_experts = EXPERTS,
+                                });
+    vkm_ref_moe_scan(&ref, &(struct vkm_params_moe_scan){
+                               .histogram = VIEW(histogram),
+                               .offsets = VIEW(offsets),
+                               .tiles = VIEW(tiles),
+                               .args = VIEW(args),
+                               .n_sort_tiles = TILES,
+                               .n_experts = EXPERTS,
+                               .up_groups = 5,
+                               .down_groups = 6,
+                               .least_rows = 32,
+                               .n_heights = 1,
+                               .list_tiles = 32,
+                           });
+    vkm_ref_moe_scatter(&ref, &(struct vkm_params_moe_scatter){
+                                  .ids = VIEW(ids),
+                                  .offsets = VIEW(offsets),
+                                  .order = VIEW(order),
+                                  .n_pairs = PAIRS,
+                                  .n_experts = EXPERTS,
+                              });
+    uint32_t n = 0;
+    for (uint32_t e = 0; e < EXPERTS; e++)
+        for (uint32_t i = 0; i < PAIRS; i++)
+            if (ids[i] == e)
+                assert_int_equal(order[n++], i);
+    assert_int_equal(n, 299);
+    /* 256 pairs of expert 0 make 8 tiles, 43 of expert 2 make 2. */
+    assert_memory_equal(args, ((uint32_t[]){5, 10, 1, 6, 10, 1}), sizeof(args));
+    assert_memory_equal(tiles, ((uint32_t[]){0, 0, 32, 0}), 16);
+    assert_memory_equal(tiles + 36, ((uint32_t[]){2, 288, 11, 0}), 16);
+}
+
 static void tiles_are_as_high_as_an_experts_pairs_are_many(void **state)
 {
     (void)state;
@@ -138,10 +187,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_cpu_drivers_take_has_one_height),
+        cmocka_unit_test(sort_is_stable),
         cmocka_unit_test(tiles_are_as_high_as_shared_memory_has_room_for),
         cmocka_unit_test(each_of_four_subgroups_has_a_matrix),
         cmocka_unit_test(heights_that_few_rows_do_not_need_are_left_out),
         cmocka_unit_test(one_height_can_be_had),
+        cmocka_unit_test(sort_is_stable),
         cmocka_unit_test(tiles_are_as_high_as_an_experts_pairs_are_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
