@@ -14,7 +14,7 @@ shared uvec4 lane_tiles[gl_WorkGroupSize.x];    /* and their tiles of each heigh
 uint list_of(uint pairs)
 {
     uint list = 0u;
-    while (list + 1u < p.n_heights && p.least_rows << list < pairs)
+    while (p.least_rows << list < pairs)
         list++;
     return list;
 }

@@ -94,6 +94,7 @@ static void sort_cases(struct vkm_suite *s, void (*run)(struct vkm_suite *, stru
             sort_case(s, 300, experts[i], (enum vkm_routing)r, run);
     for (size_t i = 0; i < VKM_COUNT(pairs); i++)
         sort_case(s, pairs[i], i % 2 ? 64 : 5, (enum vkm_routing)(i % VKM_ROUTING_COUNT), run);
+    sort_case(s, 16, 7, VKM_ROUTING_ONE, run); /* the lowest tile, and full */
     sort_case(s, 6 * 1024, 64, VKM_ROUTING_EVEN, run);
     sort_case(s, 12 * 512, 1024, VKM_ROUTING_SKEWED, run);
 }

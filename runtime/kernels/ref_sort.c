@@ -15,11 +15,11 @@ void vkm_ref_moe_histogram(const struct vkm_ref *ref, const void *params)
     }
 }
 
-/* The list of the lowest tiles that hold so many pairs, or the last one. */
+/* The list of the lowest tiles that hold so many pairs, which are not more than the highest do. */
 static uint32_t tile_list(const struct vkm_params_moe_scan *p, uint32_t pairs)
 {
     uint32_t list = 0;
-    while (list + 1 < p->n_heights && p->least_rows << list < pairs)
+    while (p->least_rows << list < pairs)
         list++;
     return list;
 }
