@@ -39,9 +39,8 @@ static void print_kernels(const vkmoe_bench_result *r, bool prompt)
                k->operations / seconds / 1e9, k->unit_unknown ? ">" : " ", 100 * k->share);
     }
     if (r->step_over_weights > 0)
-        printf("  by the clock such a step takes %.3f ms, %.2f times what its weights do at the "
-               "rates of "
-               "the\n  kernels that read them\n",
+        printf("  by the clock such a step takes %.3f ms, %.2f times what its weights do at the\n"
+               "  rates of the kernels that read them\n",
                1e3 * r->step_seconds, r->step_over_weights);
 }
 

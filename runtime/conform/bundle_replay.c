@@ -487,6 +487,12 @@ static vkmoe_status check_device(const struct replay *r)
         return vkm_fail(r->err, VKMOE_UNSUPPORTED,
                         "%s asks for subgroups of %u; sizes that %s can be asked for: %s",
                         r->manifest, r->op.subgroup_size, info->name, sizes);
+    if (r->variant.path == VKM_PATH_COOPMAT && r->op.spec[4] != caps->matrix)
+        return vkm_fail(r->err, VKMOE_UNSUPPORTED,
+                        "%s multiplies matrices of %u by %u by %u; those of %s are %u by %u by %u",
+                        r->manifest, vkm_matrix_rows(r->op.spec[4]), vkm_matrix_cols(r->op.spec[4]),
+                        vkm_matrix_k(r->op.spec[4]), info->name, vkm_matrix_rows(caps->matrix),
+                        vkm_matrix_cols(caps->matrix), vkm_matrix_k(caps->matrix));
     bool fits = r->op.spec[0] > 0 && r->op.spec[0] <= caps->max_invocations;
     for (int i = 0; i < 3; i++)
         fits = fits && r->op.groups[i] <= caps->max_groups[i];

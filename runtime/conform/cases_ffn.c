@@ -53,7 +53,7 @@ static void ffn_up_nan(struct vkm_suite *s, uint32_t hidden, uint32_t width, uin
 static void ffns_up(struct vkm_suite *s)
 {
     static const uint32_t sizes[] = {1, 2, 7, 8, 31, 32, 33, 127, 128, 853, 1407, 1408};
-    static const uint32_t rows[] = {1, 2, 3, 5, 8, 9, 31, 32, 33, 64, 100};
+    static const uint32_t rows[] = {1, 2, 3, 5, 8, 9, 31, 32, 33, 64, 100, 129};
     for (size_t i = 0; i < VKM_COUNT(sizes); i++) {
         ffn_up(s, sizes[i], 33, i % 2 ? 3 : 1, 1);
         ffn_up(s, 65, sizes[i], i % 2 ? 4 : 1, 1);

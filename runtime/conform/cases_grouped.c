@@ -4,6 +4,7 @@
 struct grouped {
     uint32_t hidden, width, n_experts, k, rows;
     enum vkm_routing routing;
+    uint32_t height; /* 1: of the lowest tiles, and so on; 0: any */
 };
 
 /* What the sort hands to the products. */
@@ -15,7 +16,7 @@ struct sorted {
 static struct vkm_tiling case_tiling(const struct vkm_suite *s, const struct grouped *g)
 {
     struct vkm_tiling t = vkm_tiling(&s->caps, s->path, s->dtype, true);
-    t.least_rows <<= (g->rows + g->width) % t.n_heights;
+    t.least_rows <<= g->height > 0 ? g->height - 1 : (g->rows + g->width) % t.n_heights;
     t.n_heights = 1;
     return t;
 }
@@ -70,10 +71,12 @@ static bool grouped_case(struct vkm_suite *s, const struct grouped *g)
 static struct vkm_launch grouped_launch(const struct vkm_suite *s, const struct grouped *g,
                                         struct vkm_view args)
 {
+    struct vkm_tiling tiling = case_tiling(s, g);
     return (struct vkm_launch){.n_rows = g->rows * g->k,
                                .dtype = s->dtype,
                                .indirect = args,
-                               .tile_rows = case_tiling(s, g).least_rows,
+                               .tile_rows = tiling.least_rows,
+                               .tile_cols = tiling.cols,
                                .lists = 1};
 }
 
@@ -128,23 +131,27 @@ static void grouped_shapes(struct vkm_suite *s,
                            void (*run)(struct vkm_suite *, const struct grouped *))
 {
     static const struct grouped shapes[] = {
-        {1, 1, 1, 1, 1, VKM_ROUTING_EVEN},       {2, 7, 2, 2, 3, VKM_ROUTING_EVEN},
-        {31, 8, 8, 3, 8, VKM_ROUTING_EVEN},      {33, 31, 8, 8, 9, VKM_ROUTING_SKEWED},
-        {64, 33, 64, 6, 31, VKM_ROUTING_EVEN},   {128, 32, 64, 6, 33, VKM_ROUTING_SKEWED},
-        {70, 40, 3, 1, 32, VKM_ROUTING_ONE},     {33, 40, 3, 1, 33, VKM_ROUTING_ONE},
-        {65, 20, 16, 7, 33, VKM_ROUTING_BOUNDS}, {32, 33, 64, 64, 2, VKM_ROUTING_EVEN},
-        {96, 20, 160, 6, 5, VKM_ROUTING_ONE},    {33, 2, 257, 9, 64, VKM_ROUTING_EVEN},
-        {40, 1, 1024, 12, 20, VKM_ROUTING_EVEN}, {1280, 33, 3, 2, 5, VKM_ROUTING_EVEN},
-        {33, 1407, 3, 2, 2, VKM_ROUTING_EVEN},   {128, 70, 8, 6, 100, VKM_ROUTING_EVEN},
+        {1, 1, 1, 1, 1, VKM_ROUTING_EVEN, 0},       {2, 7, 2, 2, 3, VKM_ROUTING_EVEN, 0},
+        {31, 8, 8, 3, 8, VKM_ROUTING_EVEN, 0},      {33, 31, 8, 8, 9, VKM_ROUTING_SKEWED, 0},
+        {64, 33, 64, 6, 31, VKM_ROUTING_EVEN, 0},   {128, 32, 64, 6, 33, VKM_ROUTING_SKEWED, 0},
+        {70, 40, 3, 1, 32, VKM_ROUTING_ONE, 0},     {33, 40, 3, 1, 33, VKM_ROUTING_ONE, 0},
+        {65, 20, 16, 7, 33, VKM_ROUTING_BOUNDS, 0}, {32, 33, 64, 64, 2, VKM_ROUTING_EVEN, 0},
+        {96, 20, 160, 6, 5, VKM_ROUTING_ONE, 0},    {33, 2, 257, 9, 64, VKM_ROUTING_EVEN, 0},
+        {40, 1, 1024, 12, 20, VKM_ROUTING_EVEN, 0}, {1280, 33, 3, 2, 5, VKM_ROUTING_EVEN, 0},
+        {33, 1407, 3, 2, 2, VKM_ROUTING_EVEN, 0},   {128, 70, 8, 6, 100, VKM_ROUTING_EVEN, 0},
     };
     static const struct grouped large[] = {
-        {33, 1408, 3, 2, 33, VKM_ROUTING_EVEN},   {1408, 33, 3, 2, 33, VKM_ROUTING_EVEN},
-        {33, 8, 160, 160, 2, VKM_ROUTING_EVEN},   {33, 8, 257, 257, 3, VKM_ROUTING_EVEN},
-        {8, 7, 1024, 1024, 2, VKM_ROUTING_EVEN},  {96, 40, 1024, 12, 65, VKM_ROUTING_ONE},
-        {1280, 853, 16, 7, 33, VKM_ROUTING_EVEN}, {2048, 1408, 6, 6, 40, VKM_ROUTING_SKEWED},
+        {33, 1408, 3, 2, 33, VKM_ROUTING_EVEN, 0},   {1408, 33, 3, 2, 33, VKM_ROUTING_EVEN, 0},
+        {33, 8, 160, 160, 2, VKM_ROUTING_EVEN, 0},   {33, 8, 257, 257, 3, VKM_ROUTING_EVEN, 0},
+        {8, 7, 1024, 1024, 2, VKM_ROUTING_EVEN, 0},  {96, 40, 1024, 12, 65, VKM_ROUTING_ONE, 0},
+        {1280, 853, 16, 7, 33, VKM_ROUTING_EVEN, 0}, {2048, 1408, 6, 6, 40, VKM_ROUTING_SKEWED, 0},
     };
     for (size_t i = 0; i < VKM_COUNT(shapes); i++)
         run(s, &shapes[i]);
+    struct vkm_tiling tiling = vkm_tiling(&s->caps, s->path, s->dtype, true);
+    for (uint32_t h = 1; h <= tiling.n_heights;
+         h++) /* full ones, and more than one for an expert */
+        run(s, &(struct grouped){70, 40, 2, 1, 290, VKM_ROUTING_EVEN, h});
     for (size_t i = 0; i < VKM_COUNT(large) && s->params->level == VKM_CONFORM_FULL; i++)
         run(s, &large[i]);
 }

@@ -118,7 +118,7 @@ static void product(struct vkm_suite *s, const struct shape *shape, bool use_bia
 static void products(struct vkm_suite *s, bool adds)
 {
     static const uint32_t sizes[] = {1, 2, 7, 8, 31, 32, 33, 127, 128, 1407, 1408, 2048, 10944};
-    static const uint32_t rows[] = {1, 2, 3, 4, 5, 8, 9, 16, 31, 32, 33, 64, 100};
+    static const uint32_t rows[] = {1, 2, 3, 4, 5, 8, 9, 16, 31, 32, 33, 64, 100, 129};
     static const struct shape specials[] = {
         {40, 70, 3, SPECIAL_NAN},   {300, 5, 1, SPECIAL_NAN},   {40, 70, 33, SPECIAL_NAN},
         {64, 40, 2, SPECIAL_ZERO},  {64, 40, 1, SPECIAL_TINY},  {65, 33, 40, SPECIAL_ZERO},

@@ -45,13 +45,16 @@ void vkm_suite_finish(struct vkm_suite *s)
     vkm_buffer_destroy(s->gpu, s->views.buffer);
 }
 
-/* Tiles of every height are pipelines of their own, which differ in no way that weights know of; to
- * save compilation they are left to one storage type unless all is wanted. */
+/* Tiles of every height are pipelines of their own; to save compilation they are left to one
+ * storage type unless all is wanted, and where shared memory holds more for types with factors to
+ * one of those. */
 static bool wants_all_heights(const struct vkm_suite *s, const struct vkm_variant *variant)
 {
+    bool tested = vkm_path_row(variant->path)->tested;
     enum vkm_dtype one = variant->path == VKM_PATH_INT8 ? VKM_DTYPE_Q8 : VKM_DTYPE_BF16;
     return s->params->level == VKM_CONFORM_FULL ||
-           (s->params->level == VKM_CONFORM_QUICK && variant->dtype == one);
+           (s->params->level == VKM_CONFORM_QUICK &&
+            (variant->dtype == one || (tested && variant->dtype == VKM_DTYPE_Q8K)));
 }
 
 /* The caps with the path under test and no other but the base path. */

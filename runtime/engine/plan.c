@@ -273,8 +273,8 @@ static void explain(const struct vkm_plan_request *q, vkmoe_plan *plan)
     find_remedies(q, say_numbers(&s, q, plan), plan);
     if (!any_remedy(&plan->remedies))
         say(&s,
-            "; no smaller context or chunk, no smaller weights or KV cache, and no other %s "
-            "would do",
+            "; no smaller context or chunk, no smaller weights or KV cache, and no other %s would "
+            "do",
             q->memory_limit > 0 ? "limit" : "device here");
 }
 

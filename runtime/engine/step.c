@@ -247,6 +247,11 @@ vkmoe_status vkm_model_compile(struct vkmoe_model *m, uint32_t prompt_tokens, vk
         prefill.n_rows = last;
         status = compile_batch(m, &s, &kv, &prefill, cancel, err);
     }
+    if (status == VKMOE_OK &&
+        prompt_tokens == 0) { /* a short one, in the lowest tiles it may get */
+        prefill.n_rows = vkm_min_u32(2 * vkm_gemm_threshold(vkm_gpu_caps(m->gpu)), params.max_rows);
+        status = compile_batch(m, &s, &kv, &prefill, cancel, err);
+    }
     if (status == VKMOE_OK && full) {
         prefill.n_rows = params.max_rows;
         status = compile_batch(m, &s, &kv, &prefill, cancel, err);

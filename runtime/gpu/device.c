@@ -160,6 +160,11 @@ static void find_features(struct vkm_gpu *gpu)
     gpu->features.matrices = vkm_device_has_matrices(&gpu->params, &gpu->vk, gpu->instance.handle,
                                                      gpu->physical, &gpu->features.matrix) &&
                              gpu->features.matrix != 0;
+    vkmoe_path_info *path = &gpu->info.paths[VKM_PATH_COOPMAT];
+    if (!gpu->features.matrices && path->state != VKMOE_PATH_MISSING) {
+        path->state = VKMOE_PATH_MISSING;
+        snprintf(path->reason, sizeof(path->reason), "it did not list its matrices a second time");
+    }
 }
 
 static vkmoe_status create_device(struct vkm_gpu *gpu, vkmoe_error *err)

@@ -21,7 +21,7 @@ struct vkm_caps {
     uint32_t max_invocations; /* per workgroup */
     uint32_t shared_bytes;    /* per workgroup */
     uint32_t subgroup_size;   /* that subgroup variants run with; 0: path not available */
-    uint32_t matrix; /* what the path coopmat multiplies at a time: rows, columns << 8, K << 16 */
+    uint32_t matrix;          /* what the path coopmat multiplies at a time, see kernel.h; else 0 */
     bool paths[VKM_PATH_COUNT];
     bool cpu;                 /* the device is the host's processor, or the reference executor */
     uint32_t cores;           /* of the host, where the device is its processor; else 0 */

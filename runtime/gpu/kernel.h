@@ -63,13 +63,33 @@ enum vkm_path {
     VKM_PATH_COUNT
 };
 
+/* What matrix units multiply at a time, [rows, k] by [k, cols], in one number as shaders take it.
+ */
+static inline uint32_t vkm_matrix(uint32_t rows, uint32_t cols, uint32_t k)
+{
+    return rows | cols << 8 | k << 16;
+}
+
+static inline uint32_t vkm_matrix_rows(uint32_t matrix)
+{
+    return matrix & 255;
+}
+
+static inline uint32_t vkm_matrix_cols(uint32_t matrix)
+{
+    return matrix >> 8 & 255;
+}
+
+static inline uint32_t vkm_matrix_k(uint32_t matrix)
+{
+    return matrix >> 16;
+}
+
 /* What happens to activations before they are multiplied. */
 enum vkm_rounding {
     VKM_ROUNDING_NONE,
     VKM_ROUNDING_F16,      /* to 11 bits of mantissa, ties to even; weights too */
-    VKM_ROUNDING_F16_SUMS, /* activations likewise; what happens to sums of products is the device's
-                            * own error
-                            */
+    VKM_ROUNDING_F16_SUMS, /* activations likewise; sums of products are the device's own error */
     VKM_ROUNDING_INT8, /* to 8 bits, groups of 32 with a scale: vkm_round_int8 in kernels/ref.h */
 };
 

@@ -143,6 +143,8 @@ static void vkm_need_int8_dot(const struct vkm_path_probe *probe, vkmoe_path_inf
         snprintf(info->reason, sizeof(info->reason), "it lacks shaderIntegerDotProduct");
 }
 
+#define MATRIX_SHARED 32768u /* bytes that the lowest tiles have room in: kernels/tiles.c */
+
 static void vkm_need_matrices(const struct vkm_path_probe *probe, vkmoe_path_info *info)
 {
     const char *missing =
@@ -155,7 +157,9 @@ static void vkm_need_matrices(const struct vkm_path_probe *probe, vkmoe_path_inf
         : !(probe->info->subgroup_sizes & probe->info->subgroup_size) ||
                 4 * probe->info->subgroup_size > probe->info->max_invocations
             ? "it cannot run workgroups of four full subgroups"
-            : NULL;
+        : probe->info->shared_memory < MATRIX_SHARED ? "its workgroups have less than 32 KiB of "
+                                                       "shared memory"
+                                                     : NULL;
     info->suits = !missing && probe->info->kind != VKMOE_DEVICE_CPU;
     if (missing)
         snprintf(info->reason, sizeof(info->reason), "%s", missing);

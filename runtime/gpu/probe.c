@@ -154,14 +154,14 @@ static uint32_t matrix_shape(const VkCooperativeMatrixPropertiesKHR *s)
     bool fits = (s->MSize == 8 || s->MSize == 16) && (s->NSize == 8 || s->NSize == 16) &&
                 (s->KSize == 8 || s->KSize == 16 || s->KSize == 32);
     return halves && fits && s->scope == VK_SCOPE_SUBGROUP_KHR
-               ? s->MSize | s->NSize << 8 | s->KSize << 16
+               ? vkm_matrix(s->MSize, s->NSize, s->KSize)
                : 0;
 }
 
 /* Products of one multiplication. */
 static uint32_t matrix_work(uint32_t shape)
 {
-    return (shape & 255) * (shape >> 8 & 255) * (shape >> 16);
+    return vkm_matrix_rows(shape) * vkm_matrix_cols(shape) * vkm_matrix_k(shape);
 }
 
 /* The largest shape of those that suit, the first of equals. */

@@ -132,6 +132,8 @@ void vkm_record(struct vkm_recorder *r, const struct vkm_dispatch *d)
     const struct vkm_kernel *kernel = &r->stream->set->kernels[d->kernel];
     if (r->error.status != VKMOE_OK)
         return;
+    if (!d->beside)
+        r->before = r->open.count;
     if (!d->indirect.buffer && (d->groups[0] == 0 || d->groups[1] == 0 || d->groups[2] == 0))
         return;
     const struct vkm_variant *variant = vkm_kernel_variant(kernel, d->dtype, d->path);
@@ -146,8 +148,6 @@ void vkm_record(struct vkm_recorder *r, const struct vkm_dispatch *d)
         return;
 
     bool barrier = false;
-    if (!d->beside)
-        r->before = r->open.count;
     for (uint32_t i = 0; i < n && !barrier; i++)
         barrier = conflicts(r, r->before, &touched[i]);
     if (barrier)

@@ -60,6 +60,8 @@ static const uint32_t settings[VKM_SETTING_COUNT][VKM_LAUNCH_CLASSES] = {
     [VKM_SETTING_tiled_rows] = {16, 16, 32, 32, 16},
     /* On GPUs by arithmetic, not measured: four rows that choose 6 of 64 read 21 experts of 24. */
     [VKM_SETTING_grouped_rows] = {16, 3, 3, 3, 3},
+    /* By arithmetic, not measured; the paths of CPU drivers have one height, 32. */
+    [VKM_SETTING_tile_rows] = {64, 64, 128, 128, 64},
     /* Two on CPU drivers, as LLVM 19 ends the process at four, for want of mask registers. */
     [VKM_SETTING_attention_rows] = {2, 2, 4, 4, 2},
     /* As many as there are registers for; a subgroup alone on a CPU has none to run out of. */
@@ -194,6 +196,8 @@ bool vkm_launch_setting_fits(enum vkm_setting setting, uint32_t value)
     case VKM_SETTING_tiled_rows:
     case VKM_SETTING_grouped_rows:
         return value > 0 && value <= 1024;
+    case VKM_SETTING_tile_rows:
+        return value >= 16 && value <= 128 && is_power_of_two(value);
     case VKM_SETTING_attention_rows:
         return value <= 4 && is_power_of_two(value);
     case VKM_SETTING_attention_sums:

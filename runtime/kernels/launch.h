@@ -35,6 +35,7 @@ struct vkm_geometry {
 #define VKM_SETTINGS(S)                                                                            \
     S(tiled_rows)     /* rows above which products are tiled */                                    \
     S(grouped_rows)   /* rows above which routed experts are, if fewer, where rows share some */   \
+    S(tile_rows)      /* of the highest tiles of products, where shared memory has room */         \
     S(attention_rows) /* that one attention workgroup takes, at most */                            \
     S(attention_sums) /* pairs of elements times rows that one of its lanes sums up */             \
     S(split_groups)   /* attention workgroups that keep the device busy, or each core of a CPU */  \

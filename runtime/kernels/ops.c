@@ -215,20 +215,20 @@ static void geometry_moe_gemv_down(const struct vkm_caps *caps, const struct vkm
     set_gemv(caps, d, p->n_out, 1, launch->n_rows);
 }
 
-/* For tiles of so many rows; returns how many lanes that makes. */
-static uint32_t set_gemm_path(const struct vkm_caps *caps, struct vkm_dispatch *d, uint32_t rows,
-                              uint32_t cols)
+/* The path, for tiles of so many rows and columns; returns how many lanes that makes. */
+static uint32_t set_tiles(const struct vkm_caps *caps, struct vkm_dispatch *d, enum vkm_path path,
+                          uint32_t rows, uint32_t cols)
 {
+    d->path = path;
+    d->spec[1] = GEMM_BLOCK;
     d->spec[2] = rows;
     d->spec[3] = cols;
-    d->path = gemm_path(caps, d->kernel, d->dtype);
-    d->spec[1] = GEMM_BLOCK;
-    d->spec[4] = d->path == VKM_PATH_COOPMAT ? caps->matrix : 0;
-    if (!vkm_path_is_sized(d->path))
-        return vkm_tile_lanes(d->spec[2]);
-    if (d->path == VKM_PATH_COOPMAT)
+    d->spec[4] = path == VKM_PATH_COOPMAT ? caps->matrix : 0;
+    if (!vkm_path_is_sized(path))
+        return vkm_tile_lanes(rows);
+    if (path == VKM_PATH_COOPMAT)
         return GEMM_MATRICES * caps->subgroup_size;
-    if (d->path == VKM_PATH_WIDE)
+    if (path == VKM_PATH_WIDE)
         return caps->subgroup_size;
     return vkm_max_u32(caps->subgroup_size,
                        vkm_min_u32(GEMM_SUBGROUPS * caps->subgroup_size, lanes_of(caps, d)));
@@ -241,7 +241,7 @@ static void set_gemm(const struct vkm_caps *caps, struct vkm_dispatch *d, uint32
     bool swiglu = d->kernel == VKM_K_ffn_gemm_up;
     enum vkm_path path = gemm_path(caps, d->kernel, d->dtype);
     struct vkm_tiling tiling = vkm_tiling_for(vkm_tiling(caps, path, d->dtype, swiglu), n_rows);
-    uint32_t rows = vkm_tiling_most(&tiling), lanes = set_gemm_path(caps, d, rows, tiling.cols);
+    uint32_t rows = vkm_tiling_most(&tiling), lanes = set_tiles(caps, d, path, rows, tiling.cols);
     set_groups(d, lanes, vkm_ceil_div(n_out, tiling.cols), vkm_ceil_div(n_rows, rows));
     fold_groups(caps, d);
 }
@@ -275,9 +275,9 @@ static void set_grouped(const struct vkm_caps *caps, const struct vkm_launch *la
                         uint32_t n_experts, struct vkm_dispatch *d)
 {
     enum vkm_path path = gemm_path(caps, d->kernel, d->dtype);
-    uint32_t cols = vkm_tiling(caps, path, d->dtype, true).cols;
-    set_groups(d, set_gemm_path(caps, d, launch->tile_rows, cols), launch->n_rows, launch->lists);
-    if (d->path == VKM_PATH_SUBGROUP || d->path == VKM_PATH_WIDE)
+    uint32_t lanes = set_tiles(caps, d, path, launch->tile_rows, launch->tile_cols);
+    set_groups(d, lanes, launch->n_rows, launch->lists);
+    if (path == VKM_PATH_SUBGROUP || path == VKM_PATH_WIDE)
         d->spec[1] = gemm_block(launch->n_rows, n_experts);
     d->indirect = launch->indirect;
     d->beside = launch->beside;
@@ -498,7 +498,7 @@ uint32_t vkm_moe_list_tiles(uint32_t n_pairs, uint32_t n_experts, uint32_t most_
     return vkm_min_u32(n_pairs, n_pairs / most_rows + n_experts);
 }
 
-uint32_t vkm_moe_max_tiles(uint32_t n_pairs, uint32_t n_experts)
+uint32_t vkm_moe_all_tiles(uint32_t n_pairs, uint32_t n_experts)
 {
     return VKM_TILE_HEIGHTS * vkm_moe_list_tiles(n_pairs, n_experts, VKM_TILE_LEAST);
 }

@@ -12,10 +12,10 @@ struct vkm_launch {
     uint32_t n_rows;      /* batch rows; for kernels over pairs: rows * k; unused by moe_scan,
                              an estimate of the work for moe_gemm_up and moe_gemm_down */
     enum vkm_dtype dtype; /* of the weights or the KV cache, where there is either */
-    /* For moe_gemm_up and moe_gemm_down: workgroup counts, the height of the tiles in the list, of
-     * how many lists it is one, and whether it is beside the one before. */
+    /* For moe_gemm_up and moe_gemm_down: workgroup counts, height and width of the tiles in the
+     * list, of how many lists it is one, and whether it is beside the one before. */
     struct vkm_view indirect;
-    uint32_t tile_rows, lists;
+    uint32_t tile_rows, tile_cols, lists;
     bool beside;
 };
 
@@ -69,7 +69,7 @@ bool vkm_groups_experts(const struct vkm_caps *caps, uint32_t n_rows, uint32_t k
 /* Upper bounds for n_pairs pairs: tiles of one height that moe_scan can write, whose highest are so
  * high; tiles of all heights, whatever those are; and sort tiles. */
 uint32_t vkm_moe_list_tiles(uint32_t n_pairs, uint32_t n_experts, uint32_t most_rows);
-uint32_t vkm_moe_max_tiles(uint32_t n_pairs, uint32_t n_experts);
+uint32_t vkm_moe_all_tiles(uint32_t n_pairs, uint32_t n_experts);
 uint32_t vkm_moe_sort_tiles(uint32_t n_pairs);
 
 #endif

@@ -16,7 +16,7 @@ void vkm_ref_moe_histogram(const struct vkm_ref *ref, const void *params)
 }
 
 /* The list of the lowest tiles that hold so many pairs, which are not more than the highest do. */
-static uint32_t tile_list(const struct vkm_params_moe_scan *p, uint32_t pairs)
+static uint32_t list_of(const struct vkm_params_moe_scan *p, uint32_t pairs)
 {
     uint32_t list = 0;
     while (p->least_rows << list < pairs)
@@ -40,7 +40,7 @@ void vkm_ref_moe_scan(const struct vkm_ref *ref, const void *params)
             sorted += histogram[t * p->n_experts + e];
         }
         for (uint32_t i = first; i < sorted; i += most) {
-            uint32_t rows = vkm_min_u32(sorted - i, most), list = tile_list(p, rows);
+            uint32_t rows = vkm_min_u32(sorted - i, most), list = list_of(p, rows);
             uint32_t *tile = tiles + 4 * ((size_t)list * p->list_tiles + n_tiles[list]++);
             tile[0] = e;
             tile[1] = i;

@@ -1,6 +1,7 @@
 #include "kernels/tiles.h"
 
 #include "base/rows.h"
+#include "kernels/launch.h"
 
 enum {
     TILE_ROWS = 32, /* where one height does */
@@ -13,14 +14,19 @@ enum {
     TEAM_MATRICES = 8, /* and how many sums of matrices each may have, in SwiGLU twice */
 };
 
+/* Sums of a matrix. */
+static uint32_t unit(const struct vkm_caps *caps)
+{
+    return vkm_matrix_rows(caps->matrix) * vkm_matrix_cols(caps->matrix);
+}
+
 /* Bytes of shared memory, as the files of lib/ declare them. */
 static uint32_t shared_bytes(const struct vkm_caps *caps, enum vkm_path path, enum vkm_dtype dtype,
                              uint32_t matrices, uint32_t rows, uint32_t cols)
 {
     const uint32_t lines = rows + matrices * cols, half = 2, word = 4;
     bool factors = vkm_dtype_is_quantised(dtype) && !vkm_dtype_has_one_scale(dtype);
-    uint32_t unit = (caps->matrix & 255) * (caps->matrix >> 8 & 255);
-    uint32_t vectors = caps->matrix >> 16 > 8 ? 10 : 6;
+    uint32_t vectors = vkm_matrix_k(caps->matrix) > 8 ? 10 : 6;
     switch (path) {
     case VKM_PATH_BASE:
         return lines * 9 * 4 * word;
@@ -30,7 +36,7 @@ static uint32_t shared_bytes(const struct vkm_caps *caps, enum vkm_path path, en
         return lines * (33 + 4 * 2) * word + (factors ? matrices * cols * 4 * word : 0u);
     case VKM_PATH_COOPMAT:
         return lines * (vectors * 4 * half + word) + rows * 2 * word +
-               matrices * MATRIX_TEAMS * unit * word;
+               matrices * MATRIX_TEAMS * unit(caps) * word;
     default:
         return 0;
     }
@@ -44,8 +50,7 @@ uint32_t vkm_tile_lanes(uint32_t rows)
 static bool fits(const struct vkm_caps *caps, enum vkm_path path, enum vkm_dtype dtype, bool swiglu,
                  uint32_t rows, uint32_t cols)
 {
-    uint32_t unit = (caps->matrix & 255) * (caps->matrix >> 8 & 255);
-    if (path == VKM_PATH_COOPMAT && rows * cols > TEAM_MATRICES * MATRIX_TEAMS * unit)
+    if (path == VKM_PATH_COOPMAT && rows * cols > TEAM_MATRICES * MATRIX_TEAMS * unit(caps))
         return false;
     if (path != VKM_PATH_COOPMAT && vkm_tile_lanes(rows) > caps->max_invocations)
         return false;
@@ -55,10 +60,9 @@ static bool fits(const struct vkm_caps *caps, enum vkm_path path, enum vkm_dtype
 /* The least height for which each subgroup has a matrix. */
 static uint32_t least_rows(const struct vkm_caps *caps, enum vkm_path path, uint32_t cols)
 {
-    uint32_t unit_rows = caps->matrix & 255, unit_cols = caps->matrix >> 8 & 255;
-    if (path != VKM_PATH_COOPMAT || cols >= MATRIX_TEAMS * unit_cols)
+    if (path != VKM_PATH_COOPMAT || cols >= MATRIX_TEAMS * vkm_matrix_cols(caps->matrix))
         return VKM_TILE_LEAST;
-    return vkm_max_u32(VKM_TILE_LEAST, 2 * unit_rows);
+    return vkm_max_u32(VKM_TILE_LEAST, 2 * vkm_matrix_rows(caps->matrix));
 }
 
 static struct vkm_tiling one_height(struct vkm_tiling t, uint32_t rows)
@@ -78,7 +82,8 @@ struct vkm_tiling vkm_tiling(const struct vkm_caps *caps, enum vkm_path path, en
     bool wide = matrix && fits(caps, path, dtype, true, MOST_ROWS_SHARED, WIDE_COLS);
     struct vkm_tiling t = {.n_heights = 1, .cols = wide ? WIDE_COLS : TILE_COLS};
     t.least_rows = least_rows(caps, path, t.cols);
-    uint32_t most = matrix ? MOST_ROWS_MATRIX : MOST_ROWS_SHARED;
+    uint32_t most = vkm_min_u32(matrix ? MOST_ROWS_MATRIX : MOST_ROWS_SHARED,
+                                vkm_launch_setting(caps, VKM_SETTING_tile_rows));
     while (vkm_tiling_most(&t) < most && t.n_heights < VKM_TILE_HEIGHTS &&
            fits(caps, path, dtype, swiglu, 2 * vkm_tiling_most(&t), t.cols))
         t.n_heights++;

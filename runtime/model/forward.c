@@ -391,7 +391,7 @@ static void sort_pairs(const struct pass *f, struct vkm_view ids, const struct v
 /* A list of tiles, the rows that they have room for, and its place among the lists. */
 struct tile_list {
     struct vkm_view tiles, up_args, down_args;
-    uint32_t rows, index, count;
+    uint32_t rows, cols, index, count;
 };
 
 static struct tile_list tile_list(const struct pass *f, const struct vkm_tiling *tiling,
@@ -404,6 +404,7 @@ static struct tile_list tile_list(const struct pass *f, const struct vkm_tiling 
         .up_args = vkm_view_slice(f->s->sort_args, 2 * index * args_size, args_size),
         .down_args = vkm_view_slice(f->s->sort_args, (2 * index + 1) * args_size, args_size),
         .rows = tiling->least_rows << index,
+        .cols = tiling->cols,
         .index = index,
         .count = tiling->n_heights,
     };
@@ -416,6 +417,7 @@ static struct vkm_launch grouped_launch(const struct pass *f, const struct vkm_l
                                .dtype = layer->expert_dtype,
                                .indirect = args,
                                .tile_rows = list->rows,
+                               .tile_cols = list->cols,
                                .lists = list->count,
                                .beside = list->index > 0};
 }

@@ -72,7 +72,7 @@ static void lay_out_moe(struct vkm_state *s, const struct vkm_config *c, struct 
     s->expert_out = cut(device, (uint64_t)pairs * vkm_ld(c->hidden_size), sizeof(float));
     s->histogram = cut(device, sort_words, sizeof(uint32_t));
     s->offsets = cut(device, sort_words, sizeof(uint32_t));
-    s->tiles = cut(device, vkm_moe_max_tiles(pairs, c->n_routed_experts), 4 * sizeof(uint32_t));
+    s->tiles = cut(device, vkm_moe_all_tiles(pairs, c->n_routed_experts), 4 * sizeof(uint32_t));
     s->sort_args = cut(device, 6 * VKM_TILE_HEIGHTS, sizeof(uint32_t));
     s->order = cut(device, pairs, sizeof(uint32_t));
     s->trace_stride = vkm_align_up((uint64_t)pairs * sizeof(uint32_t), 256);

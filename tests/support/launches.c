@@ -59,6 +59,7 @@ void test_record_launch(struct vkm_recorder *r, struct test_launch launch)
                            .dtype = launch.dtype,
                            .indirect = {&memory, 0, 12},
                            .tile_rows = vkm_tiling_most(&tiling),
+                           .tile_cols = tiling.cols,
                            .lists = tiling.n_heights};
     vkm_op(r, launch.kernel, l, params);
 }

@@ -92,6 +92,8 @@ static uint32_t operate(const struct values *v, const uint32_t *in)
         return a / b;
     case SpvOpUMod:
         return a % b;
+    case SpvOpBitwiseAnd:
+        return a & b;
     case SpvOpShiftLeftLogical:
         return a << b;
     case SpvOpShiftRightLogical:
