@@ -37,8 +37,8 @@ static uint32_t shared_bytes(const struct vkm_caps *caps, enum vkm_path path, en
     case VKM_PATH_COOPMAT:
         return lines * (vectors * 4 * half + word) + rows * 2 * word +
                matrices * MATRIX_TEAMS * unit(caps) * word;
-    default:
-        return 0;
+    default: /* of others nothing is known: no tile fits but the lowest */
+        return UINT32_MAX;
     }
 }
 
