@@ -54,7 +54,8 @@ void test_record_launch(struct vkm_recorder *r, struct test_launch launch)
         else
             memcpy(params + field->offset, &one, sizeof(one));
     }
-    struct vkm_tiling tiling = vkm_moe_tiling(r->caps, launch.dtype, launch.n_rows);
+    enum vkm_dtype weights = kernel->has_dtype ? launch.dtype : VKM_DTYPE_F32;
+    struct vkm_tiling tiling = vkm_moe_tiling(r->caps, weights, launch.n_rows);
     struct vkm_launch l = {.n_rows = launch.n_rows,
                            .dtype = launch.dtype,
                            .indirect = {&memory, 0, 12},
