@@ -2,6 +2,7 @@
  * implementation computes from the values in those very files: logits and experts, on the ways by
  * which a device may run them. The files are not in the tree; without them nothing is tested, and
  * ctest is told so. */
+#include "opened.h"
 #include "trace.h"
 
 #include <stdio.h>
@@ -27,41 +28,20 @@ struct sample {
     struct way way;
 };
 
-struct engine {
-    struct test_log log;
-    vkmoe_device *device;
-    vkmoe_model *model;
-    vkmoe_session *session;
-};
-
-static void open_engine(struct engine *e, const struct sample *s)
+static void open_sample(struct test_opened *e, const struct sample *s)
 {
     char path[4096];
-    vkmoe_error err;
-    vkmoe_device_params params = s->way.device;
-    const vkmoe_session_params session = {.chunk = s->way.chunk};
+    vkmoe_device_params device = s->way.device;
     snprintf(path, sizeof(path), "%s/%s.gguf", samples, s->file);
-    test_log_init(&e->log);
-    params.log = &e->log.log;
-    params.paths = EXACT;
-    assert_ok(vkmoe_device_open(&params, &e->device, &err), &err);
-    assert_ok(vkmoe_model_load(e->device, path, NULL, &e->model, &err), &err);
-    assert_ok(vkmoe_session_create(e->model, &session, &e->session, &err), &err);
-}
-
-static void close_engine(struct engine *e)
-{
-    vkmoe_session_destroy(e->session);
-    vkmoe_model_destroy(e->model);
-    vkmoe_device_close(e->device);
-    assert_int_equal(e->log.errors, 0);
+    device.paths = EXACT;
+    test_open(e, &device, path, s->way.chunk);
 }
 
 static void logits_and_experts_match(void **state)
 {
     const struct sample *s = *state;
-    struct engine e;
-    open_engine(&e, s);
+    struct test_opened e;
+    open_sample(&e, s);
     for (size_t i = 0; i < (s->way.brief ? 1 : sizeof(cases) / sizeof(cases[0])); i++) {
         char path[4096], what[128];
         struct test_difference worst = {0};
@@ -78,7 +58,7 @@ static void logits_and_experts_match(void **state)
         test_trace_free(&got);
         test_trace_free(&expected);
     }
-    close_engine(&e);
+    test_close(&e);
 }
 
 static bool found(void)

@@ -1,6 +1,7 @@
 /* The shipped model against golden files: logits, experts and text, by every path that a device
  * offers and through the command line program. */
 #include "manifest.h"
+#include "opened.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -25,41 +26,13 @@ struct way {
     bool thorough;  /* left out where tests are to be brief */
 };
 
-struct engine {
-    struct test_log log;
-    vkmoe_device *device;
-    vkmoe_model *model;
-    vkmoe_session *session;
-};
-
-static void open_engine(struct engine *e, const struct way *way)
-{
-    vkmoe_error err;
-    vkmoe_device_params params = way->device;
-    vkmoe_session_params session = {.chunk = way->chunk};
-    test_log_init(&e->log);
-    params.log = &e->log.log;
-    assert_ok(vkmoe_device_open(&params, &e->device, &err), &err);
-    assert_ok(vkmoe_model_load(e->device, VKMOE_TEST_MODEL, NULL, &e->model, &err), &err);
-    assert_ok(vkmoe_session_create(e->model, &session, &e->session, &err), &err);
-}
-
-/* Closes it all; nothing may have been logged as an error, validation messages among it. */
-static void close_engine(struct engine *e)
-{
-    vkmoe_session_destroy(e->session);
-    vkmoe_model_destroy(e->model);
-    vkmoe_device_close(e->device);
-    assert_int_equal(e->log.errors, 0);
-}
-
 static const struct way plain = {.name = "default"};
-static struct engine shared; /* opened by the first test that needs no special way */
+static struct test_opened shared; /* opened by the first test that needs no special way */
 
-static struct engine *plain_engine(void)
+static struct test_opened *plain_engine(void)
 {
     if (!shared.session)
-        open_engine(&shared, &plain);
+        test_open(&shared, &plain.device, VKMOE_TEST_MODEL, plain.chunk);
     return &shared;
 }
 
@@ -79,7 +52,7 @@ static bool keep_token(void *user, int32_t token)
 }
 
 /* Evaluates the prompt in an empty session and continues it. */
-static void continue_prompt(struct engine *e, const int32_t *ids, size_t count,
+static void continue_prompt(struct test_opened *e, const int32_t *ids, size_t count,
                             const vkmoe_generate_params *params, struct tokens *tokens)
 {
     vkmoe_error err;
@@ -95,7 +68,7 @@ static void continue_prompt(struct engine *e, const int32_t *ids, size_t count,
     assert_int_equal(vkmoe_session_length(e->session), count + n);
 }
 
-static void check_greedy(struct engine *e, const struct golden_greedy *g, bool ignore_eos)
+static void check_greedy(struct test_opened *e, const struct golden_greedy *g, bool ignore_eos)
 {
     const struct golden_case *prompt = golden_case_find(&golden, g->name);
     bool ends = g->stops_at_eos && !ignore_eos;
@@ -113,10 +86,10 @@ static void logits_experts_and_greedy_text_match(void **state)
 {
     const struct way *way = *state;
     struct test_difference worst = {0};
-    struct engine e;
+    struct test_opened e;
     if (way->thorough && test_is_brief())
         skip();
-    open_engine(&e, way);
+    test_open(&e, &way->device, VKMOE_TEST_MODEL, way->chunk);
     for (size_t i = 0; i < golden.n_cases; i++) {
         const struct golden_case *c = &golden.cases[i];
         if (way->longest && c->n_ids > way->longest)
@@ -126,14 +99,14 @@ static void logits_experts_and_greedy_text_match(void **state)
         test_trace_free(&t);
     }
     check_greedy(&e, &golden.greedy[0], false);
-    close_engine(&e);
+    test_close(&e);
     print_message("%s: logits within %.2g of the largest, weights within %.2g, %u swapped\n",
                   way->name, worst.logit, worst.weight, worst.swapped);
 }
 
 static void greedy_tokens_match_golden(void **state)
 {
-    struct engine *e = plain_engine();
+    struct test_opened *e = plain_engine();
     (void)state;
     for (size_t i = 0; i < golden.n_greedy; i++)
         check_greedy(e, &golden.greedy[i], false);
@@ -141,7 +114,7 @@ static void greedy_tokens_match_golden(void **state)
 
 static void ignoring_eos_hands_it_out_and_goes_on(void **state)
 {
-    struct engine *e = plain_engine();
+    struct test_opened *e = plain_engine();
     (void)state;
     for (size_t i = 0; i < golden.n_greedy; i++) {
         if (golden.greedy[i].stops_at_eos)
@@ -151,7 +124,7 @@ static void ignoring_eos_hands_it_out_and_goes_on(void **state)
 
 static void text_goes_on_where_a_token_was_left_pending(void **state)
 {
-    struct engine *e = plain_engine();
+    struct test_opened *e = plain_engine();
     const struct golden_greedy *g = &golden.greedy[0];
     const struct golden_case *prompt = golden_case_find(&golden, g->name);
     vkmoe_error err;
@@ -173,7 +146,7 @@ static void text_goes_on_where_a_token_was_left_pending(void **state)
 /* However long the list of tokens is by then: it may have to move. */
 static void a_pending_token_is_computed_at_any_length(void **state)
 {
-    struct engine *e = plain_engine();
+    struct test_opened *e = plain_engine();
     const struct golden_greedy *g = &golden.greedy[0];
     const struct golden_case *prompt = golden_case_find(&golden, g->name);
     vkmoe_error err;
@@ -195,7 +168,7 @@ static void a_pending_token_is_computed_at_any_length(void **state)
 
 static void a_session_repeats_itself_to_the_bit(void **state)
 {
-    struct engine *e = plain_engine();
+    struct test_opened *e = plain_engine();
     const struct golden_case *c = golden_case_find(&golden, "long");
     (void)state;
     struct test_trace a = test_trace_eval(e->model, e->session, c->ids, (uint32_t)c->n_ids);
@@ -209,7 +182,7 @@ static void a_session_repeats_itself_to_the_bit(void **state)
 
 static void a_seed_decides_the_text(void **state)
 {
-    struct engine *e = plain_engine();
+    struct test_opened *e = plain_engine();
     const struct golden_case *c = golden_case_find(&golden, "romeo");
     vkmoe_generate_params params = {.max_tokens = 24, .sampling = {.temperature = 1, .seed = 1}};
     struct tokens one, same, other;
@@ -243,7 +216,7 @@ static void first_tokens_are_drawn_from_the_softmax(void **state)
 {
     enum { DRAWS = 2000 };
     static const double temperatures[] = {1.0, 0.5};
-    struct engine *e = plain_engine();
+    struct test_opened *e = plain_engine();
     const struct golden_case *c = golden_case_find(&golden, "empty");
     uint32_t vocab = c->trace.vocab;
     double *shares = calloc(vocab, sizeof(*shares));
@@ -294,7 +267,7 @@ static double sum_nll(const struct test_trace *t)
     return sum;
 }
 
-static double document_nll(struct engine *e, const vkmoe_tokenizer *tokenizer,
+static double document_nll(struct test_opened *e, const vkmoe_tokenizer *tokenizer,
                            const struct golden_document *d)
 {
     vkmoe_error err;
@@ -318,7 +291,7 @@ static double now(void)
 }
 
 /* All documents, or on a slow device every so many that it takes about ten seconds. */
-static void check_held(struct engine *e, const vkmoe_tokenizer *tokenizer,
+static void check_held(struct test_opened *e, const vkmoe_tokenizer *tokenizer,
                        const struct golden_held *held)
 {
     double sum = 0, expected = 0, start = now();
@@ -342,7 +315,7 @@ static void check_held(struct engine *e, const vkmoe_tokenizer *tokenizer,
 
 static void held_out_text_is_as_likely_as_it_should_be(void **state)
 {
-    struct engine *e = plain_engine();
+    struct test_opened *e = plain_engine();
     vkmoe_error err;
     vkmoe_tokenizer *tokenizer;
     (void)state;
@@ -481,7 +454,7 @@ static int unload(void **state)
 {
     (void)state;
     if (shared.session)
-        close_engine(&shared);
+        test_close(&shared);
     golden_free(&golden);
     return 0;
 }
